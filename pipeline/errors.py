@@ -1,0 +1,56 @@
+"""Every error that a user of Magpie can meet, in one tree.
+
+MagpieError                 where: rule, got value; remedy
+├── ConfigError             a configuration or command line that breaks a rule      (exit 2)
+├── CatalogError            a catalog that is missing, empty, damaged or foreign    (exit 2)
+├── WeightsError            weights that are missing, damaged or not what was asked (exit 2)
+├── EngineError             a device or engine that was asked for and is not there  (exit 3)
+├── SourceError             a stream that cannot be opened or read (kinds: streamer/errors.py)
+└── WorkerError             a process that could not be started or kept alive       (exit 3 or 4)
+"""
+
+
+class MagpieError(Exception):
+    """An error whose text a user can act on: **where: rule, got value; remedy**."""
+
+    exit_code = 3
+
+    @classmethod
+    def at(cls, where: str, rule: str, got: object = None, remedy: str = "") -> "MagpieError":
+        """Return the error worded in the house form; `got` None leaves that part out."""
+        text = f"{where}: {rule}"
+        if got is not None:
+            text += f", got {got!r}" if isinstance(got, str) else f", got {got}"
+        if remedy:
+            text += f"; {remedy}"
+        return cls(text)
+
+
+class ConfigError(MagpieError):
+    """A configuration or command line breaks a rule."""
+
+    exit_code = 2
+
+
+class CatalogError(MagpieError):
+    """A catalog is missing, empty, damaged, or was built with other weights."""
+
+    exit_code = 2
+
+
+class WeightsError(MagpieError):
+    """Weights are missing, damaged, or not what was asked for."""
+
+    exit_code = 2
+
+
+class EngineError(MagpieError):
+    """An engine or device was asked for and is not there."""
+
+
+class SourceError(MagpieError):
+    """A stream cannot be opened or read."""
+
+
+class WorkerError(MagpieError):
+    """A process could not be started or kept alive."""

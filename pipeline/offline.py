@@ -1,0 +1,39 @@
+"""Keeps libraries quiet and off the network; imported before any heavy library.
+
+Magpie makes no network request that its user did not name. `import ultralytics` resolves hosts,
+writes settings and installs packages unless it is told not to before it is imported, and the
+other libraries read their own variables at import as well.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+_FIXED = {
+    "YOLO_OFFLINE": "true",
+    "YOLO_AUTOINSTALL": "false",
+    "ULTRALYTICS_SAFE_LOAD": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "OPENVINO_TELEMETRY_OPTOUT": "1",
+    "NNCF_TELEMETRY_OPTOUT": "1",
+    "OPENCV_LOG_LEVEL": "ERROR",
+}
+
+
+def set_offline_environment(run_dir: Path | None = None) -> None:
+    """Set the variables that keep every later import off the network, in this process and its
+    children.
+
+    run_dir: where ultralytics may write its settings; a per-user temporary folder by default.
+    """
+    for name, value in _FIXED.items():
+        os.environ[name] = value
+    default = Path(tempfile.gettempdir()) / f"magpie-{os.getuid()}"
+    config_dir = (run_dir or default) / "ultralytics"
+    config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(config_dir))
+
+
+set_offline_environment()

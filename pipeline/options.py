@@ -1,0 +1,108 @@
+"""What a user can set about the pipeline. Light: reading a configuration loads nothing heavy."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Options(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EngineOptions(Options):
+    """Where networks run."""
+
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        "auto", description="auto: openvino on a CPU, torch on a GPU"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N; asked and absent: error")
+    threads: int = Field(0, ge=0, description="CPU threads of the networks; 0: all cores")
+    precision: Literal["f32", "auto"] = Field(
+        "auto", description="auto: bf16 where the CPU has it in hardware, else f32"
+    )
+
+
+class DetectOptions(Options):
+    """Finding regions that may hold an item."""
+
+    weights: Path | None = Field(None, description="detector weights; none: the shipped ones")
+    input_side_px: int = Field(640, ge=128, le=1920, description="longer side of the network input")
+    min_score: float = Field(0.25, ge=0, le=1)
+    max_boxes: int = Field(50, ge=1, le=300)
+    whole_frame: bool = Field(
+        True, description="the whole frame stands as a region when an item fills it"
+    )
+    regions: tuple[tuple[float, float, float, float], ...] = Field(
+        (), description="fixed regions, x0 y0 x1 y1 as shares of the frame (0..1)"
+    )
+
+
+class TrackOptions(Options):
+    """Following boxes through frames."""
+
+    min_score: float = Field(0.25, ge=0, le=1, description="score that starts a track")
+    keep_s: float = Field(1.0, gt=0, description="a track not seen for so long is gone")
+
+
+class CropOptions(Options):
+    """Cutting a region out of a frame."""
+
+    pad: float = Field(0.08, ge=0, le=1, description="margin a side, share of the box side")
+    min_side_px: int = Field(24, ge=8, description="smaller boxes are not identified")
+    max_side_px: int = Field(512, ge=64, description="larger crops are scaled down")
+
+
+class EmbedOptions(Options):
+    """Global description of a crop."""
+
+    weights: Path | None = Field(None, description="embedder weights; none: the shipped ones")
+    batch: int = Field(16, ge=1)
+
+
+class SearchOptions(Options):
+    """Shortlist from the catalog."""
+
+    k: int = Field(10, ge=1, le=100, description="items that go to verification")
+    exact_up_to_views: int = Field(100_000, ge=1, description="above: an approximate index")
+
+
+class VerifyOptions(Options):
+    """Checking a candidate's details."""
+
+    verifier: Literal["lightglue", "sift"] = "lightglue"
+    weights: Path | None = Field(None, description="LightGlue weights; none: the shipped ones")
+    max_keypoints: int = Field(256, ge=32, le=2048)
+    keypoint_side_px: int = Field(320, ge=64, le=2048, description="side at which they are found")
+    min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")
+    inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold at the crop's own scale")
+    batch: int = Field(8, ge=1, description="pairs a network call; short batches are padded")
+
+
+class DecideOptions(Options):
+    """Joining the evidence, over a track's frames, into tiers."""
+
+    exact: float = Field(0.95, ge=0, le=1, description="probability for tier exact")
+    very_similar: float = Field(0.80, ge=0, le=1)
+    similar: float = Field(0.60, ge=0, le=1)
+    publish: Literal["exact", "very_similar", "similar"] = Field(
+        "similar", description="the lowest tier that is published"
+    )
+    update_every_s: float = Field(2.0, ge=0, description="interval of `updated`; 0: only changes")
+    leave_after_s: float = Field(1.0, gt=0, description="item not seen for so long has left")
+
+
+class MatcherOptions(Options):
+    """The whole pipeline."""
+
+    engine: EngineOptions = EngineOptions()
+    detect: DetectOptions = DetectOptions()
+    track: TrackOptions = TrackOptions()
+    crop: CropOptions = CropOptions()
+    embed: EmbedOptions = EmbedOptions()
+    search: SearchOptions = SearchOptions()
+    verify: VerifyOptions = VerifyOptions()
+    decide: DecideOptions = DecideOptions()
+    keep_evidence: bool = Field(False, description="sightings carry their crop (evidence pictures)")

@@ -1,0 +1,25 @@
+"""The one door: `magpie`. It alone may import catalog_tools and benchmarks, inside commands.
+
+daemon.py   run, watch, probe, status, config
+catalog.py  catalog build, add, remove, list, check, query
+models.py   weights, train
+shows.py    demo, bench
+"""
+
+import sys
+
+import pipeline.offline  # noqa: F401  (before anything heavy can be imported)
+from pipeline.errors import MagpieError
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and its exit code."""
+    from streamer.cli.application import app
+
+    try:
+        app(standalone_mode=True)
+    except MagpieError as error:
+        print(f"magpie: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,18 @@
+"""Joins the groups of commands into one application."""
+
+import typer
+
+from streamer.cli import catalog, daemon, models, shows
+
+app = typer.Typer(
+    name="magpie",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Watches live video and tells you when an item of your catalog is in view.",
+)
+daemon.register(app)
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(models.weights_app, name="weights")
+app.add_typer(models.train_app, name="train")
+shows.register(app)
