@@ -1,0 +1,203 @@
+"""The catalog: one generation opened for reading. Its format: catalog_format.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.catalog_format import (
+    Item,
+    Manifest,
+    Recipe,
+    StoredPicture,
+    build_command,
+    catalog_error,
+    current_generation,
+    damaged,
+    generation_folder,
+    list_generations,
+    read_list,
+    read_manifest,
+    read_pictures,
+)
+from pipeline.catalog_writing import write_generation
+from pipeline.types import F32, I32, U8, ItemId, Keypoints
+
+__all__ = [
+    "Catalog",
+    "Item",
+    "Recipe",
+    "StoredPicture",
+    "current_generation",
+    "list_generations",
+    "write_generation",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One generation of a catalog, opened for reading; big arrays stay on disk (memory-mapped).
+
+    items: by item index. view_item: (V,) int32 item index of each view. view_picture: (V,) int32.
+    view_turn_deg: (V,) int32, clockwise turn of the picture that was embedded.
+    embeddings: (V, D) float32 unit vectors. folder: the generation's own directory.
+    """
+
+    name: str
+    directory: Path
+    folder: Path
+    generation: int
+    manifest: Manifest
+    items: tuple[Item, ...]
+    view_item: I32
+    view_picture: I32
+    view_turn_deg: I32
+    embeddings: F32
+    _xy_scale_ori: F32
+    _descriptors: NDArray[np.float16]
+    _keypoint_starts: NDArray[np.int64]
+    _pictures: U8
+    _picture_starts: NDArray[np.int64]
+    _picture_sizes: I32
+
+    @classmethod
+    def load(
+        cls, directory: Path, embedder_sha256: str | None, generation: int | None = None
+    ) -> Catalog:
+        """Return the generation in use, or the one asked for.
+
+        embedder_sha256: the weights that the caller loads; None does not compare.
+        CatalogError: missing, empty, damaged, or built with another embedder, and what to do.
+        """
+        if generation is None:
+            generation = current_generation(directory)
+        manifest = read_manifest(directory, generation)
+        _refuse_foreign(directory, manifest, embedder_sha256)
+        folder = generation_folder(directory, generation)
+        for name, record in manifest.files.items():
+            path = folder / name
+            found = path.stat().st_size if path.is_file() else None
+            if found != record.bytes:
+                state = "is missing" if found is None else f"has {found} bytes"
+                raise damaged(directory, f"{name} {state}, must have {record.bytes} bytes")
+        items = tuple(Item(ItemId(i), label) for i, label in _read_items(directory, folder))
+        views = _read_array(directory, folder, "views", np.int32, manifest.n_views, 3)
+        dim, n_keypoints = manifest.dim, manifest.n_keypoints
+        n_starts = manifest.n_pictures + 1
+        catalog = cls(
+            name=directory.resolve().name,
+            directory=directory,
+            folder=folder,
+            generation=generation,
+            manifest=manifest,
+            items=items,
+            view_item=np.ascontiguousarray(views[:, 0]),
+            view_picture=np.ascontiguousarray(views[:, 1]),
+            view_turn_deg=np.ascontiguousarray(views[:, 2]),
+            embeddings=_read_array(
+                directory, folder, "embeddings", np.float32, manifest.n_views, dim
+            ),
+            _xy_scale_ori=_read_array(directory, folder, "keypoints", np.float32, n_keypoints, 4),
+            _descriptors=_read_array(
+                directory, folder, "descriptors", np.float16, n_keypoints, 128
+            ),
+            _keypoint_starts=_read_array(directory, folder, "keypoint_starts", np.int64, n_starts),
+            _pictures=np.memmap(folder / "pictures.bin", np.uint8, "r"),
+            _picture_starts=_read_array(directory, folder, "picture_starts", np.int64, n_starts),
+            _picture_sizes=_read_array(
+                directory, folder, "picture_sizes", np.int32, manifest.n_pictures, 2
+            ),
+        )
+        if len(items) != manifest.n_items or not items or not len(views):
+            raise damaged(directory, f"{len(items)} items, must have {manifest.n_items}")
+        if views.min() < 0 or np.any(views.max(axis=0)[:2] >= [len(items), manifest.n_pictures]):
+            raise damaged(directory, "views.npy names items or pictures that are not there")
+        return catalog
+
+    def keypoints(self, view_index: int) -> Keypoints:
+        """Return the keypoints of a view's picture, in its unturned pixels."""
+        stored = self._stored_keypoints(int(self.view_picture[view_index]))
+        norms = np.linalg.norm(stored.descriptors, axis=1, keepdims=True)
+        unit = stored.descriptors / np.maximum(norms, np.float32(1e-6))
+        return Keypoints(stored.xy_scale_ori, unit, stored.image_size_wh)
+
+    def view_image_bgr(self, view_index: int) -> U8:
+        """Return a view's stored small picture, unturned: (h, w, 3) uint8 BGR."""
+        data = self.picture_jpeg(int(self.view_picture[view_index]))
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise damaged(self.directory, f"the picture of view {view_index} cannot be decoded")
+        return np.asarray(picture, np.uint8)
+
+    def picture_jpeg(self, picture: int) -> bytes:
+        """Return a stored picture as it lies in the file."""
+        first, last = (int(n) for n in self._picture_starts[picture : picture + 2])
+        return self._pictures[first:last].tobytes()
+
+    def stored_pictures(self) -> list[StoredPicture]:
+        """Return all that is stored of each picture, as `write_generation` takes it.
+
+        The arrays are read from disk when the next generation is written, not before.
+        """
+        records = read_pictures(self.directory, self.generation)
+        n_turns = len(self.manifest.recipe.turns_deg)
+        return [
+            StoredPicture(
+                item_id=self.items[self.view_item[picture * n_turns]].item_id,
+                record=record,
+                embeddings=self.embeddings[picture * n_turns : (picture + 1) * n_turns],
+                load=partial(self._load_picture, picture),
+            )
+            for picture, record in enumerate(records)
+        ]
+
+    def _load_picture(self, picture: int) -> tuple[Keypoints, bytes]:
+        return self._stored_keypoints(picture), self.picture_jpeg(picture)
+
+    def _stored_keypoints(self, picture: int) -> Keypoints:
+        first, last = (int(n) for n in self._keypoint_starts[picture : picture + 2])
+        width, height = (int(n) for n in self._picture_sizes[picture])
+        return Keypoints(
+            np.array(self._xy_scale_ori[first:last]),
+            self._descriptors[first:last].astype(np.float32),
+            (width, height),
+        )
+
+
+def _refuse_foreign(directory: Path, manifest: Manifest, embedder_sha256: str | None) -> None:
+    built = manifest.recipe.embedder_sha256
+    if embedder_sha256 is None or embedder_sha256 == built:
+        return
+    raise catalog_error(
+        directory,
+        f"built with embedder {built[:8]}…, the config loads {embedder_sha256[:8]}…",
+        None,
+        f"rebuild it: {build_command(directory, manifest.sources)}",
+    )
+
+
+def _read_items(directory: Path, folder: Path) -> list[tuple[str, str]]:
+    try:
+        data = read_list(directory, folder / "items.json")
+        return [(str(record["item_id"]), str(record["label"])) for record in data]
+    except (KeyError, TypeError):
+        raise damaged(directory, "items.json lacks item_id or label") from None
+
+
+def _read_array(
+    directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int
+) -> NDArray[Any]:
+    path = folder / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
+    except (OSError, ValueError):
+        raise damaged(directory, f"{path.name} cannot be read") from None
+    if array.shape != shape or array.dtype != dtype:
+        raise damaged(directory, f"{path.name} is {array.dtype} {array.shape}, must be {shape}")
+    return np.asarray(array)

@@ -1,0 +1,202 @@
+"""The catalog's format on disk: immutable generations and the file CURRENT that names one.
+
+DIR/CURRENT                  the number of the generation in use
+DIR/generations/000003/      manifest.json   what it was built with, counts, each file's hash
+                             items.json      [{"item_id", "label"}]
+                             pictures.json   [{"image", "sha256", "size_wh"}], in picture order
+                             views.npy       (V, 3) int32: item, picture, turn in degrees
+                             embeddings.npy  (V, D) float32 unit vectors, one row a view
+                             keypoints.npy   (K, 4) float32; descriptors.npy (K, 128) float16
+                             keypoint_starts.npy, picture_starts.npy   (P + 1,) int64
+                             picture_sizes.npy (P, 2) int32 width, height
+                             pictures.bin    small JPEG pictures, one after the other
+                             index.faiss     written and read by search.py
+A picture turned by 90, 180 and 270 degrees gives four views: four embeddings, one set of
+keypoints. View pixels are those of the stored small picture, for keypoints and homographies alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import CatalogError, MagpieError
+from pipeline.types import F32, ItemId, Keypoints
+
+FORMAT = 1
+CURRENT = "CURRENT"
+MANIFEST = "manifest.json"
+INDEX = "index.faiss"
+CALIBRATION = "calibration.json"
+
+
+class Item(NamedTuple):
+    item_id: ItemId
+    label: str
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(_Record):
+    """What a picture's stored data depends on; equal recipes may share it."""
+
+    embedder_sha256: str
+    embedder: str
+    extractor: str
+    picture_side_px: int = 320
+    turns_deg: tuple[int, ...] = (0,)
+    trim: bool = False
+
+    @property
+    def key(self) -> str:
+        """A short hash: the same for the same recipe."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+class FileRecord(_Record):
+    sha256: str
+    bytes: int
+
+
+class Manifest(_Record):
+    format: int
+    generation: int
+    created: str
+    recipe: Recipe
+    sources: tuple[str, ...]
+    n_items: int
+    n_pictures: int
+    n_views: int
+    n_keypoints: int
+    dim: int
+    files: dict[str, FileRecord]
+
+
+class PictureRecord(_Record):
+    """Where a stored picture came from. image: the file's name below IMAGES."""
+
+    image: str
+    sha256: str
+    size_wh: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """One picture of an item, as a generation stores it.
+
+    embeddings: (T, D) float32 unit vectors, one a turn. load: reads its keypoints, in the stored
+    picture's pixels, and the JPEG bytes of that picture.
+    """
+
+    item_id: ItemId
+    record: PictureRecord
+    embeddings: F32
+    load: Callable[[], tuple[Keypoints, bytes]]
+
+
+def catalog_error(directory: Path, rule: str, got: object = None, remedy: str = "") -> MagpieError:
+    """Return the CatalogError about this catalog in the house form."""
+    return CatalogError.at(f"catalog '{directory}'", rule, got, remedy)
+
+
+def build_command(directory: Path, sources: tuple[str, ...] = ()) -> str:
+    """Return the command that builds this catalog, for error texts."""
+    images = shlex.quote(sources[0]) if len(sources) == 1 else "IMAGES"
+    return f"magpie catalog build {images} --out {shlex.quote(str(directory))}"
+
+
+def damaged(directory: Path, what: str) -> MagpieError:
+    """Return the CatalogError about a damaged file, with both ways out."""
+    remedy = f"switch back: magpie catalog rollback {directory}, or {build_command(directory)}"
+    return catalog_error(directory, f"damaged: {what}", None, remedy)
+
+
+def read_list(directory: Path, path: Path) -> list[Any]:
+    """Return the list in a JSON file of a catalog; CatalogError when damaged."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise damaged(directory, f"{path.name} cannot be read") from None
+    if not isinstance(data, list):
+        raise damaged(directory, f"{path.name} must be a list")
+    return data
+
+
+def generation_folder(directory: Path, generation: int) -> Path:
+    return directory / "generations" / f"{generation:06d}"
+
+
+def list_generations(directory: Path) -> list[int]:
+    """Return the numbers of the generations on disk, oldest first; empty when there are none."""
+    folder = directory / "generations"
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+
+
+def current_generation(directory: Path) -> int:
+    """Return the number of the generation in use; cheap, made to be polled.
+
+    CatalogError when the directory is missing, holds no catalog, or CURRENT is damaged.
+    """
+    try:
+        text = (directory / CURRENT).read_text("ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        remedy = f"build it: {build_command(directory)}"
+        if not directory.exists():
+            raise catalog_error(directory, "no such directory", None, remedy) from None
+        if not directory.is_dir():
+            raise catalog_error(directory, "must be a catalog directory, is a file") from None
+        raise catalog_error(
+            directory, f"must hold a finished catalog, has no file {CURRENT}", None, remedy
+        ) from None
+    except UnicodeDecodeError:
+        text = "binary data"
+    except OSError as error:
+        raise catalog_error(directory, f"cannot be read: {error.strerror}") from None
+    if not text.isdigit():
+        raise catalog_error(
+            directory,
+            f"damaged: {CURRENT} must hold a number",
+            text[:40],
+            f"switch to a good generation: magpie catalog rollback {directory}",
+        )
+    return int(text)
+
+
+def read_manifest(directory: Path, generation: int) -> Manifest:
+    """Return a generation's manifest; CatalogError when it is missing, damaged or of a newer
+    format."""
+    path = generation_folder(directory, generation) / MANIFEST
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise damaged(directory, f"{path.name} of generation {generation} cannot be read") from None
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise catalog_error(
+            directory,
+            f"must have format {FORMAT}",
+            found,
+            f"rebuild it: {build_command(directory)}",
+        )
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise damaged(directory, f"{path.name}: {where} is missing or wrong") from None
+
+
+def read_pictures(directory: Path, generation: int) -> list[PictureRecord]:
+    """Return where each stored picture came from, in picture order."""
+    data = read_list(directory, generation_folder(directory, generation) / "pictures.json")
+    return [PictureRecord.model_validate(record) for record in data]
