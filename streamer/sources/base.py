@@ -1,0 +1,205 @@
+"""What every source is: options in, pictures out, or a typed error.
+
+A source runs or raises; it never retries (camera_process.py does). Light: reading a
+configuration imports this and neither av nor numpy's users.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from pipeline.errors import ConfigError
+from pipeline.options import Options
+from pipeline.types import U8, ColorMatrix, ColorRange
+from streamer.errors import redact
+
+Wait = Callable[[float], bool]
+"""Sleeps so many seconds; returns True at once when asked to stop."""
+
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
+_EXPECTED = "rtsp://, rtsps://, http(s)://, a device number, a file, a folder or test:"
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?=//)")
+_STREAM_SCHEMES = frozenset(("rtsp", "rtsps", "http", "https"))
+
+SourceKind = Literal["rtsp", "http", "webcam", "file", "folder", "test"]
+
+
+class SourceOptions(Options):
+    """One camera's stream."""
+
+    url: str = Field(
+        description="rtsp(s):// or http(s):// URL, device number or path, file, folder, test:"
+    )
+    transport: Literal["tcp", "udp"] = Field("tcp", description="how RTSP carries the pictures")
+    realtime: bool = Field(
+        False, description="files and folders at their own pace; frames that come late are dropped"
+    )
+    loop: bool = Field(False, description="files and folders start again at their end")
+    max_fps: float = Field(0, ge=0, le=1000, description="frames above this rate are skipped; 0: none")
+    open_timeout_s: float = Field(4.0, gt=0, le=60)
+    read_timeout_s: float = Field(
+        2.5, gt=0, lt=3, description="silence that counts as a stalled stream"
+    )
+    frozen_after_s: float = Field(
+        10.0, ge=0, description="a live picture that stays identical so long is frozen; 0: never"
+    )
+    width: int = Field(0, ge=0, le=16384, description="asked of a webcam; 0: its default")
+    height: int = Field(0, ge=0, le=16384, description="asked of a webcam; 0: its default")
+    fps: float = Field(
+        0, ge=0, le=1000, description="asked of a webcam; pace of a folder (default 25)"
+    )
+    decoder_threads: int = Field(1, ge=1, le=64, description="threads that share one picture")
+
+    @property
+    def kind(self) -> SourceKind:
+        """What the url names; raises ConfigError when it names nothing."""
+        return source_kind(self.url)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the newest picture wins (else every picture is delivered)."""
+        if self.kind == "test":
+            return "paced=0" not in self.url
+        return self.kind in ("rtsp", "http", "webcam") or self.realtime
+
+    @property
+    def longest_call_s(self) -> float:
+        """The longest time that one call into the stream may block (opening has two)."""
+        return max(2 * self.open_timeout_s, self.read_timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded picture: 8-bit 4:2:0 planes, upright, valid until the next one is asked for.
+
+    y: (H, W) uint8. u, v: ((H+1)//2, (W+1)//2) uint8. Times as in pipeline.types.Frame.
+    """
+
+    y: U8
+    u: U8
+    v: U8
+    matrix: ColorMatrix
+    range: ColorRange
+    captured_ns: int
+    wall_ns: int
+    clock: str = "arrival"
+    media_ns: int = -1
+    decode_ms: float = 0.0
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        return int(self.y.shape[1]), int(self.y.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Something in the stream that should have been a picture and could not be decoded."""
+
+    reason: str
+
+
+class Source(Protocol):
+    """A stream of pictures."""
+
+    options: SourceOptions
+
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
+        """Yield pictures until the recording ends or `wait` says stop.
+
+        Raises a SourceError of streamer/errors.py. Closing the iterator closes the stream.
+        """
+        ...
+
+
+def source_kind(url: str) -> SourceKind:
+    """Return what a source's text names.
+
+    Raises ConfigError when it is no known scheme; whether a file exists is check_source's.
+    """
+    if url.startswith("test:"):
+        return "test"
+    if url.isdecimal() or url.startswith("/dev/"):
+        return "webcam"
+    scheme = _SCHEME.match(url)
+    if scheme is not None:
+        name = scheme[0][:-1].lower()
+        if name not in _STREAM_SCHEMES:
+            raise ConfigError.at(f"source {redact(url)!r}", f"expected {_EXPECTED}", redact(url))
+        return "rtsp" if name.startswith("rtsp") else "http"
+    return "folder" if Path(url).is_dir() else "file"
+
+
+def check_source(options: SourceOptions) -> None:
+    """Raise ConfigError for what a user should mend before anything starts.
+
+    A wrong scheme or URL, a file or folder that is not there or is empty. Streams and devices are
+    not opened: one that does not answer now may do so later.
+    """
+    kind, url = options.kind, options.url
+    where = f"source {redact(url)!r}"
+    if kind in ("rtsp", "http"):
+        _check_url(where, url)
+    elif kind == "file":
+        path = Path(url)
+        if not path.exists():
+            raise ConfigError.at(
+                where, f"no such file; expected {_EXPECTED}", remedy="check the path"
+            )
+        if not path.is_file() or path.stat().st_size == 0:
+            raise ConfigError.at(where, "expected a video file with content", "an empty file")
+    elif kind == "folder" and not any(_images_of(Path(url))):
+        raise ConfigError.at(
+            where, f"expected a folder of images ({', '.join(sorted(IMAGE_SUFFIXES))})", "none"
+        )
+    elif kind == "test":
+        from streamer.sources.test_pattern import parse_pattern
+
+        parse_pattern(url)
+
+
+def _check_url(where: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError.at(where, f"expected a URL with host and port ({error})") from None
+    if not host:
+        raise ConfigError.at(where, "expected a host in the URL", redact(url))
+
+
+def _images_of(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the folder's images in the order of their names."""
+    return sorted(_images_of(folder))
+
+
+def create_source(options: SourceOptions) -> Source:
+    """Return the source that the options name, not yet opened."""
+    kind = options.kind
+    if kind == "test":
+        from streamer.sources.test_pattern import PatternSource
+
+        return PatternSource(options)
+    if kind == "folder":
+        from streamer.sources.image_folder import ImageFolderSource
+
+        return ImageFolderSource(options)
+    if kind == "file":
+        from streamer.sources.video_file import VideoFileSource
+
+        return VideoFileSource(options)
+    if kind == "webcam":
+        from streamer.sources.webcam import WebcamSource
+
+        return WebcamSource(options)
+    from streamer.sources.network_stream import NetworkStreamSource
+
+    return NetworkStreamSource(options)
