@@ -1,0 +1,127 @@
+"""Where networks run. Stages see `engine(*arrays) -> arrays`; nothing else of a framework.
+
+`load_engine` gives the torch engine (CPU or CUDA) or the OpenVINO engine (the default on a CPU,
+which imports nothing of torch). Importing this package loads neither.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import EngineError
+from pipeline.options import EngineOptions
+
+Array = NDArray[Any]
+
+log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """A network on a device.
+
+    name: "openvino" or "torch". device: "cpu", "cuda:0", …
+    """
+
+    name: str
+    device: str
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        """Run the network; the first axis of every array is the batch, which may be empty."""
+        ...
+
+
+def load_engine(weights: Path, options: EngineOptions) -> Engine:
+    """Return the network of a weights file, ready to run where the options say.
+
+    Raises EngineError when the asked engine or device is not there, WeightsError when the file
+    is not what it should be. The first use of a file with OpenVINO converts it once (seconds).
+    """
+    name, device = choose_engine(options)
+    if name == "openvino":
+        from pipeline.engines.openvino_engine import OpenVinoEngine
+
+        engine: Engine = OpenVinoEngine(weights, options)
+    else:
+        from pipeline.engines.torch_engine import TorchEngine
+
+        engine = TorchEngine(weights, options, device)
+    log.info("%s runs on %s, %s", weights.name, engine.name, engine.device)
+    return engine
+
+
+def prepare_engines(weights: Sequence[Path], options: EngineOptions) -> None:
+    """Convert the weights for the chosen engine, so that later loads take well under a second.
+
+    Loads neither torch nor OpenVINO into this process; does nothing where it was done before.
+    """
+    if choose_engine(options)[0] == "openvino":
+        from pipeline.engines.engine_cache import converted_network
+
+        for path in weights:
+            converted_network(path)
+
+
+def choose_engine(options: EngineOptions) -> tuple[str, str]:
+    """Return (engine, device) for what was asked; EngineError when they are not to be had."""
+    asked = options.device
+    wants_cuda = asked == "cuda" or asked.startswith("cuda:")
+    if not wants_cuda and asked not in ("auto", "cpu"):
+        raise EngineError.at("engine.device", "expected auto, cpu, cuda or cuda:N", asked)
+    if wants_cuda and options.engine == "openvino":
+        raise EngineError.at(
+            "engine.device",
+            "the openvino engine runs on the CPU",
+            asked,
+            "set engine.engine to torch or auto",
+        )
+    if wants_cuda:
+        n_devices = count_cuda_devices()
+        index = asked.partition(":")[2] or "0"
+        if not index.isdecimal() or int(index) >= n_devices:
+            raise EngineError.at(
+                "engine.device",
+                f"this machine has {n_devices} CUDA devices",
+                asked,
+                "set it to auto or cpu, or install the NVIDIA driver",
+            )
+        return "torch", f"cuda:{index}"
+    if asked == "auto" and options.engine != "openvino" and count_cuda_devices() > 0:
+        return "torch", "cuda:0"
+    return ("torch" if options.engine == "torch" else "openvino"), "cpu"
+
+
+def count_cuda_devices() -> int:
+    """Return how many CUDA devices the driver offers, without loading torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return 0
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def split_batch(n_rows: int, largest: int) -> list[slice]:
+    """Return slices that cut n_rows into pieces of at most `largest` rows."""
+    return [slice(start, min(start + largest, n_rows)) for start in range(0, n_rows, largest)]
+
+
+def pad_batch(arrays: Sequence[Array], n_rows: int) -> list[Array]:
+    """Return the arrays with zero rows added up to n_rows."""
+    return [
+        array
+        if len(array) == n_rows
+        else np.concatenate([array, np.zeros((n_rows - len(array), *array.shape[1:]), array.dtype)])
+        for array in arrays
+    ]

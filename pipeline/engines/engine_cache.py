@@ -1,0 +1,93 @@
+"""Weights converted for OpenVINO, once, in the user's cache: no torch in the process that asks."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pipeline.errors import EngineError
+from pipeline.weights import cache_dir, read_kind, sha256_of
+
+EXPORT_VERSION = 1  # raise when torch_export or a network's definition changes its graph
+EXPORT_TIMEOUT_S = 300.0
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+log = logging.getLogger(__name__)
+
+
+def converted_network(weights: Path) -> Path:
+    """Return the OpenVINO network (.xml) of a weights file, converted by a child process if new.
+
+    Safe when several processes ask at once: one converts, the others wait for it. The cache's key
+    is the content of the weights, so that a retrained file never meets an old network.
+    """
+    read_kind(weights)
+    folder = cache_dir() / "engines"
+    done = folder / f"{weights.stem}-{sha256_of(weights)[:20]}-e{EXPORT_VERSION}"
+    network = done / "network.xml"
+    if network.is_file():
+        return network
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{done.name}.lock").open("w") as lock:
+            _wait_for_lock(lock.fileno(), done.name)
+            if not network.is_file():
+                log.info("exporting %s for OpenVINO, once", weights.name)
+                _export(weights, done)
+    except OSError as error:
+        raise EngineError.at(
+            "engine cache",
+            f"expected to write into {folder}",
+            str(error),
+            "free some space, or name another folder in MAGPIE_CACHE",
+        ) from error
+    return network
+
+
+def _wait_for_lock(descriptor: int, name: str) -> None:
+    deadline_s = time.monotonic() + EXPORT_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise EngineError.at(
+                    f"engine cache {name}",
+                    f"another process has been exporting it for {EXPORT_TIMEOUT_S:.0f} s",
+                    remedy="end that process and start again",
+                ) from None
+            time.sleep(0.1)
+
+
+def _export(weights: Path, done: Path) -> None:
+    work = Path(tempfile.mkdtemp(prefix=f".{done.name}.", dir=done.parent))
+    command = [sys.executable, "-m", "pipeline.engines.torch_export", str(weights), str(work)]
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, env=environment
+        )
+        if result.returncode != 0:
+            said = result.stderr.strip().splitlines()
+            raise EngineError.at(
+                f"weights {weights}",
+                "expected to convert them for OpenVINO",
+                said[-1] if said else f"exit code {result.returncode}",
+            )
+        shutil.rmtree(done, ignore_errors=True)
+        work.replace(done)
+    except subprocess.TimeoutExpired as error:
+        raise EngineError.at(
+            f"weights {weights}", f"converting them took more than {EXPORT_TIMEOUT_S:.0f} s"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

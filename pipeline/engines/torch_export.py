@@ -1,0 +1,79 @@
+"""Converts a weights file for OpenVINO: `python -m pipeline.engines.torch_export WEIGHTS OUT_DIR`.
+
+A child process of its own, because it needs torch and the process that matches must not have it.
+Writes OUT_DIR/network.xml and .bin with free batch, and for the detector free height and width.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import pipeline.offline  # noqa: F401  (before torch and ultralytics)
+
+import openvino
+import torch
+from openvino.frontend.pytorch import ConversionExtension
+
+from pipeline.engines.torch_networks import load_network
+from pipeline.weights import Kind, read_kind
+
+TRACE_BATCH = 2  # not 1: a batch of one would be traced as a constant
+N_KEYPOINTS = 256
+EMBEDDER_SIDE_PX = 128
+
+Shape = list[int]
+
+
+def export_openvino(weights: Path, out_dir: Path) -> Path:
+    """Write the network of a weights file as OpenVINO IR (fp16 constants); return the .xml."""
+    kind = read_kind(weights)
+    network = load_network(weights, "cpu").eval()
+    for module in network.modules():
+        if hasattr(module, "dynamic"):  # ultralytics' head: anchors follow the input's size
+            module.dynamic = True
+    examples, shapes, output_name = _inputs(kind)
+    # kornia guards masked attention against NaN; our masks are finite, and OpenVINO lacks the step
+    without_nan_guard = ConversionExtension("aten::nan_to_num", lambda node: [node.get_input(0)])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(
+            network, example_input=examples, input=shapes, extension=[without_nan_guard]
+        )
+    model.outputs[0].get_tensor().set_names({output_name})
+    out_dir.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model, out_dir / "network.xml", compress_to_fp16=True)
+    return out_dir / "network.xml"
+
+
+def _inputs(kind: Kind) -> tuple[tuple[torch.Tensor, ...], list[Shape], str]:
+    """Example arrays, the shapes with -1 where they are free, and the output's name."""
+    random = torch.Generator().manual_seed(0)
+    if kind == "detector":
+        images = torch.rand(TRACE_BATCH, 3, 384, 640, generator=random)
+        return (images,), [[-1, 3, -1, -1]], "boxes"
+    if kind == "embedder":
+        images = torch.rand(TRACE_BATCH, 3, EMBEDDER_SIDE_PX, EMBEDDER_SIDE_PX, generator=random)
+        return (images,), [[-1, *images.shape[1:]]], "embeddings"
+    keypoints = torch.rand(TRACE_BATCH, N_KEYPOINTS, 4, generator=random) * 100 + 1
+    descriptors = torch.nn.functional.normalize(
+        torch.rand(TRACE_BATCH, N_KEYPOINTS, 128, generator=random), dim=-1
+    )
+    sizes = torch.full((TRACE_BATCH, 2), 200.0)
+    arrays = (keypoints, keypoints, descriptors, descriptors, sizes, sizes)
+    return arrays, [[-1, -1, 4], [-1, -1, 4], [-1, -1, 128], [-1, -1, 128], [-1, 2], [-1, 2]], (
+        "assignment"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2:
+        print("usage: python -m pipeline.engines.torch_export WEIGHTS OUT_DIR", file=sys.stderr)
+        return 2
+    export_openvino(Path(arguments[0]), Path(arguments[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Where weights lie, and what they are. Light: reads headers, loads no network.
+
+Looked for in this order: the path of the configuration, the folder $MAGPIE_WEIGHTS, the shipped
+`weights/`, the cache (where `magpie weights pull` puts upstream files).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Literal, cast
+
+from pipeline.errors import WeightsError
+
+Kind = Literal["detector", "embedder", "matcher"]
+
+SHIPPED_DIR = Path(__file__).resolve().parent.parent / "weights"
+SHIPPED_NAMES: dict[Kind, str] = {
+    "detector": "magpie-detector-n",
+    "embedder": "magpie-embedder-r18",
+    "matcher": "magpie-lightglue-sift",
+}
+_HEADER_LIMIT_BYTES = 16 << 20
+
+
+def cache_dir() -> Path:
+    """Return the user's cache folder: $MAGPIE_CACHE, else $XDG_CACHE_HOME/magpie or ~/.cache."""
+    named = os.environ.get("MAGPIE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "magpie"
+
+
+def find_weights(kind: Kind, configured: Path | None = None) -> Path:
+    """Return the weights file to use for a network of this kind; WeightsError when there is none.
+
+    configured: a file, or a bare name (`magpie-detector-n`) that is looked up in the folders.
+    """
+    if configured is not None:
+        direct = configured.expanduser()
+        if direct.is_file():
+            return direct.resolve()
+        if direct.parent != Path("."):
+            raise WeightsError.at(
+                f"weights of the {kind}",
+                "expected a file",
+                str(configured),
+                "correct the path, or leave it out to use the shipped weights",
+            )
+    name = str(configured) if configured is not None else SHIPPED_NAMES[kind]
+    file_name = name if Path(name).suffix else f"{name}.safetensors"
+    folders = weights_folders()
+    for folder in folders:
+        if (folder / file_name).is_file():
+            return (folder / file_name).resolve()
+    raise WeightsError.at(
+        f"weights of the {kind}",
+        f"no {file_name} in {', '.join(str(folder) for folder in folders)}",
+        remedy=f"magpie weights pull {Path(file_name).stem}, or name a file in the configuration",
+    )
+
+
+def weights_folders() -> list[Path]:
+    """Return the folders that weights are looked up in, in their order."""
+    named = os.environ.get("MAGPIE_WEIGHTS")
+    first = [Path(named).expanduser()] if named else []
+    return [*first, SHIPPED_DIR, cache_dir() / "weights"]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file, from its header alone; WeightsError if damaged."""
+    try:
+        size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            (n_bytes,) = struct.unpack("<Q", file.read(8))
+            if n_bytes > min(_HEADER_LIMIT_BYTES, size_bytes - 8):
+                raise ValueError(f"a header of {n_bytes} bytes in a file of {size_bytes}")
+            header = json.loads(file.read(n_bytes))
+        metadata = header.pop("__metadata__", {})
+        end_bytes = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if size_bytes != 8 + n_bytes + end_bytes:
+            raise ValueError(f"{size_bytes} bytes where {8 + n_bytes + end_bytes} are announced")
+    except FileNotFoundError as error:
+        raise WeightsError.at(f"weights {path}", "no such file") from error
+    except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+        raise WeightsError.at(
+            f"weights {path}",
+            "expected a whole safetensors file",
+            str(error),
+            "restore it: git checkout, or magpie weights pull",
+        ) from error
+    return {str(key): str(value) for key, value in metadata.items()}
+
+
+def read_kind(path: Path, expected: Kind | None = None) -> Kind:
+    """Return what network the file holds; WeightsError when it is none, or not the expected one."""
+    kind = read_metadata(path).get("kind")
+    if kind not in SHIPPED_NAMES or (expected is not None and kind != expected):
+        raise WeightsError.at(
+            f"weights {path}",
+            f"expected a {expected or 'detector, embedder or matcher'} of Magpie's own format",
+            kind or "a file without its kind in the header",
+        )
+    return cast(Kind, kind)
