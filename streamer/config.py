@@ -1,0 +1,110 @@
+"""What a run is made of: every key, its default and its rule. Reading files: config_file.py.
+
+AppConfig only composes; each part's options lie beside the part (all of them light).
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from pipeline.catalog_format import current_generation
+from pipeline.errors import ConfigError, MagpieError
+from pipeline.options import MatcherOptions, Options
+from streamer.publishing.options import PublishOptions
+from streamer.sources.base import SourceOptions, check_source
+from streamer.supervisor import SupervisorOptions
+
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+_NAMED_SOURCE = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,64})=(?P<url>.+)", re.DOTALL)
+
+CameraName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+class CameraOptions(SourceOptions):
+    """One camera: its stream and what it looks for."""
+
+    catalog: Path | None = Field(None, description="what it looks for; none: `catalog` above")
+
+
+class AppConfig(Options):
+    """One run of the daemon."""
+
+    catalog: Path | None = Field(None, description="catalog of every camera that names none")
+    duration_s: float = Field(0, ge=0, description="stop after so long; 0: when asked, at the end")
+    matchers: int = Field(1, ge=1, le=64, description="matcher processes; cameras are dealt out")
+    evidence: Path | None = Field(
+        None, description="folder for a picture and a JSON file of each appearance; none: no"
+    )
+    summary_json: Path | None = Field(None, description="the summary goes there as well")
+    log_level: Literal["debug", "info", "warning"] = "info"
+    cameras: dict[CameraName, CameraOptions] = Field(
+        default_factory=dict, description="by name: letters, digits, _ and -, at most 64"
+    )
+    publish: PublishOptions = PublishOptions()
+    matcher: MatcherOptions = MatcherOptions()
+    supervisor: SupervisorOptions = SupervisorOptions()
+
+    def catalog_of(self, camera: str) -> Path:
+        """Return where a camera's catalog lies; raises ConfigError when none is named."""
+        directory = self.cameras[camera].catalog or self.catalog
+        if directory is None:
+            raise ConfigError.at(
+                f"cameras.{camera}.catalog",
+                "a camera needs a catalog",
+                remedy="give --catalog DIR or a `catalog:` line",
+            )
+        return directory
+
+
+def parse_source(text: str) -> tuple[str | None, str]:
+    """Return the name and the source of `NAME=SOURCE` or `SOURCE` (name None)."""
+    named = _NAMED_SOURCE.fullmatch(text)
+    if named is None or Path(text).exists():
+        return None, text
+    return named["name"], named["url"]
+
+
+def default_name(url: str, taken: set[str]) -> str:
+    """Return a name for a camera that was given none: a file's stem, else cam0, cam1…"""
+    path = Path(url)
+    if path.is_file() or path.is_dir():
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-")[:56]
+        if stem and stem not in taken:
+            return stem
+        if stem:
+            return next(f"{stem}-{n}" for n in range(2, 10_000) if f"{stem}-{n}" not in taken)
+    return next(f"cam{n}" for n in range(10_000) if f"cam{n}" not in taken)
+
+
+def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]]:
+    """Return what only the outside world can tell: missing files, missing or empty catalogs.
+
+    Each mistake comes with the path of its key. Streams and devices are not opened.
+    """
+    mistakes: list[tuple[tuple[str, ...], MagpieError]] = []
+    if not config.cameras:
+        error = ConfigError.at(
+            "cameras", "a run needs at least one source", remedy="magpie run SOURCE --catalog DIR"
+        )
+        return [(("cameras",), error)]
+    seen: set[Path] = set()
+    for name, camera in config.cameras.items():
+        try:
+            check_source(camera)
+        except MagpieError as error:
+            mistakes.append((("cameras", name, "url"), error))
+        try:
+            directory = config.catalog_of(name)
+        except MagpieError as error:
+            mistakes.append((("cameras", name, "catalog"), error))
+            continue
+        if directory not in seen:
+            seen.add(directory)
+            try:
+                current_generation(directory)
+            except MagpieError as error:
+                key = ("cameras", name, "catalog") if camera.catalog else ("catalog",)
+                mistakes.append((key, error))
+    return mistakes

@@ -1,0 +1,218 @@
+"""From YAML and the command line to an AppConfig, with every mistake told at once, by its line."""
+
+import difflib
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import ConfigError
+from streamer.config import AppConfig, find_mistakes
+from streamer.errors import redact
+from streamer.sources.base import source_kind
+
+KeyPath = tuple[str, ...]
+Origins = dict[KeyPath, str]  # where each key was written: "line 12", "--publish"
+
+_PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
+    ("catalog",),
+    ("evidence",),
+    ("summary_json",),
+    ("cameras", "*", "catalog"),
+    ("publish", "journal"),
+    ("publish", "keys"),
+    ("matcher", "detect", "weights"),
+    ("matcher", "embed", "weights"),
+    ("matcher", "verify", "weights"),
+)
+
+
+def load_config(
+    path: Path | None, overrides: Mapping[KeyPath, tuple[object, str]] | None = None
+) -> AppConfig:
+    """Return the checked configuration of a file, with the command line's values laid over it.
+
+    overrides: value and option by key path, as ("publish", "endpoint"): ("tcp://…", "--publish").
+    Relative paths in a file count from that file. Raises ConfigError naming every mistake.
+    """
+    raw: dict[str, Any] = {}
+    origins: Origins = {}
+    if path is not None:
+        raw, origins = read_yaml(path)
+        _anchor(raw, path.resolve().parent)
+    for keys, (value, option) in (overrides or {}).items():
+        _put(raw, keys, value)
+        origins[keys] = option
+    where = str(path) if path is not None else "command line"
+    try:
+        config = AppConfig.model_validate(raw)
+    except ValidationError as error:
+        raise _joined(where, _schema_mistakes(error, origins)) from None
+    outside = find_mistakes(config)
+    if outside:
+        lines = []
+        for keys, mistake in outside:
+            origin = _origin(keys, origins)
+            is_plain = not origin.startswith("line")
+            lines.append(str(mistake) if is_plain else f"{'.'.join(keys)} ({origin}): {mistake}")
+        if len(outside) == 1:
+            raise type(outside[0][1])(lines[0])
+        raise _joined(where, lines)
+    return config
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], Origins]:
+    """Return a YAML file's content and the line of each key; raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError.at(f"config '{path}'", "no such file", remedy="check --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError.at(f"config '{path}'", f"cannot be read: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark else ""
+        problem = getattr(error, "problem", None) or "no valid YAML"
+        raise ConfigError.at(f"config '{path}'{line}", f"not YAML: {problem}") from None
+    if content is None:
+        return {}, {}
+    origins: Origins = {}
+    repeated: list[str] = []
+    if node is not None:
+        _note_lines(node, (), origins, repeated)
+    if repeated:
+        raise _joined(str(path), repeated)
+    if not isinstance(content, dict):
+        raise ConfigError.at(f"config '{path}'", "expected keys and values", type(content).__name__)
+    return _with_text_keys(content), origins
+
+
+def _with_text_keys(content: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """Return the mapping with every key as text: a camera may be called 1."""
+    return {
+        str(key): _with_text_keys(value) if isinstance(value, dict) else value
+        for key, value in content.items()
+    }
+
+
+def _note_lines(node: yaml.Node, path: KeyPath, origins: Origins, repeated: list[str]) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        name = str(key.value)
+        keys, line = (*path, name), key.start_mark.line + 1
+        if keys in origins:
+            repeated.append(f"{'.'.join(keys)} (line {line}): given before ({origins[keys]})")
+        origins[keys] = f"line {line}"
+        _note_lines(value, keys, origins, repeated)
+
+
+def _anchor(raw: dict[str, Any], base: Path) -> None:
+    """Make the relative paths of a file count from the file's own folder."""
+    for keys in _PATHS_TO_ANCHOR:
+        for holder in _holders(raw, keys[:-1]):
+            value = holder.get(keys[-1])
+            if isinstance(value, str):
+                holder[keys[-1]] = str(base / Path(value).expanduser())
+    for camera in _holders(raw, ("cameras", "*")):
+        url = camera.get("url")
+        if isinstance(url, int) and not isinstance(url, bool):
+            camera["url"] = str(url)  # a webcam's number
+        elif isinstance(url, str) and not url.startswith("~") and _is_path(url):
+            camera["url"] = str(base / url)
+
+
+def _is_path(url: str) -> bool:
+    try:
+        return source_kind(url) in ("file", "folder")
+    except ConfigError:
+        return False  # told later, with its line
+
+
+def _holders(raw: object, keys: KeyPath) -> list[dict[str, Any]]:
+    """Return the mappings that lie at a key path; "*" stands for every key."""
+    if not isinstance(raw, dict):
+        return []
+    if not keys:
+        return [raw]
+    inner = raw.values() if keys[0] == "*" else [raw.get(keys[0])]
+    return [holder for value in inner for holder in _holders(value, keys[1:])]
+
+
+def _put(raw: dict[str, Any], keys: KeyPath, value: object) -> None:
+    for key in keys[:-1]:
+        inner = raw.get(key)
+        if not isinstance(inner, dict):
+            inner = raw[key] = {}
+        raw = inner
+    raw[keys[-1]] = value
+
+
+def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
+    lines = []
+    for mistake in error.errors():
+        keys = tuple(str(part) for part in mistake["loc"] if part != "[key]")
+        origin = _origin(keys, origins)
+        where = f"{'.'.join(keys)} ({origin})" if origin else ".".join(keys)
+        got = mistake["input"]
+        shown = "" if isinstance(got, dict | list) else f", got {redact(repr(got))}"
+        message = mistake["msg"]
+        if mistake["type"] == "extra_forbidden":
+            message, shown = _unknown_key(keys), ""
+        elif mistake["type"] == "missing":
+            message, shown = "is required", ""
+        elif mistake["type"] == "value_error":
+            message = str(mistake.get("ctx", {}).get("error", message))
+            shown = ""
+            if message.startswith(keys[0]):
+                where = f"{origin}, {keys[0]}" if origin else keys[0]
+                message = message.removeprefix(keys[0]).lstrip()
+                lines.append(f"{where}{message}" if message[:1] == "." else f"{where} {message}")
+                continue
+        elif message.startswith("Input should "):
+            message = "must " + message.removeprefix("Input should ")
+        elif mistake["type"].startswith("path"):
+            message = "must be a path"
+        elif "pattern" in mistake["type"]:
+            message = "a name is 1 to 64 letters, digits, _ and -"
+        lines.append(f"{where}: {redact(message)}{shown}")
+    return lines
+
+
+def _origin(keys: KeyPath, origins: Origins) -> str:
+    """Return where a key was written, or the nearest key around it that was."""
+    for size in range(len(keys), 0, -1):
+        if keys[:size] in origins:
+            return origins[keys[:size]]
+    return ""
+
+
+def _unknown_key(keys: KeyPath) -> str:
+    known = list(_fields_at(AppConfig, keys[:-1]))
+    near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.6)
+    if near:
+        return f"unknown key; did you mean {near[0]!r}?"
+    return f"unknown key; known here: {', '.join(known)}"
+
+
+def _fields_at(model: type[BaseModel], keys: KeyPath) -> Mapping[str, object]:
+    """Return the fields of the model that lies at a key path."""
+    if not keys:
+        return model.model_fields
+    annotation = model.model_fields[keys[0]].annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _fields_at(annotation, keys[1:])
+    inner = [part for part in get_args(annotation) if isinstance(part, type)]
+    models = [part for part in inner if issubclass(part, BaseModel)]
+    return _fields_at(models[0], keys[2:]) if models else {}
+
+
+def _joined(where: str, lines: list[str]) -> ConfigError:
+    if len(lines) == 1:
+        return ConfigError(f"{where}: {lines[0]}")
+    return ConfigError(f"{where}: {len(lines)} mistakes\n  " + "\n  ".join(lines))

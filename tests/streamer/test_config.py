@@ -1,0 +1,166 @@
+"""Configuration: every mistake at once, each with its key, its line and a way out."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import CatalogError, ConfigError
+from streamer.config import AppConfig, default_name, parse_source
+from streamer.config_file import load_config, read_yaml
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    """A directory that names a generation: enough for what the parent checks."""
+    folder = tmp_path / "shelf"
+    (folder / "generations" / "000001").mkdir(parents=True)
+    (folder / "CURRENT").write_text("1\n")
+    return folder
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistake(path: Path) -> str:
+    with pytest.raises(ConfigError) as raised:
+        load_config(path)
+    return str(raised.value)
+
+
+def test_file_gives_cameras_with_their_catalogs(tmp_path: Path, catalog: Path) -> None:
+    path = write(
+        tmp_path,
+        "catalog: shelf\ncameras:\n  door: {url: 'rtsp://a/1', max_fps: 5}\n"
+        "  2: {url: 0, catalog: shelf}\npublish: {endpoint: 'tcp://127.0.0.1:7000'}\n",
+    )
+    config = load_config(path)
+    assert list(config.cameras) == ["door", "2"]
+    assert config.catalog_of("door") == config.catalog_of("2") == catalog
+    assert config.cameras["2"].kind == "webcam"
+    assert config.publish.endpoint == "tcp://127.0.0.1:7000"
+
+
+def test_command_line_wins_over_the_file(tmp_path: Path, catalog: Path) -> None:
+    path = write(tmp_path, "catalog: elsewhere\ncameras: {door: {url: 'test:'}}\n")
+    config = load_config(
+        path, {("catalog",): (str(catalog), "--catalog"), ("duration_s",): (3.0, "--duration")}
+    )
+    assert config.catalog_of("door") == catalog
+    assert config.duration_s == 3.0
+
+
+def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = mistake(
+        write(
+            tmp_path,
+            "catlog: shelf\ncameras:\n  door:\n    url: rtsp://a/1\n    transprt: udp\n"
+            "    max_fps: -1\n  a b: {url: 'test:'}\nmatcher:\n  verify: {verifier: magic}\n",
+        )
+    )
+    assert "5 mistakes" in text
+    assert "catlog (line 1): unknown key; did you mean 'catalog'?" in text
+    assert "cameras.door.transprt (line 5): unknown key; did you mean 'transport'?" in text
+    assert "cameras.door.max_fps (line 6): must be greater than or equal to 0, got -1" in text
+    assert "cameras.a b (line 7): a name is 1 to 64 letters" in text
+    assert "matcher.verify.verifier (line 9): must be 'lightglue' or 'sift', got 'magic'" in text
+
+
+def test_unknown_key_without_a_near_miss_names_the_known_ones(tmp_path: Path) -> None:
+    text = mistake(write(tmp_path, "matcher: {search: {zzz: 1}}\n"))
+    assert "matcher.search.zzz (line 1): unknown key; known here: k, exact_up_to_views" in text
+
+
+def test_missing_files_and_catalogs_are_told_together(tmp_path: Path) -> None:
+    text = mistake(
+        write(tmp_path, "cameras:\n  a: {url: gone.mp4}\n  b: {url: 'htp://x/1', catalog: nope}\n")
+    )
+    assert "cameras.a.url (line 2)" in text and "gone.mp4" in text
+    assert "cameras.a.catalog (line 2): cameras.a.catalog: a camera needs a catalog" in text
+    assert "cameras.b.url (line 3)" in text and "expected rtsp://" in text
+    assert "cameras.b.catalog (line 3)" in text
+
+
+def test_password_never_shows_in_a_mistake(tmp_path: Path) -> None:
+    text = mistake(
+        write(
+            tmp_path,
+            "cameras: {door: {url: 'htp://root:hunter2@cam/1', fsp: 'rtsp://u:hunter2@c'}}",
+        )
+    )
+    assert "hunter2" not in text and "fsp" in text
+    text = mistake(write(tmp_path, "cameras: {door: {url: 'htp://root:hunter2@cam/1'}}\n"))
+    assert "hunter2" not in text and "htp://***@cam/1" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cameras: [\n", "(line 2): not YAML"),
+        ("a: 1\na: 2\n", "a (line 2): given before (line 1)"),
+        ("just words\n", "expected keys and values, got 'str'"),
+        ("publish: {endpoint: 'tcp://0.0.0.0:5555'}\n", "without keys it must be a loopback"),
+        ("publish: {endpoint: 'ftp://x'}\n", "expected tcp://HOST:PORT"),
+        ("duration_s: long\n", "duration_s (line 1): must be a valid number"),
+        ("{}\n", "a run needs at least one source"),
+    ],
+)
+def test_bad_files_are_told_in_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
+    told = mistake(write(tmp_path, text))
+    assert expected in told
+    assert "\n" not in told
+
+
+def test_single_missing_catalog_keeps_its_own_kind_of_error(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="nowhere"):
+        load_config(
+            None,
+            {
+                ("cameras", "door", "url"): ("test:", "SOURCE"),
+                ("catalog",): (str(tmp_path / "nowhere"), "--catalog"),
+            },
+        )
+
+
+def test_missing_config_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("door=rtsp://h/1?a=b", ("door", "rtsp://h/1?a=b")),
+        ("rtsp://h/1?a=b", (None, "rtsp://h/1?a=b")),
+        ("0", (None, "0")),
+        ("a b=clip.mp4", (None, "a b=clip.mp4")),
+        ("clip=clip.mp4", ("clip", "clip.mp4")),
+    ],
+)
+def test_source_may_carry_a_name(text: str, expected: tuple[str | None, str]) -> None:
+    assert parse_source(text) == expected
+
+
+def test_file_that_is_called_like_a_named_source_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.mp4").touch()
+    assert parse_source("a=b.mp4") == (None, "a=b.mp4")
+
+
+def test_names_come_from_the_file_or_count_up(tmp_path: Path) -> None:
+    clip = tmp_path / "front door.mp4"
+    clip.touch()
+    assert default_name(str(clip), set()) == "front-door"
+    assert default_name(str(clip), {"front-door"}) == "front-door-2"
+    assert default_name("rtsp://h/1", set()) == "cam0"
+    assert default_name("rtsp://h/2", {"cam0"}) == "cam1"
+
+
+def test_options_are_frozen_and_the_default_run_has_no_camera() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        AppConfig().matchers = 2  # type: ignore[misc]
+    assert AppConfig().cameras == {}
