@@ -1,0 +1,114 @@
+"""The shortlist: which items of the catalog look most like a crop. faiss lives here.
+
+Exact inner products up to `exact_up_to_views`; above, an inverted file over fp16 vectors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from pipeline.errors import CatalogError
+from pipeline.options import SearchOptions
+from pipeline.types import F32, I32, Candidate, ItemId
+
+MAX_ROWS = 2048  # nearest views looked at to fill a shortlist of items
+PROBED_SHARE = 0.05  # of the inverted lists; what an approximate search visits
+
+
+class Searcher:
+    """Finds the nearest items by the cosine of their best view.
+
+    view_item: (V,) int32, the item index of each view; item_ids: by item index.
+    """
+
+    def __init__(
+        self, index: Any, view_item: I32, item_ids: Sequence[ItemId], options: SearchOptions
+    ) -> None:
+        self._index = index
+        self._view_item = view_item
+        self._item_ids = item_ids
+        self._k = options.k
+        self._most_views = int(np.bincount(view_item).max(initial=0)) if len(view_item) else 0
+
+    def search(self, embeddings: F32, k: int | None = None) -> list[list[Candidate]]:
+        """Return at most k items for each vector, nearest first, each with its nearest view.
+
+        embeddings: (N, D) float32 unit vectors. k: options.k where none is given.
+        """
+        k = k or self._k
+        if len(embeddings) == 0 or len(self._view_item) == 0:
+            return [[] for _ in range(len(embeddings))]
+        # k times the views of the richest item hold at least k different items.
+        n_rows = min(len(self._view_item), MAX_ROWS, k * self._most_views)
+        similarity, rows = self._index.search(np.ascontiguousarray(embeddings), n_rows)
+        return [self._best_views(s, r, k) for s, r in zip(similarity, rows, strict=True)]
+
+    def _best_views(self, similarity: F32, rows: Any, k: int) -> list[Candidate]:
+        found: dict[int, Candidate] = {}
+        for value, row in zip(similarity.tolist(), rows.tolist(), strict=True):
+            if row < 0:  # an approximate index may find fewer than asked
+                break
+            item = int(self._view_item[row])
+            if item not in found:
+                found[item] = Candidate(self._item_ids[item], row, min(1.0, float(value)))
+                if len(found) == k:
+                    break
+        return list(found.values())
+
+
+def build_index(embeddings: F32, options: SearchOptions) -> Any:
+    """Return a faiss index over unit vectors, (V, D) float32, in their order."""
+    n_views, dim = embeddings.shape
+    if n_views <= options.exact_up_to_views:
+        index = faiss.IndexFlatIP(dim)
+    else:
+        n_lists = int(4 * np.sqrt(n_views))
+        index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(dim),
+            dim,
+            n_lists,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+            False,  # whole vectors, not residuals: inner products stay cosines
+        )
+        index.cp.min_points_per_centroid = 1
+        # Every fortieth vector a list trains the centroids as well as all of them do.
+        sample = embeddings[:: max(1, n_views // (40 * n_lists))]
+        index.train(np.ascontiguousarray(sample))
+        index.nprobe = max(1, int(n_lists * PROBED_SHARE))
+    index.add(np.ascontiguousarray(embeddings))
+    return index
+
+
+def write_index(index: Any, path: Path) -> None:
+    """Write an index to a file; who writes a generation makes it appear whole."""
+    faiss.write_index(index, os.fspath(path))
+
+
+def read_index(path: Path, n_views: int, dim: int) -> Any:
+    """Return the index of a file; CatalogError when it is damaged or of another catalog."""
+    try:
+        index = faiss.read_index(os.fspath(path))
+    except RuntimeError as error:
+        raise CatalogError.at(
+            f"index {path}", "expected a whole faiss index", remedy="rebuild the catalog"
+        ) from error
+    if index.ntotal != n_views or index.d != dim:
+        raise CatalogError.at(
+            f"index {path}",
+            f"expected {n_views} views of {dim} numbers",
+            f"{index.ntotal} of {index.d}",
+            "rebuild the catalog",
+        )
+    return index
+
+
+def limit_search_threads(n_threads: int) -> None:
+    """Set how many threads a search may use."""
+    faiss.omp_set_num_threads(n_threads)
