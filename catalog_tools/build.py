@@ -1,0 +1,234 @@
+"""Builds catalogs, and adds and removes items: each step ends in a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from catalog_tools.describe import Describer, Embed, Extractor, Progress, WorkFolder
+from catalog_tools.images import Found, Left, find_images
+from pipeline.catalog import (
+    Catalog,
+    Item,
+    Recipe,
+    StoredPicture,
+    current_generation,
+    list_generations,
+    write_generation,
+)
+from pipeline.catalog_format import INDEX, build_command, catalog_error
+from pipeline.catalog_writing import catalog_lock, require_room
+from pipeline.errors import CatalogError, ConfigError, MagpieError
+from pipeline.options import SearchOptions
+from pipeline.types import ItemId
+
+# A picture's part of a generation at 256 keypoints, and the same again in the work folder.
+BYTES_A_PICTURE = 220_000
+ALL_TURNS_DEG = (0, 90, 180, 270)
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What describes pictures: the embedder with its weights' hash and name, and keypoints."""
+
+    embed: Embed
+    embedder_sha256: str
+    embedder: str
+    make_extractor: Callable[[], Extractor]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did. left_out: files that are not in the catalog; empty_items: items none of
+    whose files was usable."""
+
+    directory: Path
+    generation: int
+    n_items: int
+    n_pictures: int
+    left_out: tuple[Left, ...]
+    empty_items: tuple[ItemId, ...]
+
+
+def no_progress(n_done: int, n_total: int) -> None:
+    """Show nothing."""
+
+
+def build_catalog(
+    images: Path,
+    out: Path,
+    networks: Networks,
+    *,
+    turns: bool = False,
+    trim: bool = True,
+    progress: Progress = no_progress,
+) -> BuildReport:
+    """Build a catalog from IMAGES, or build an existing one anew; return what was done.
+
+    Goes on where a killed build of the same pictures ended; takes unchanged pictures over from the
+    generation in use. turns: views at 90, 180 and 270 degrees too. trim: cut plain margins off.
+    CatalogError when nothing is usable, OUT holds something else, or the disk is too small.
+    """
+    found = find_images(images)
+    _refuse_other_folder(out)
+    recipe = Recipe(
+        embedder_sha256=networks.embedder_sha256,
+        embedder=networks.embedder,
+        extractor=networks.make_extractor().name,
+        turns_deg=ALL_TURNS_DEG if turns else (0,),
+        trim=trim,
+    )
+    with catalog_lock(out):
+        known = _known_pictures(out, recipe)
+        pictures, left_out = _describe(found, out, recipe, networks, known, progress)
+        if not pictures:
+            raise nothing_usable(images, left_out)
+        return _write(out, recipe, found.items, pictures, left_out, [str(images.resolve())])
+
+
+def add_to_catalog(
+    directory: Path, images: Path, networks: Networks, *, progress: Progress = no_progress
+) -> BuildReport:
+    """Add items, or pictures of known items, to a catalog; return what was done.
+
+    CatalogError when the catalog was built with another embedder or keypoints.
+    """
+    found = find_images(images)
+    current_generation(directory)
+    with catalog_lock(directory):
+        catalog = Catalog.load(directory, networks.embedder_sha256)
+        recipe = catalog.manifest.recipe
+        extractor = networks.make_extractor().name
+        if extractor != recipe.extractor:
+            raise catalog_error(
+                directory,
+                f"built with keypoints {recipe.extractor}, the config asks for {extractor}",
+                None,
+                f"rebuild it: {build_command(directory, catalog.manifest.sources)}",
+            )
+        old = catalog.stored_pictures()
+        known = {picture.record.sha256: picture for picture in old}
+        new, left_out = _describe(found, directory, recipe, networks, known, progress)
+        if not new:
+            raise nothing_usable(images, left_out)
+        there = {(p.item_id, p.record.sha256): p.record.image for p in old}
+        fresh = [p for p in new if (p.item_id, p.record.sha256) not in there]
+        for picture in new:
+            image = there.get((picture.item_id, picture.record.sha256))
+            if image is not None:
+                reason = f"is in the catalog already as {image}"
+                left_out.append(Left(picture.record.image, reason))
+        labels = {item.item_id: item for item in (*catalog.items, *found.items)}
+        sources = dict.fromkeys([*catalog.manifest.sources, str(images.resolve())])
+        return _write(
+            directory, recipe, tuple(labels.values()), [*old, *fresh], left_out, list(sources)
+        )
+
+
+def remove_from_catalog(directory: Path, item_ids: Sequence[str]) -> int:
+    """Remove items; return the number of the new generation.
+
+    CatalogError when one is not there, or none would be left.
+    """
+    current_generation(directory)
+    with catalog_lock(directory):
+        catalog = Catalog.load(directory, None)
+        gone = set(item_ids)
+        missing = sorted(gone - {item.item_id for item in catalog.items})
+        if missing:
+            raise catalog_error(
+                directory,
+                "must hold each item to be removed, does not hold "
+                + ", ".join(map(repr, missing[:10])),
+                None,
+                f"see the items: magpie catalog list {directory}",
+            )
+        items = tuple(item for item in catalog.items if item.item_id not in gone)
+        if not items:
+            raise catalog_error(
+                directory, "must keep at least one item", "the removal of all", "delete the folder"
+            )
+        kept = [p for p in catalog.stored_pictures() if p.item_id not in gone]
+        report = _write(
+            directory, catalog.manifest.recipe, items, kept, [], catalog.manifest.sources
+        )
+        return report.generation
+
+
+def nothing_usable(images: Path, left_out: Sequence[Left]) -> MagpieError:
+    """Return the CatalogError about pictures of which none could be used."""
+    shown = "; ".join(f"{left.place} {left.reason}" for left in left_out[:3])
+    more = f"; and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+    return CatalogError.at(f"IMAGES {images}", f"no picture is usable: {shown}{more}")
+
+
+def _refuse_other_folder(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigError.at(f"--out {out}", "must be a folder, is a file")
+    ours = {"CURRENT", "generations", ".work", ".lock", ".CURRENT.new"}
+    strange = sorted(path.name for path in out.iterdir() if path.name not in ours)
+    if strange and not (out / "CURRENT").exists():
+        raise ConfigError.at(
+            f"--out {out}",
+            "must be new, empty or a catalog",
+            f"a folder with {strange[0]}",
+            "name another folder",
+        )
+
+
+def _known_pictures(out: Path, recipe: Recipe) -> dict[str, StoredPicture]:
+    """Return the pictures in use that the same recipe made, by the content of their file."""
+    if not list_generations(out):
+        return {}
+    try:
+        catalog = Catalog.load(out, None)
+        if catalog.manifest.recipe != recipe:
+            return {}
+        return {picture.record.sha256: picture for picture in catalog.stored_pictures()}
+    except CatalogError:
+        return {}  # damaged: building anew is what mends it
+
+
+def _describe(
+    found: Found,
+    directory: Path,
+    recipe: Recipe,
+    networks: Networks,
+    known: dict[str, StoredPicture],
+    progress: Progress,
+) -> tuple[list[StoredPicture], list[Left]]:
+    require_room(directory, len(found.sources) * BYTES_A_PICTURE)
+    describer = Describer(recipe, networks.embed, networks.make_extractor)
+    work = WorkFolder(directory, recipe)
+    pictures, left_out = describer.describe(found.sources, known, work, progress)
+    return pictures, [*found.left_out, *left_out]
+
+
+def _write(
+    directory: Path,
+    recipe: Recipe,
+    items: Sequence[Item],
+    pictures: Sequence[StoredPicture],
+    left_out: Sequence[Left],
+    sources: Sequence[str],
+) -> BuildReport:
+    usable = {picture.item_id for picture in pictures}
+    kept = [item for item in items if item.item_id in usable]
+    generation = write_generation(
+        directory, recipe, kept, pictures, sources=sources, add_files=_write_index
+    )
+    WorkFolder(directory, recipe).remove()
+    empty = tuple(item.item_id for item in items if item.item_id not in usable)
+    return BuildReport(directory, generation, len(kept), len(pictures), tuple(left_out), empty)
+
+
+def _write_index(folder: Path) -> None:
+    from pipeline.search import build_index, write_index  # loads faiss
+
+    embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
+    write_index(build_index(embeddings, SearchOptions()), folder / INDEX)

@@ -1,0 +1,195 @@
+"""Finds the pictures of a catalog: a folder with a sub-folder an item, flat files, or a CSV."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog_tools.reading import SUFFIXES
+from pipeline.catalog import Item
+from pipeline.errors import CatalogError, ConfigError
+from pipeline.types import ItemId
+
+CSV_COLUMNS = ("item_id", "label", "image")
+MAX_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A picture file of an item. place: where the user named it (a path, or a line of the CSV)."""
+
+    item_id: ItemId
+    path: Path
+    name: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A file that did not get into the catalog, and why."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    items: tuple[Item, ...]
+    sources: tuple[Source, ...]
+    left_out: tuple[Left, ...]
+
+
+def find_images(images: Path) -> Found:
+    """Return the items and pictures that IMAGES names.
+
+    ConfigError when there is no such thing; CatalogError with both places when an item is named
+    twice. Files that are no pictures are listed as left out; hidden ones are passed over.
+    """
+    if not images.exists():
+        raise ConfigError.at(f"IMAGES {images}", "no such folder or CSV file")
+    if images.is_dir():
+        found = _find_in_folder(images)
+    elif images.suffix.lower() == ".csv":
+        found = _read_csv(images)
+    else:
+        raise ConfigError.at(
+            f"IMAGES {images}",
+            "must be a folder or a .csv file",
+            images.suffix or images.name,
+            f"put the pictures into a folder, or write a CSV with {','.join(CSV_COLUMNS)}",
+        )
+    if not found.sources:
+        raise CatalogError.at(
+            f"IMAGES {images}",
+            f"must hold pictures ({' '.join(sorted(SUFFIXES))})",
+            f"none, and {len(found.left_out)} other files",
+        )
+    return found
+
+
+def _find_in_folder(folder: Path) -> Found:
+    items: dict[ItemId, str] = {}
+    sources: list[Source] = []
+    left_out: list[Left] = []
+    twice: list[str] = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        files = _picture_files(entry, folder, left_out)
+        if not files:
+            continue
+        name = entry.name if entry.is_dir() else entry.stem
+        reason = _refuse_item_id(name)
+        if reason:
+            left_out.append(Left(_shown(entry), reason))
+            continue
+        item_id = ItemId(name)
+        if item_id in items:
+            twice.append(f"{item_id!r} in {items[item_id]} and {_shown(entry)}")
+            continue
+        items[item_id] = _shown(entry)
+        for path in files:
+            sources.append(Source(item_id, path, str(path.relative_to(folder)), _shown(path)))
+    _refuse_twice(folder, twice)
+    return Found(tuple(Item(i, i) for i in items), tuple(sources), tuple(left_out))
+
+
+def _picture_files(entry: Path, folder: Path, left_out: list[Left]) -> list[Path]:
+    """Return an item's picture files, those of deeper folders too, in order of their paths."""
+    if not entry.is_dir():
+        paths = [entry]
+    else:
+        paths = sorted(
+            path
+            for path in entry.rglob("*")
+            if not path.is_dir()
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        )
+    files = []
+    for path in paths:
+        if path.suffix.lower() in SUFFIXES:
+            files.append(path)
+        else:
+            left_out.append(Left(_shown(path), "is no picture file"))
+    return files
+
+
+def _read_csv(path: Path) -> Found:
+    labels: dict[ItemId, tuple[str, int]] = {}
+    lines: dict[tuple[ItemId, Path], int] = {}
+    sources: list[Source] = []
+    left_out: list[Left] = []
+    twice: list[str] = []
+    for line, row in _csv_rows(path):
+        name, label, image = (row[column].strip() for column in CSV_COLUMNS)
+        reason = _refuse_item_id(name) or ("" if image else "names no image")
+        if reason:
+            left_out.append(Left(f"{path}:{line}", reason))
+            continue
+        item_id = ItemId(name)
+        label = label or (labels[item_id][0] if item_id in labels else name)
+        file = Path(image) if Path(image).is_absolute() else path.parent / image
+        known_label, first_line = labels.setdefault(item_id, (label, line))
+        if known_label != label:
+            twice.append(
+                f"{item_id!r} is {known_label!r} in line {first_line} and {label!r} in line {line}"
+            )
+        elif (item_id, file) in lines:
+            twice.append(f"{item_id!r} with {image} in lines {lines[item_id, file]} and {line}")
+        else:
+            lines[item_id, file] = line
+            sources.append(Source(item_id, file, image, f"{path}:{line} {_shown(file)}"))
+    _refuse_twice(path, twice)
+    named = {source.item_id for source in sources}
+    items = tuple(Item(i, label) for i, (label, _) in labels.items() if i in named)
+    return Found(items, tuple(sources), tuple(left_out))
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [c for c in CSV_COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                raise CatalogError.at(
+                    f"{path}:1",
+                    f"must have the columns {','.join(CSV_COLUMNS)}",
+                    ",".join(reader.fieldnames or ["an empty file"]),
+                )
+            return [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError:
+        raise CatalogError.at(f"CSV {path}", "must be UTF-8 text") from None
+    except csv.Error as error:
+        raise CatalogError.at(f"CSV {path}", f"cannot be read: {error}") from None
+    except OSError as error:
+        raise CatalogError.at(f"CSV {path}", f"cannot be read: {error.strerror}") from None
+
+
+def _refuse_item_id(name: str) -> str:
+    """Return why this cannot be an item id, or an empty text."""
+    if not name:
+        return "has an empty item id"
+    if "/" in name:
+        return 'has an item id with "/"'
+    kinds = {unicodedata.category(character) for character in name}
+    if "Cs" in kinds:
+        return "has a name that is not UTF-8"
+    return "has an item id with a control character" if "Cc" in kinds else ""
+
+
+def _refuse_twice(where: Path, twice: list[str]) -> None:
+    if twice:
+        more = f", and {len(twice) - MAX_SHOWN} more" if len(twice) > MAX_SHOWN else ""
+        raise CatalogError.at(
+            f"IMAGES {where}",
+            f"an item may be named once: {', '.join(twice[:MAX_SHOWN])}{more}",
+            remedy="rename one of each pair",
+        )
+
+
+def _shown(path: Path) -> str:
+    """Return a path that can be printed whatever its bytes are."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
