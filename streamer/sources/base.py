@@ -40,7 +40,9 @@ class SourceOptions(Options):
         False, description="files and folders at their own pace; frames that come late are dropped"
     )
     loop: bool = Field(False, description="files and folders start again at their end")
-    max_fps: float = Field(0, ge=0, le=1000, description="frames above this rate are skipped; 0: none")
+    max_fps: float = Field(
+        0, ge=0, le=1000, description="frames above this rate are skipped; 0: none"
+    )
     open_timeout_s: float = Field(4.0, gt=0, le=60)
     read_timeout_s: float = Field(
         2.5, gt=0, lt=3, description="silence that counts as a stalled stream"

@@ -1,0 +1,215 @@
+"""Every frame is accounted for: decoded = processed + skipped + dropped, by cause.
+
+Each incarnation of a camera has one small file in the run folder that outlives it. What can be
+derived is not stored, so that the sum holds whenever a process is killed:
+
+    decoded = written + skipped + lost before the ring
+    written = processed + lost in the ring + pending
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import WorkerError
+
+_MAGIC = 0x4D61_6770_6901
+_FILE_BYTES = 4096
+LOCK_TIMEOUT_S = 1.0
+
+
+class Skip(StrEnum):
+    """Why a frame was left out by wish."""
+
+    RATE = "rate"
+    MOTION = "motion"
+    DECODER = "decoder"
+
+
+class Drop(StrEnum):
+    """Why a frame was lost."""
+
+    CORRUPT = "corrupt"  # it could not be decoded
+    STOPPED = "stopped"  # decoded while the camera was asked to stop
+    OVERRUN = "overrun"  # a newer frame came before the matcher was ready
+    STALE = "stale"  # left behind by a camera process that died
+    NO_MATCHER = "no_matcher"  # a newer frame came while no matcher took any
+    MATCHER_DIED = "matcher_died"  # taken by a matcher that died with it
+    FAILED = "failed"  # the matcher could not work on it
+    UNREAD = "unread"  # nobody took it before the end
+
+
+BEFORE_RING = (Drop.CORRUPT, Drop.STOPPED)
+
+
+class _Cell(IntEnum):
+    MAGIC = 0
+    WRITTEN = 1
+    PROCESSED = 2
+    LAST_TAKE_NS = 3
+    SKIPPED = 16  # first of a cell a cause
+    DROPPED = 32
+
+
+_N_CELLS = 64
+_SKIPS, _DROPS = tuple(Skip), tuple(Drop)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCounters:
+    """What became of a camera's frames; `pending` ones lie in the ring or at the matcher."""
+
+    decoded: int = 0
+    processed: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    pending: int = 0
+
+    def settled(self, cause: Drop = Drop.UNREAD) -> "FrameCounters":
+        """Return the counters with what is still pending counted as dropped."""
+        dropped = Counter(self.dropped)
+        if self.pending:
+            dropped[cause.value] += self.pending
+        return FrameCounters(self.decoded, self.processed, self.skipped, dict(dropped), 0)
+
+    def __add__(self, other: "FrameCounters") -> "FrameCounters":
+        return FrameCounters(
+            self.decoded + other.decoded,
+            self.processed + other.processed,
+            dict(Counter(self.skipped) + Counter(other.skipped)),
+            dict(Counter(self.dropped) + Counter(other.dropped)),
+            self.pending + other.pending,
+        )
+
+
+class CountsFile:
+    """One incarnation's counts, shared by the camera and its matcher, and their common lock."""
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        self._fd = os.open(path, flags, 0o600)
+        if create:
+            os.ftruncate(self._fd, _FILE_BYTES)
+        self._cells = np.frombuffer(mmap.mmap(self._fd, _FILE_BYTES), np.int64, _N_CELLS)
+        if create:
+            self._cells[_Cell.MAGIC] = _MAGIC
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of this camera's rings; the kernel frees it when a holder dies.
+
+        Raises WorkerError when another process holds it for LOCK_TIMEOUT_S (it never should for
+        more than some microseconds).
+        """
+        _lock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    @property
+    def decoded(self) -> int:
+        return _counters_of(self._cells).decoded
+
+    def count_written(self) -> None:
+        self._cells[_Cell.WRITTEN] += 1
+
+    def count_processed(self) -> None:
+        self._cells[_Cell.PROCESSED] += 1
+
+    def count_skipped(self, cause: Skip) -> None:
+        self._cells[_Cell.SKIPPED + _SKIPS.index(cause)] += 1
+
+    def count_dropped(self, cause: Drop) -> None:
+        self._cells[_Cell.DROPPED + _DROPS.index(cause)] += 1
+
+    def stamp_take(self) -> None:
+        """Note that a matcher looks after this camera."""
+        self._cells[_Cell.LAST_TAKE_NS] = time.monotonic_ns()
+
+    def last_take_ns(self) -> int:
+        return int(self._cells[_Cell.LAST_TAKE_NS])
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def counts_path(run_dir: Path, camera: str, incarnation: int) -> Path:
+    return run_dir / f"{camera}.{incarnation}.counts"
+
+
+def read_counters(run_dir: Path, camera: str) -> FrameCounters:
+    """Return what became of all frames of a camera, over all its incarnations.
+
+    Works from any process, also after the camera's died. What an earlier incarnation left in the
+    ring counts as stale. All zero when the camera never started.
+    """
+    incarnations = sorted(
+        int(path.name.rsplit(".", 2)[1]) for path in run_dir.glob(f"{camera}.*.counts")
+    )
+    total = FrameCounters()
+    for incarnation in incarnations:
+        one = _read(counts_path(run_dir, camera, incarnation))
+        total += one if incarnation == incarnations[-1] else one.settled(Drop.STALE)
+    return total
+
+
+def _read(path: Path) -> FrameCounters:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # without the lock a frame may be seen as processed before it is seen as written
+        with contextlib.suppress(WorkerError):
+            _lock(fd, fcntl.LOCK_SH)
+        content = os.pread(fd, _N_CELLS * 8, 0).ljust(_N_CELLS * 8, b"\0")
+    finally:
+        os.close(fd)
+    return _counters_of(np.frombuffer(content, np.int64))
+
+
+def _counters_of(cells: np.ndarray[tuple[int], np.dtype[np.int64]]) -> FrameCounters:
+    values = [int(value) for value in cells]
+    written, processed = values[_Cell.WRITTEN], values[_Cell.PROCESSED]
+    skipped = {
+        cause.value: values[_Cell.SKIPPED + row]
+        for row, cause in enumerate(_SKIPS)
+        if values[_Cell.SKIPPED + row]
+    }
+    dropped = {
+        cause.value: values[_Cell.DROPPED + row]
+        for row, cause in enumerate(_DROPS)
+        if values[_Cell.DROPPED + row]
+    }
+    before = sum(dropped.get(cause.value, 0) for cause in BEFORE_RING)
+    in_ring = sum(dropped.values()) - before
+    return FrameCounters(
+        decoded=written + sum(skipped.values()) + before,
+        processed=processed,
+        skipped=skipped,
+        dropped=dropped,
+        pending=max(0, written - processed - in_ring),
+    )
+
+
+def _lock(fd: int, kind: int) -> None:
+    deadline_s = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            return fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                raise WorkerError.at(
+                    "frame ring", f"expected its lock within {LOCK_TIMEOUT_S} s", "none",
+                    remedy="the process that holds it hangs and is restarted",
+                ) from None  # fmt: skip
+            time.sleep(20e-6)

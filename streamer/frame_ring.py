@@ -1,0 +1,336 @@
+"""The mailbox between a camera process and its matcher: pictures in shared memory.
+
+A ring is a file `<camera>.<incarnation>.<n>.ring` in the run folder (ring_file.py). A slot is free,
+being written, ready, or taken; it changes hands under the lock of the camera's counts file, which
+the kernel frees when its holder dies, and carries a generation that never repeats, so that a reader
+never works on, or gives back, a slot that was written over.
+
+newest:    one ready frame, the newest; the one that it replaces is dropped.
+lossless:  the writer waits for a free slot (credit); frames come in order.
+
+Only this file drops frames. When the pictures grow, the writer goes on in ring n + 1.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pipeline.types import Frame
+from streamer.bell import Bell, Ringer
+from streamer.frame_counters import (
+    CountsFile,
+    Drop,
+    FrameCounters,
+    Skip,
+    counts_path,
+    read_counters,
+)
+from streamer.ring_file import (
+    MAX_SLOTS,
+    RingFile,
+    SlotCell,
+    SlotState,
+    ring_bytes,
+    slot_bytes_for,
+)
+from streamer.sources.base import Picture
+
+__all__ = [
+    "Drop", "FrameCounters", "RingReader", "RingWriter", "Skip", "read_counters", "ring_bytes",
+]  # fmt: skip
+
+Policy = Literal["newest", "lossless"]
+
+_MATCHER_SILENT_NS = 3_000_000_000  # no take for so long: there is no matcher
+_MTIME_STEP_NS = 100_000_000  # a folder's time is coarser than the clock
+
+
+class _Name(NamedTuple):
+    """What a ring file's name says; sorts from the oldest to the newest."""
+
+    incarnation: int
+    n: int
+
+
+class RingWriter:
+    """The camera's end. One a camera process."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        camera: str,
+        incarnation: int,
+        size_wh: tuple[int, int],
+        policy: Policy,
+        n_slots: int = 4,
+        bell: Path | None = None,
+    ) -> None:
+        """Create the ring; raises RingSpaceError when shared memory is too small.
+
+        size_wh: the pictures expected; larger ones are welcome and cost a new ring.
+        bell: where the matcher listens for new frames.
+        """
+        if not 3 <= n_slots <= MAX_SLOTS:
+            raise ValueError(f"n_slots must be 3..{MAX_SLOTS}, got {n_slots}")
+        self._run_dir, self._camera, self._incarnation = run_dir, camera, incarnation
+        self._is_lossless, self._n_slots, self._n = policy == "lossless", n_slots, 0
+        self._ring = self._create(slot_bytes_for(size_wh))
+        self._counts = CountsFile(counts_path(run_dir, camera, incarnation), create=True)
+        self._generation = self._counts.decoded  # never repeats within an incarnation
+        self._bell = None if bell is None else Ringer(bell)
+        self._credit = Bell(_credit_path(run_dir, camera)) if self._is_lossless else None
+
+    @classmethod
+    def create(
+        cls,
+        run_dir: Path,
+        camera: str,
+        incarnation: int,
+        size_wh: tuple[int, int],
+        policy: Policy,
+        n_slots: int = 4,
+        bell: Path | None = None,
+    ) -> "RingWriter":
+        """Return a new ring's writing end; as the constructor."""
+        return cls(run_dir, camera, incarnation, size_wh, policy, n_slots, bell)
+
+    def write(self, picture: Picture, timeout_s: float = 0.0) -> bool:
+        """Copy a picture into the ring and wake the matcher.
+
+        Returns False when a lossless ring gave no credit in time: nothing happened, try again.
+        """
+        began_ns = time.monotonic_ns()
+        if slot_bytes_for(picture.size_wh) > self._ring.slot_bytes:
+            self._grow(picture.size_wh)
+        row = self._slot_to_write(timeout_s)
+        if row is None and self._is_lossless:
+            return False
+        if row is None:  # the reader holds every slot of a live ring
+            self._counts.count_written()
+            self._counts.count_dropped(Drop.OVERRUN)
+            return True
+        self._ring.copy_planes(row, picture)
+        decode_ns = round(picture.decode_ms * 1e6) + time.monotonic_ns() - began_ns
+        with self._counts.locked():
+            self._publish(row, picture, decode_ns)
+        if self._bell is not None:
+            self._bell.ring()
+        return True
+
+    def skip(self, cause: Skip = Skip.RATE) -> None:
+        """Count a decoded frame that was left out by wish."""
+        self._counts.count_skipped(cause)
+
+    def drop(self, cause: Literal[Drop.CORRUPT, Drop.STOPPED]) -> None:
+        """Count a frame that was lost before it could be written."""
+        self._counts.count_dropped(cause)
+
+    def pending(self) -> int:
+        """Return how many frames are ready or at the matcher, in the current ring."""
+        with self._counts.locked():
+            return len(self._ring.rows(SlotState.READY)) + len(self._ring.rows(SlotState.TAKEN))
+
+    def wait_for_credit(self, timeout_s: float) -> None:
+        """Sleep until the matcher gave a frame back, or the time ran out (lossless)."""
+        if self._credit is not None:
+            self._credit.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the ring; frames that a lossless one still holds stay readable. Twice is fine."""
+        if not self._is_lossless:
+            self._abandon(Drop.UNREAD)
+        for end in (self._bell, self._credit, self._counts):
+            if end is not None:
+                end.close()
+        self._bell = self._credit = None
+
+    def _create(self, slot_bytes: int) -> RingFile:
+        path = self._run_dir / f"{self._camera}.{self._incarnation}.{self._n}.ring"
+        return RingFile.create(path, slot_bytes, self._n_slots, self._is_lossless)
+
+    def _grow(self, size_wh: tuple[int, int]) -> None:
+        self._n += 1
+        larger = self._create(slot_bytes_for(size_wh))
+        if not self._is_lossless:  # else the reader empties and removes it
+            self._abandon(Drop.OVERRUN)
+        self._ring = larger
+
+    def _abandon(self, cause: Drop) -> None:
+        """Drop what is ready and remove the file; a frame at the matcher stays with it."""
+        if self._ring.path.exists():
+            self._ring.path.unlink()
+            with self._counts.locked():
+                self._drop_ready(cause)
+
+    def _slot_to_write(self, timeout_s: float) -> int | None:
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            with self._counts.locked():
+                free = self._ring.rows(SlotState.FREE)
+                if free:
+                    self._ring.slots[free[0], SlotCell.STATE] = SlotState.WRITING
+                    return free[0]
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not self._is_lossless:
+                return None
+            self.wait_for_credit(left_s)
+
+    def _publish(self, row: int, picture: Picture, decode_ns: int) -> None:
+        if not self._is_lossless:
+            silent_ns = time.monotonic_ns() - self._counts.last_take_ns()
+            is_watched = silent_ns < _MATCHER_SILENT_NS
+            self._drop_ready(Drop.OVERRUN if is_watched else Drop.NO_MATCHER)
+        self._generation += 1
+        self._ring.describe(row, picture, self._generation, self._counts.decoded, decode_ns)
+        self._counts.count_written()
+        self._ring.slots[row, SlotCell.STATE] = SlotState.READY
+
+    def _drop_ready(self, cause: Drop) -> None:
+        for row in self._ring.rows(SlotState.READY):
+            self._counts.count_dropped(cause)
+            self._ring.slots[row, SlotCell.STATE] = SlotState.FREE
+
+
+class _Attached(NamedTuple):
+    """A ring that the reader has open."""
+
+    name: _Name
+    ring: RingFile
+    counts: CountsFile
+
+
+class RingReader:
+    """The matcher's end of one camera; finds the camera's newest ring by itself."""
+
+    def __init__(self, run_dir: Path, camera: str) -> None:
+        self._run_dir, self._camera = run_dir, camera
+        self._attached: _Attached | None = None
+        self._held: dict[tuple[int, int], _Attached] = {}
+        self._seen_mtime_ns = -1
+        self._credit = Ringer(_credit_path(run_dir, camera))
+
+    def take(self) -> Frame | None:
+        """Return the newest unseen frame (lossless: the next), or None when there is none.
+
+        Its planes are views into shared memory: valid until `release`, read-only.
+        """
+        while True:
+            if self._attached is not None:
+                self._attached.counts.stamp_take()
+                frame = self._claim(self._attached)
+                if frame is not None:
+                    return frame
+            if not self._move_on():
+                return None
+
+    def release(self, frame: Frame, failed: bool = False) -> None:
+        """Give a frame's slot back and count it: processed, or dropped when work on it failed."""
+        attached = self._held.pop((frame.incarnation, frame.generation), None)
+        if attached is None:
+            return
+        slot = attached.ring.slots[frame.slot]
+        with attached.counts.locked():
+            if (
+                slot[SlotCell.STATE] != SlotState.TAKEN
+                or slot[SlotCell.GENERATION] != frame.generation
+            ):
+                return  # another matcher took over: the frame is counted already
+            if failed:
+                attached.counts.count_dropped(Drop.FAILED)
+            else:
+                attached.counts.count_processed()
+            slot[SlotCell.STATE] = SlotState.FREE
+        if attached.ring.is_lossless:
+            self._credit.ring()
+
+    def close(self) -> None:
+        """Let go of the ring; frames not released stay taken. Twice is fine."""
+        for attached in {id(each): each for each in self._open_rings()}.values():
+            attached.counts.close()
+        self._attached = None
+        self._held.clear()
+        self._credit.close()
+
+    def _open_rings(self) -> Iterator[_Attached]:
+        if self._attached is not None:
+            yield self._attached
+        yield from self._held.values()
+
+    def _claim(self, attached: _Attached) -> Frame | None:
+        ring, counts = attached.ring, attached.counts
+        if not self._has_ready(attached):  # without the lock: cheap
+            return None
+        with counts.locked():
+            ready = ring.rows(SlotState.READY)
+            if not ready:
+                return None
+            row = ready[0] if ring.is_lossless else ready[-1]
+            ring.slots[row, SlotCell.STATE] = SlotState.TAKEN
+        frame = ring.frame(row, self._camera, attached.name.incarnation)
+        self._held[frame.incarnation, frame.generation] = attached
+        return frame
+
+    @staticmethod
+    def _has_ready(attached: _Attached) -> bool:
+        return bool((attached.ring.slots[:, SlotCell.STATE] == SlotState.READY).any())
+
+    def _move_on(self) -> bool:
+        """Attach the ring that follows the current one; returns False when there is none."""
+        mtime_ns = os.stat(self._run_dir).st_mtime_ns
+        if mtime_ns == self._seen_mtime_ns:
+            return False
+        here = None if self._attached is None else self._attached.name
+        later = [name for name in self._ring_names() if here is None or name > here]
+        if not later:
+            if time.time_ns() - mtime_ns > _MTIME_STEP_NS:
+                self._seen_mtime_ns = mtime_ns
+            return False
+        if self._attached is not None:
+            if self._attached.ring.is_lossless and self._has_ready(self._attached):
+                return True  # written between the last look and the new ring
+            self._leave(self._attached)
+        self._attached = None
+        for name in later:
+            try:
+                self._attached = self._attach(name)
+            except FileNotFoundError:
+                continue  # the writer outgrew it meanwhile
+            if self._attached.ring.is_lossless or name == later[-1]:
+                return True
+            self._leave(self._attached)  # a live camera's older ring: only its newest counts
+        return False
+
+    def _ring_names(self) -> list[_Name]:
+        names = []
+        for path in self._run_dir.glob(f"{self._camera}.*.ring"):
+            incarnation, n = path.name.removesuffix(".ring").rsplit(".", 2)[1:]
+            names.append(_Name(int(incarnation), int(n)))
+        return sorted(names)
+
+    def _attach(self, name: _Name) -> _Attached:
+        ring = RingFile(self._run_dir / f"{self._camera}.{name.incarnation}.{name.n}.ring")
+        counts = CountsFile(counts_path(self._run_dir, self._camera, name.incarnation))
+        with counts.locked():
+            for row in ring.rows(SlotState.TAKEN):  # by a matcher that died with it
+                counts.count_dropped(Drop.MATCHER_DIED)
+                ring.slots[row, SlotCell.STATE] = SlotState.FREE
+        counts.stamp_take()
+        if ring.is_lossless:
+            self._credit.ring()
+        return _Attached(name, ring, counts)
+
+    def _leave(self, attached: _Attached) -> None:
+        """Remove a ring that its writer has left; whatever is ready in it is too old."""
+        with attached.counts.locked():
+            for row in attached.ring.rows(SlotState.READY):
+                attached.counts.count_dropped(Drop.STALE)
+                attached.ring.slots[row, SlotCell.STATE] = SlotState.FREE
+        attached.ring.path.unlink(missing_ok=True)
+        if attached not in self._held.values():
+            attached.counts.close()
+
+
+def _credit_path(run_dir: Path, camera: str) -> Path:
+    return run_dir / f"{camera}.credit"
