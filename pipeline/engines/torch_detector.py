@@ -1,0 +1,48 @@
+"""The detector: YOLO26 by ultralytics with its end-to-end head (no suppression of overlapping boxes
+after it).
+"""
+
+from __future__ import annotations
+
+import pipeline.offline  # noqa: F401  (first: before ultralytics)
+
+# isort: split
+from dataclasses import dataclass
+
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """The numbers that the architecture is built from."""
+
+    architecture: str = "yolo26n.yaml"
+    class_names: tuple[str, ...] = ("item",)
+
+
+class Detector(torch.nn.Module):
+    """Pictures to at most 300 boxes each."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.network = DetectionModel(spec.architecture, nc=len(spec.class_names), verbose=False)
+        head = self.network.model[-1]
+        head.end2end = True
+        head.max_det = 300
+        head.export = True  # boxes alone, not the raw maps beside them
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Give the boxes of each picture, best first.
+
+        images: (B, 3, H, W) float32 RGB 0..1, H and W multiples of 32.
+        Returns (B, 300, 6) float32: x0, y0, x1, y1 in px of the input, score 0..1, class number.
+        """
+        boxes: torch.Tensor = self.network(images)
+        return boxes
+
+
+def build_detector(spec: DetectorSpec) -> Detector:
+    """Give the detector of this spec with fresh weights, in evaluation mode."""
+    return Detector(spec).eval()

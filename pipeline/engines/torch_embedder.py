@@ -1,0 +1,59 @@
+"""The embedder: a timm ResNet, generalised-mean pooling and a projection to unit vectors."""
+
+from __future__ import annotations
+
+import pipeline.offline  # noqa: F401  (first: before timm)
+
+# isort: split
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """The numbers that the architecture is built from."""
+
+    backbone: str = "resnet18"
+    dim: int = 256
+    input_side_px: int = 128
+
+
+class Embedder(torch.nn.Module):
+    """Pictures to unit vectors.
+
+    GeM pooling: Radenović, Tolias, Chum, "Fine-tuning CNN image retrieval with no human annotation"
+    (2018).
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, spec: EmbedderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = timm.create_model(
+            spec.backbone, pretrained=False, num_classes=0, global_pool=""
+        )
+        self.gem_power = torch.nn.Parameter(torch.tensor(3.0))
+        self.projection = torch.nn.Linear(self.backbone.num_features, spec.dim, bias=False)
+        self.whitening = torch.nn.BatchNorm1d(spec.dim)
+        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Give one unit vector a picture.
+
+        images: (B, 3, H, W) float32 RGB 0..1; returns (B, dim) float32.
+        """
+        features = self.backbone((images - self.mean) / self.std)
+        power = self.gem_power.clamp(1.0, 8.0)
+        pooled = features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1.0 / power)
+        return functional.normalize(self.whitening(self.projection(pooled)), dim=1)
+
+
+def build_embedder(spec: EmbedderSpec) -> Embedder:
+    """Give the embedder of this spec with fresh weights, in evaluation mode."""
+    return Embedder(spec).eval()

@@ -1,0 +1,119 @@
+"""Networks on disk: fp16 safetensors whose header says what to build; loaded as float32 torch
+modules.
+"""
+
+from __future__ import annotations
+
+import pipeline.offline  # noqa: F401  (first: before torch and ultralytics)
+
+# isort: split
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pipeline.engines.torch_detector import DetectorSpec, build_detector
+from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
+from pipeline.errors import WeightsError
+
+REQUIRED_METADATA = ("kind", "architecture", "spec", "input_size_wh", "licence")
+Spec = TypeVar("Spec")
+
+
+def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Read a weights file: its metadata (str → str) and its tensors in float32, whole numbers as
+    they are.
+
+    Raises WeightsError when the file is missing, damaged, or says not what it is.
+    """
+    if not path.is_file():
+        raise WeightsError.at(
+            f"weights '{path}'", "must be a file", "none", "see: magpie weights list"
+        )
+    try:
+        with safe_open(path, framework="pt") as archive:
+            metadata = dict(archive.metadata() or {})
+            state = {name: archive.get_tensor(name) for name in archive.keys()}
+    except SafetensorError as error:
+        raise WeightsError.at(
+            f"weights '{path}'", "must be a whole safetensors file", str(error), "fetch it again"
+        ) from error
+    missing = [key for key in REQUIRED_METADATA if key not in metadata]
+    if missing:
+        raise WeightsError.at(
+            f"weights '{path}'",
+            f"must say {', '.join(REQUIRED_METADATA)} in the header",
+            f"none of {', '.join(missing)}",
+            "export it with: magpie weights export",
+        )
+    return metadata, {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+
+
+def load_network(path: Path, device: str = "cpu") -> torch.nn.Module:
+    """Build the network that a weights file describes, with its weights, in float32, ready to run.
+
+    Raises WeightsError as `read_weights`, and when kind, spec or tensors do not fit each other.
+    """
+    metadata, state = read_weights(path)
+    try:
+        network = _build(metadata)
+        network.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError.at(
+            f"weights '{path}'", "tensors and header must fit each other", reason
+        ) from error
+    return network.eval().to(device)
+
+
+def _build(metadata: Mapping[str, str]) -> torch.nn.Module:
+    kind = metadata["kind"]
+    if kind == "detector":
+        return build_detector(parse_spec(DetectorSpec, metadata["spec"]))
+    if kind == "embedder":
+        return build_embedder(parse_spec(EmbedderSpec, metadata["spec"]))
+    if kind == "matcher":
+        from pipeline.engines.torch_lightglue import LightGlueSpec, build_lightglue
+
+        return build_lightglue(parse_spec(LightGlueSpec, metadata["spec"]))
+    raise ValueError(f"kind must be detector, embedder or matcher, got '{kind}'")
+
+
+def parse_spec(spec_type: type[Spec], text: str) -> Spec:
+    """Read a spec dataclass from its JSON; unknown or missing numbers raise TypeError."""
+    given: dict[str, Any] = json.loads(text)
+    known = {item.name for item in fields(spec_type)}  # type: ignore[arg-type]
+    if set(given) != known:
+        raise TypeError(f"{spec_type.__name__} has {sorted(known)}, got {sorted(given)}")
+    return spec_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+
+
+def spec_json(spec: Any) -> str:
+    """Give a spec dataclass as JSON for the header."""
+    return json.dumps(asdict(spec), sort_keys=True)
+
+
+def save_weights(
+    path: Path, module_state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors in float16 (whole numbers as they are) with their metadata; the file appears
+    whole or not.
+    """
+    state = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in module_state.items()
+    }
+    broken = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+    if broken:
+        raise WeightsError.at(
+            f"weights '{path}'", "must be finite in float16", f"{len(broken)} tensors that are not"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata=dict(metadata))
+    part.replace(path)
