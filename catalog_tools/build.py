@@ -21,8 +21,11 @@ from pipeline.catalog import (
 )
 from pipeline.catalog_format import INDEX, build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
+from pipeline.embed import load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
-from pipeline.options import SearchOptions
+from pipeline.keypoints import KeypointExtractor
+from pipeline.options import EmbedOptions, EngineOptions, SearchOptions, VerifyOptions
+from pipeline.search import build_index, write_index
 from pipeline.types import ItemId
 
 # A picture's part of a generation at 256 keypoints, and the same again in the work folder.
@@ -38,6 +41,17 @@ class Networks:
     embedder_sha256: str
     embedder: str
     make_extractor: Callable[[], Extractor]
+
+
+def load_networks(engine: EngineOptions, embed: EmbedOptions) -> Networks:
+    """Return what the options name, ready to run; WeightsError or EngineError when it is not."""
+    embedder = load_embedder(engine, embed)
+    return Networks(
+        embedder.embed,
+        embedder.weights_sha256,
+        embedder.name,
+        lambda: KeypointExtractor(VerifyOptions()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +242,5 @@ def _write(
 
 
 def _write_index(folder: Path) -> None:
-    from pipeline.search import build_index, write_index  # loads faiss
-
     embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
     write_index(build_index(embeddings, SearchOptions()), folder / INDEX)

@@ -63,8 +63,8 @@ def find_images(images: Path) -> Found:
     if not found.sources:
         raise CatalogError.at(
             f"IMAGES {images}",
-            f"must hold pictures ({' '.join(sorted(SUFFIXES))})",
-            f"none, and {len(found.left_out)} other files",
+            f"must hold pictures ({' '.join(sorted(SUFFIXES))}), holds none "
+            f"and {len(found.left_out)} other files",
         )
     return found
 

@@ -1,5 +1,268 @@
-"""magpie catalog build, add, remove, list, check, query."""
+"""magpie catalog build, add, remove, list, rollback, check, query."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pipeline.errors import ConfigError
+from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions
+
+if TYPE_CHECKING:
+    from catalog_tools.build import BuildReport, Networks
+    from catalog_tools.images import Left
+    from catalog_tools.query import Answer
+
 app = typer.Typer(no_args_is_help=True, help="Build and ask catalogs.")
+
+Engine = Literal["auto", "openvino", "torch"]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The catalog's directory.")]
+Images = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IMAGES",
+        help="A folder with a sub-folder an item, a folder of pictures (the stem is the item id), "
+        "or a CSV with the columns item_id,label,image.",
+    ),
+]
+Embedder = Annotated[Path | None, typer.Option("--embedder", help="Embedder weights.")]
+EngineName = Annotated[Engine, typer.Option("--engine", help="Where networks run.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def build(
+    images: Images,
+    out: Annotated[Path, typer.Option("--out", help="The catalog's directory.")],
+    turns: Annotated[
+        bool, typer.Option("--turns", help="Add views turned by 90, 180 and 270 degrees.")
+    ] = False,
+    trim: Annotated[
+        bool, typer.Option("--trim/--no-trim", help="Cut plain margins around the item off.")
+    ] = True,
+    embedder: Embedder = None,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+) -> None:
+    """Build a catalog, or build an existing one anew; goes on where a killed build ended."""
+    from catalog_tools.build import build_catalog
+    from catalog_tools.images import find_images
+
+    find_images(images)  # a mistake in IMAGES is told before networks are loaded
+    networks = _load_networks(embedder, engine, device)
+    with _progress("describing pictures") as progress:
+        report = build_catalog(images, out, networks, turns=turns, trim=trim, progress=progress)
+    _print_report(report)
+
+
+@app.command()
+def add(
+    directory: Directory,
+    images: Images,
+    embedder: Embedder = None,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+) -> None:
+    """Add items, or pictures of known items, to a catalog."""
+    from catalog_tools.build import add_to_catalog
+    from catalog_tools.images import find_images
+    from pipeline.catalog_format import current_generation
+
+    current_generation(directory)
+    find_images(images)
+    networks = _load_networks(embedder, engine, device)
+    with _progress("describing pictures") as progress:
+        report = add_to_catalog(directory, images, networks, progress=progress)
+    _print_report(report)
+
+
+@app.command()
+def remove(
+    directory: Directory,
+    item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...")],
+) -> None:
+    """Remove items from a catalog."""
+    from catalog_tools.build import remove_from_catalog
+
+    generation = remove_from_catalog(directory, item_ids)
+    print(f"{directory}: {len(set(item_ids))} items removed, generation {generation} in use")
+
+
+@app.command(name="list")
+def list_items(
+    directory: Directory,
+    generations: Annotated[
+        bool, typer.Option("--generations", help="List the generations on disk instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the items of a catalog, or its generations; with --json one line each."""
+    from catalog_tools.listing import list_catalog_generations, list_catalog_items
+
+    rows = list_catalog_generations(directory) if generations else list_catalog_items(directory)
+    if as_json:
+        for row in rows:
+            print(_one_line(row))
+    else:
+        _print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+
+
+@app.command()
+def rollback(
+    directory: Directory,
+    generation: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="The one before, when left out.")
+    ] = None,
+) -> None:
+    """Switch back to an earlier generation; a running daemon follows."""
+    from catalog_tools.listing import roll_back
+
+    print(f"{directory}: generation {roll_back(directory, generation)} in use")
+
+
+@app.command()
+def check(directory: Directory, as_json: AsJson = False) -> None:
+    """Compare a catalog's files with their hashes and name pictures that will match poorly."""
+    from catalog_tools.check import check_catalog
+
+    with _progress("checking pictures") as progress:
+        report = check_catalog(directory, progress)
+    if as_json:
+        for damaged in report.damaged:
+            print(_one_line({"kind": "damaged", "text": damaged}))
+        for finding in report.findings:
+            print(_one_line({name: getattr(finding, name) for name in finding.__slots__}))
+    elif report.findings:
+        rows = [[f.item_id, f.image, f.kind, f.text] for f in report.findings]
+        _print_table(["item_id", "image", "kind", "what"], rows)
+    if report.damaged:
+        from pipeline.catalog_format import damaged as damaged_error
+
+        raise damaged_error(directory, "; ".join(report.damaged))
+    if not as_json:
+        print(f"{directory}: files whole, {len(report.findings)} findings")
+
+
+@app.command()
+def query(
+    directory: Directory,
+    images: Annotated[list[str] | None, typer.Argument(metavar="IMAGE...")] = None,
+    images_from: Annotated[
+        str | None,
+        typer.Option("--images-from", metavar="FILE|-", help="Pictures, one a line; - is stdin."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, max=100, help="Length of `ranked`.")] = 5,
+    as_json: AsJson = False,
+    embedder: Embedder = None,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+) -> None:
+    """Name the items in pictures; with --json one line a picture, in the given order."""
+    from pipeline.catalog_format import current_generation
+
+    current_generation(directory)
+    names = [*(images or []), *_read_names(images_from)]
+    if not names:
+        raise ConfigError.at("IMAGE", "at least one picture must be named", 0)
+    from pipeline.matcher import create_matcher
+
+    from catalog_tools.query import query_pictures
+
+    options = MatcherOptions(
+        engine=EngineOptions(engine=engine, device=device), embed=EmbedOptions(weights=embedder)
+    )
+    matcher = create_matcher(options, {"query": directory})
+    n_usable = 0
+    for answer in query_pictures(names, matcher.catalogs["query"], matcher, k):
+        n_usable += answer.error is None
+        if as_json:
+            print(_one_line(answer.to_json()), flush=True)
+        else:
+            _print_answer(answer)
+    if n_usable == 0:
+        raise ConfigError.at("IMAGE", "at least one picture must be readable", f"{len(names)} bad")
+
+
+def _load_networks(embedder: Path | None, engine: Engine, device: str) -> Networks:
+    from catalog_tools.build import load_networks
+
+    return load_networks(
+        EngineOptions(engine=engine, device=device), EmbedOptions(weights=embedder)
+    )
+
+
+def _read_names(images_from: str | None) -> list[str]:
+    if images_from is None:
+        return []
+    try:
+        if images_from == "-":
+            lines = sys.stdin.read().splitlines()
+        else:
+            text = Path(images_from).read_text("utf-8", "surrogateescape")
+            lines = text.splitlines()
+    except OSError as error:
+        raise ConfigError.at("--images-from", f"{error.strerror}", images_from) from None
+    return [line for line in lines if line]
+
+
+def _one_line(record: dict[str, object]) -> str:
+    text = json.dumps(record, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # names of other encodings
+
+
+def _print_answer(answer: Answer) -> None:
+    if answer.error is not None:
+        print(f"{answer.image}: {answer.error}", file=sys.stderr)
+        return
+    rows = [
+        [m["tier"], m["item_id"], m["label"], f"{m['probability']:.3f}", str(m["inliers"])]
+        for m in answer.matches
+    ]
+    rows += [["(ranked)", r["item_id"], "", f"{r['probability']:.3f}", ""] for r in answer.ranked]
+    _print_table(["tier", "item", "label", "probability", "inliers"], rows, title=answer.image)
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=Text(title) if title else None, title_justify="left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # an item id is no markup
+    Console().print(table)
+
+
+def _print_report(report: BuildReport) -> None:
+    _print_left_out(report.left_out)
+    for item_id in report.empty_items:
+        print(f"item {item_id!r}: none of its pictures is usable, left out", file=sys.stderr)
+    print(
+        f"{report.directory}: {report.n_items} items, {report.n_pictures} pictures, "
+        f"{len(report.left_out)} files left out, generation {report.generation} in use"
+    )
+
+
+def _print_left_out(left_out: Sequence[Left]) -> None:
+    for left in left_out:
+        print(f"left out: {left.place}: {left.reason}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that moves a progress bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda n_done, n_total: bar.update(task, completed=n_done, total=n_total)

@@ -100,7 +100,7 @@ def test_images_that_are_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must be a folder or a .csv file, got '.jpg'"):
         find_images(touch(tmp_path / "a.jpg"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CatalogError, match=r"must hold pictures .*, got none"):
+    with pytest.raises(CatalogError, match=r"must hold pictures .*, holds none and 0"):
         find_images(tmp_path / "empty")
 
 
