@@ -1,0 +1,275 @@
+"""The journal: every numbered event on disk, so that no number is used twice and none is lost.
+
+SQLite in WAL mode, synchronous=NORMAL: a commit costs some ten microseconds and survives the
+death of the process, but the last ones may be lost in a power cut, after they were published.
+Numbers are therefore reserved in blocks by a commit that does reach the disk (synchronous=FULL):
+the next start goes on behind the reserved block and declares the unused rest as a gap.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import ConfigError
+
+FORMAT = 1
+BLOCK = 10_000  # numbers a reservation; one fsync in 5,000 events
+_BUSY_S = 5.0
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE events (seq INTEGER PRIMARY KEY, camera TEXT, wall_ns INTEGER, json TEXT NOT NULL);
+CREATE INDEX events_by_camera ON events (camera, seq) WHERE camera IS NOT NULL;
+CREATE TABLE cameras (camera TEXT PRIMARY KEY, camera_seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE open_sightings (sighting_id TEXT PRIMARY KEY, seq INTEGER, json TEXT NOT NULL);
+CREATE TABLE states (process TEXT PRIMARY KEY, seq INTEGER, json TEXT NOT NULL);
+CREATE TABLE gaps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered event as it is written down.
+
+    json: the very text that is published. sighting_id: of a match; is_left ends it.
+    process: of a status.
+    """
+
+    seq: int
+    camera: str | None
+    camera_seq: int | None
+    wall_ns: int
+    json: str
+    sighting_id: str | None = None
+    is_left: bool = False
+    process: str | None = None
+
+
+class Journal:
+    """The daemon's one journal: gives numbers, writes events down, knows what was left open.
+
+    One thread numbers and appends (the publisher's); the keeper shares `write_lock`.
+    """
+
+    def __init__(self, path: Path, block: int = BLOCK) -> None:
+        """Open or make the journal and lock it for this process.
+
+        Raises ConfigError when another daemon holds it, when it cannot be written, or when the
+        file is not a journal.
+        """
+        self.path = path
+        self.write_lock = threading.Lock()
+        self._block = block
+        self._lock_file = _lock(path)
+        try:
+            self._db = connect(path)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")  # the keeper's work
+            self._prepare()
+            self._take_up()
+        except sqlite3.Error as error:
+            self._lock_file.close()
+            rule = f"must be a journal that this user can write ({error})"
+            remedy = "move it away or name another: --journal"
+            raise ConfigError.at("journal", rule, str(path), remedy) from error
+        except ConfigError:
+            self._lock_file.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Make the tables of a new journal; check the format of an old one."""
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        n_tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version == 0 and n_tables == 0:
+            os.chmod(self.path, 0o600)
+            self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            self._db.execute("VACUUM")  # auto_vacuum of a WAL file takes effect only now
+            meta = {"journal_id": secrets.token_hex(8), "reserved_seq": 0}
+            meta |= {"pruned_seq": 0, "camera_floor": 0}
+            with self._transaction():
+                for statement in _TABLES.strip().split("\n"):
+                    self._db.execute(statement)
+                self._db.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+                self._db.execute(f"PRAGMA user_version={FORMAT}")
+        elif version != FORMAT:
+            rule = f"must be a journal of format {FORMAT}"
+            remedy = "name another: --journal"
+            raise ConfigError.at("journal", rule, f"format {version} in {self.path}", remedy)
+
+    def _take_up(self) -> None:
+        """Go on where the last daemon ended; what it reserved and never used is a gap.
+
+        Fewer events can have been lost than numbers were left, so that jumping by the gap keeps
+        every camera's numbers unused as well, those of a camera that this journal never saw too.
+        """
+        meta = dict(self._db.execute("SELECT key, value FROM meta"))
+        self.journal_id: str = meta["journal_id"]
+        last_gap = self._db.execute("SELECT coalesce(max(last_seq), 0) FROM gaps").fetchone()[0]
+        last_event = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        last_used = max(last_event, last_gap, meta["pruned_seq"])
+        self._reserved: int = meta["reserved_seq"]
+        jump = self._reserved - last_used
+        with self._transaction():
+            self._db.execute("DELETE FROM states")  # of processes that are gone
+            if jump > 0:
+                self._db.execute("INSERT INTO gaps VALUES (?, ?)", (last_used + 1, self._reserved))
+                self._db.execute("UPDATE cameras SET camera_seq = camera_seq + ?", (jump,))
+                bump = "UPDATE meta SET value = value + ? WHERE key = 'camera_floor'"
+                self._db.execute(bump, (jump,))
+        self.last_seq = self._reserved
+        self._camera_floor: int = meta["camera_floor"] + max(0, jump)
+        self._camera_seq: dict[str, int] = dict(
+            self._db.execute("SELECT camera, camera_seq FROM cameras")
+        )
+        self.reserve()
+
+    def next_number(self, camera: str | None) -> tuple[int, int | None]:
+        """Return the next `seq`, and the next `camera_seq` for an event of a camera.
+
+        Raises sqlite3.Error when no number is left and none can be reserved.
+        """
+        if self.last_seq >= self._reserved:
+            self.reserve()
+        self.last_seq += 1
+        if camera is None:
+            return self.last_seq, None
+        number = self._camera_seq.get(camera, self._camera_floor) + 1
+        self._camera_seq[camera] = number
+        return self.last_seq, number
+
+    @property
+    def last_camera_seq(self) -> dict[str, int]:
+        """The last number of each camera."""
+        return dict(self._camera_seq)
+
+    @property
+    def is_block_low(self) -> bool:
+        """Whether it is time to reserve, which costs an fsync, at a quiet moment."""
+        return bool(self._reserved - self.last_seq < self._block // 2)
+
+    def reserve(self) -> None:
+        """Reserve the next block of numbers so that it survives a power cut.
+
+        Raises sqlite3.Error; nothing was reserved then.
+        """
+        self._write_reserved(self._reserved + self._block)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Write events down, with what they change, in one commit.
+
+        Raises sqlite3.Error; nothing was written then.
+        """
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?)",
+                [(entry.seq, entry.camera, entry.wall_ns, entry.json) for entry in entries],
+            )
+            for entry in entries:
+                if entry.camera_seq is not None:
+                    row = (entry.camera, entry.camera_seq)
+                    self._db.execute("REPLACE INTO cameras VALUES (?, ?)", row)
+                if entry.is_left:
+                    forget = "DELETE FROM open_sightings WHERE sighting_id = ?"
+                    self._db.execute(forget, (entry.sighting_id,))
+                elif entry.sighting_id is not None:
+                    row3 = (entry.sighting_id, entry.seq, entry.json)
+                    self._db.execute("REPLACE INTO open_sightings VALUES (?, ?, ?)", row3)
+                elif entry.process is not None:
+                    row3 = (entry.process, entry.seq, entry.json)
+                    self._db.execute("REPLACE INTO states VALUES (?, ?, ?)", row3)
+
+    def declare_gap(self, first_seq: int, last_seq: int) -> None:
+        """Write down that these numbers hold no event that can be asked for.
+
+        Raises sqlite3.Error.
+        """
+        with self._transaction():
+            self._db.execute("REPLACE INTO gaps VALUES (?, ?)", (first_seq, last_seq))
+
+    def open_sightings(self) -> list[str]:
+        """Return the last event (JSON) of every sighting that has not left, the oldest first."""
+        return [row[0] for row in self._db.execute("SELECT json FROM open_sightings ORDER BY seq")]
+
+    def oldest_seq(self) -> int:
+        """Return the first number that the journal still answers for."""
+        pruned = "SELECT value FROM meta WHERE key = 'pruned_seq'"
+        return int(self._db.execute(pruned).fetchone()[0]) + 1
+
+    def close(self) -> None:
+        """Give the unused numbers back (a clean end leaves no gap), close, unlock."""
+        if self._lock_file.closed:
+            return
+        try:
+            self._write_reserved(self.last_seq)
+        except sqlite3.Error:
+            pass  # then the rest is a gap, as after a crash
+        finally:
+            self._db.close()
+            self._lock_file.close()
+
+    def _write_reserved(self, reserved: int) -> None:
+        self._db.execute("PRAGMA synchronous=FULL")
+        try:
+            with self._transaction():
+                new = "UPDATE meta SET value = ? WHERE key = 'reserved_seq'"
+                self._db.execute(new, (reserved,))
+            self._reserved = reserved
+        finally:
+            self._db.execute("PRAGMA synchronous=NORMAL")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self.write_lock, transaction(self._db):
+            yield
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is done inside, or nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def connect(path: Path, is_reader: bool = False) -> sqlite3.Connection:
+    """Return a connection to a journal, for one thread at a time."""
+    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous=NORMAL")
+    if is_reader:
+        db.execute("PRAGMA query_only=ON")
+    return db
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the journal's lock file for as long as the returned file is open; raises ConfigError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = open(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    except OSError as error:
+        rule = f"its folder must be writable ({error.strerror})"
+        raise ConfigError.at("journal", rule, str(path), "name another: --journal") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = file.read().strip() or "unknown"
+        file.close()
+        rule = f"belongs to one daemon at a time, process {holder} holds it"
+        remedy = "stop that one or name another: --journal"
+        raise ConfigError.at("journal", rule, str(path), remedy) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

@@ -1,0 +1,98 @@
+"""Keeps the journal small, in a thread of its own: checkpoints and retention.
+
+Both are kept off the publishing path: a checkpoint costs some 20 ms of disk time but does not hold
+up a commit, and old events go in small batches between two commits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+
+from streamer.publishing.journal import Journal, connect, transaction
+from streamer.publishing.options import PublishOptions
+from streamer.reporting import Log
+
+_EVERY_S = 5.0
+_BATCH = 200  # events a deletion; holds a commit up for about a millisecond
+_WAL_MAX_BYTES = 64 * 2**20
+_log = Log("journal")
+
+
+class JournalKeeper:
+    """Forgets the oldest events by age and size, and moves commits into the main file."""
+
+    def __init__(
+        self, journal: Journal, options: PublishOptions, every_s: float = _EVERY_S
+    ) -> None:
+        self._journal = journal
+        self._options = options
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journal-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the thread has ended; twice is fine."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        db = connect(self._journal.path)
+        try:
+            while not self._stop.wait(self._every_s):
+                try:
+                    self.tidy(db)
+                except sqlite3.Error as error:
+                    _log.error("the journal could not be tidied", cause=error)
+        finally:
+            db.close()
+
+    def tidy(self, db: sqlite3.Connection) -> None:
+        """Do one round of both.
+
+        Raises sqlite3.Error.
+        """
+        cutoff_ns = time.time_ns() - int(self._options.journal_keep_days * 86_400e9)
+        while not self._stop.is_set() and self._forget_batch(db, cutoff_ns):
+            pass
+        self._checkpoint(db)
+
+    def _forget_batch(self, db: sqlite3.Connection, cutoff_ns: int) -> bool:
+        """Forget up to a batch of the oldest events; returns whether there may be more to do."""
+        if _used_bytes(db) > self._options.journal_max_bytes:
+            doomed = db.execute("SELECT seq FROM events ORDER BY seq LIMIT ?", (_BATCH,)).fetchall()
+        else:
+            oldest = "SELECT seq, wall_ns FROM events ORDER BY seq LIMIT ?"
+            doomed = [row for row in db.execute(oldest, (_BATCH,)) if row[1] < cutoff_ns]
+        if not doomed:
+            return False
+        last_seq = doomed[-1][0]
+        with self._journal.write_lock, transaction(db):
+            db.execute("DELETE FROM events WHERE seq <= ?", (last_seq,))
+            db.execute("DELETE FROM gaps WHERE last_seq <= ?", (last_seq,))
+            db.execute("UPDATE meta SET value = ? WHERE key = 'pruned_seq'", (last_seq,))
+        with self._journal.write_lock:
+            db.execute("PRAGMA incremental_vacuum(200)").fetchall()
+        return True
+
+    def _checkpoint(self, db: sqlite3.Connection) -> None:
+        """Move the log into the main file; a log that grew large is cut, which holds writers up."""
+        busy, n_logged, n_moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if not busy and n_moved < n_logged:  # commits came in meanwhile: few, so soon done
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
+        if n_logged * page_bytes > _WAL_MAX_BYTES:
+            with self._journal.write_lock:
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _used_bytes(db: sqlite3.Connection) -> int:
+    """Bytes of the main file that hold something."""
+    n_pages = int(db.execute("PRAGMA page_count").fetchone()[0])
+    n_free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
+    return (n_pages - n_free) * int(db.execute("PRAGMA page_size").fetchone()[0])

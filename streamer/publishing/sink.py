@@ -1,0 +1,76 @@
+"""Where a matcher process puts its sightings: one hop, over a socket file, to the daemon."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zmq
+from pydantic import Field
+
+from streamer.publishing.events import MatchDraft, WireModel, match_event_from
+from streamer.publishing.sockets import DRAFT_MAX_BYTES, LINGER_MS, sink_path
+from streamer.reporting import Log, Tally
+
+if TYPE_CHECKING:
+    from pipeline.types import Sighting
+
+_QUEUE = 2000  # sightings that wait here while the daemon is busy
+
+
+class Handover(WireModel):
+    """What travels from a worker to the daemon: JSON, one message a match."""
+
+    worker: str = Field(max_length=128)
+    incarnation: int = Field(ge=0)
+    match: MatchDraft
+
+
+class EventSink:
+    """Hands sightings to the daemon and never holds the matcher up for longer than its timeout."""
+
+    def __init__(
+        self, run_dir: Path, worker: str, incarnation: int = 0, timeout_ms: int = 200
+    ) -> None:
+        """Connect; the daemon need not listen yet.
+
+        worker, incarnation: whose sightings these are (the child context's name and incarnation);
+        the daemon ends them by these when the worker dies.
+        """
+        self._worker = worker
+        self._incarnation = incarnation
+        self._timeout_ms = timeout_ms
+        self._lost = Tally(Log("sink"), "sightings lost on the way to the daemon")
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.PUSH)
+        self._socket.sndhwm = _QUEUE
+        self._socket.linger = LINGER_MS
+        self._socket.connect(f"ipc://{sink_path(run_dir)}")
+
+    @property
+    def n_lost(self) -> int:
+        """Sightings that could not be handed over since the start."""
+        return sum(self._lost.total.values())
+
+    def send_sighting(self, sighting: Sighting) -> bool:
+        """Hand one sighting over; returns False (and counts) when the daemon did not take it.
+
+        Raises pydantic.ValidationError for a sighting that the wire cannot carry: our own bug.
+        """
+        draft = match_event_from(sighting, time.monotonic_ns())
+        handover = Handover(worker=self._worker, incarnation=self._incarnation, match=draft)
+        payload = handover.model_dump_json().encode()
+        if len(payload) > DRAFT_MAX_BYTES:
+            self._lost.add("too_large")
+            return False
+        if not self._socket.poll(self._timeout_ms, zmq.POLLOUT):
+            self._lost.add("daemon_busy")
+            return False
+        self._socket.send(payload)
+        return True
+
+    def close(self) -> None:
+        """Send what still waits, for half a second at most, and close; twice is fine."""
+        self._socket.close()
+        self._context.term()
