@@ -1,0 +1,176 @@
+"""What all streams that FFmpeg reads have in common: packets in, pictures with their times out."""
+
+from __future__ import annotations  # PyAV's classes are generic for the type checker only
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import av
+import av.container
+import av.error
+import numpy as np
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from streamer.errors import CodecError, StalledError
+from streamer.sources.base import Damaged, Picture, SourceOptions
+from streamer.sources.failures import source_name, typed_errors
+from streamer.sources.planes import PlaneMaker
+
+_GIVE_UP_AFTER_DAMAGED = 500  # packets in a row without one picture
+_LARGEST_STEP_S = 60.0
+_YEAR_2000_US = 946_684_800_000_000
+
+
+class Moment(NamedTuple):
+    """When an access unit left the demuxer."""
+
+    captured_ns: int
+    wall_ns: int
+    clock: str
+
+
+Stamp: TypeAlias = "Callable[[Packet[VideoStream]], Moment]"
+
+
+@dataclass(slots=True)
+class MediaClock:
+    """A file's time from its start, always going on, whatever the timestamps do.
+
+    A step back (also the file's next round), none at all or one above a minute counts as one
+    frame's usual time.
+    """
+
+    nominal_s: float
+    _last_s: float | None = None
+    _now_s: float = 0.0
+
+    def at(self, time_s: float | None) -> float:
+        """Return the seconds since the first picture for the next one, stamped `time_s`."""
+        if self._last_s is None:
+            self._last_s = time_s or 0.0
+            return self._now_s
+        step_s = self.nominal_s if time_s is None else time_s - self._last_s
+        self._now_s += step_s if 0 < step_s <= _LARGEST_STEP_S else self.nominal_s
+        self._last_s = self._last_s + self.nominal_s if time_s is None else time_s
+        return self._now_s
+
+
+def arrival(_: object) -> Moment:
+    """Stamp with the clock of this machine."""
+    return Moment(time.monotonic_ns(), time.time_ns(), "arrival")
+
+
+def rtcp_or_arrival(packet: Packet[VideoStream]) -> Moment:
+    """Stamp with the camera's clock where RTCP gave it, else with this machine's.
+
+    FFmpeg hangs the sender report's time on each packet as producer reference time: int64 µs of
+    Unix time, then flags.
+    """
+    moment = arrival(packet)
+    if packet.has_sidedata("prft"):
+        wall_us = int(np.frombuffer(bytes(packet.get_sidedata("prft")), np.int64, 1)[0])
+        if wall_us > _YEAR_2000_US:  # else the camera does not know what time it is
+            return Moment(moment.captured_ns, wall_us * 1000, "rtcp")
+    return moment
+
+
+def video_stream(container: av.container.InputContainer, options: SourceOptions) -> VideoStream:
+    """Return the container's video, set up: one thread or slices, never frame threads.
+
+    Raises CodecError when there is none or nothing here decodes it.
+    """
+    where = source_name(options.url)
+    covers = Disposition.attached_pic  # a sound file's cover is no video
+    pictures = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not pictures:
+        raise CodecError.at(where, "expected a video stream", "none")
+    stream = pictures[0]
+    # a stream that no decoder is there for has no codec context, whatever the stubs say
+    if getattr(stream, "codec_context", None) is None:
+        raise CodecError.at(where, "no decoder for its codec")
+    stream.thread_type = "SLICE"
+    stream.thread_count = options.decoder_threads
+    stream.codec_context.copy_opaque = True
+    return stream
+
+
+def read_pictures(
+    container: av.container.InputContainer,
+    options: SourceOptions,
+    stamp: Stamp,
+    media: Callable[[VideoFrame], int] = lambda _: -1,
+) -> Iterator[Picture | Damaged]:
+    """Yield the pictures of a container until it ends.
+
+    stamp: gives an access unit its moment, and may wait for it. media: gives a frame its time in
+    the file, ns. Raises StalledError, CodecError, EndedError and kin.
+    """
+    stream, maker = video_stream(container, options), PlaneMaker()
+    damaged_in_a_row, n_pictures = 0, 0
+    with closing(_video_packets(container, stream, options)) as packets:
+        for packet in packets:
+            packet.opaque = stamp(packet) if packet.size else None
+            began_ns = time.monotonic_ns()
+            try:
+                frames = packet.decode()
+            except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:
+                damaged_in_a_row += 1
+                if damaged_in_a_row > _GIVE_UP_AFTER_DAMAGED:
+                    raise _undecodable(options, error) from None
+                yield Damaged(error.strerror or "invalid data")
+                continue
+            except av.error.EOFError:
+                frames = []
+            for frame in frames:
+                if frame.is_corrupt:
+                    yield Damaged("decoded with errors")
+                    continue
+                damaged_in_a_row, n_pictures = 0, n_pictures + 1
+                yield _picture(frame, maker, began_ns, media(frame))
+                began_ns = time.monotonic_ns()
+    if not n_pictures and (damaged_in_a_row or options.kind == "file"):
+        raise _undecodable(options, None)
+
+
+def _video_packets(
+    container: av.container.InputContainer, stream: VideoStream, options: SourceOptions
+) -> Generator[Packet[VideoStream], None, None]:
+    """Yield the video's packets; sound that goes on does not hide that the picture stalled."""
+    demuxed = container.demux()
+    last_s = time.monotonic()
+    while True:
+        with typed_errors(options.url, "read", options.read_timeout_s):
+            packet = next(demuxed, None)
+        if packet is None:
+            return
+        if packet.stream.index == stream.index:
+            yield packet  # type: ignore[misc]
+            last_s = time.monotonic()
+        elif options.is_live and time.monotonic() - last_s > options.read_timeout_s:
+            raise StalledError.at(
+                source_name(options.url), f"no picture data for {options.read_timeout_s:g} s"
+            )
+
+
+def _picture(frame: VideoFrame, maker: PlaneMaker, began_ns: int, media_ns: int) -> Picture:
+    (y, u, v), matrix, color_range = maker.planes(frame)
+    moment = frame.opaque if isinstance(frame.opaque, Moment) else arrival(frame)
+    return Picture(
+        y, u, v, matrix, color_range,
+        captured_ns=moment.captured_ns,
+        wall_ns=moment.wall_ns,
+        clock=moment.clock,
+        media_ns=media_ns,
+        decode_ms=(time.monotonic_ns() - began_ns) / 1e6,
+    )  # fmt: skip
+
+
+def _undecodable(options: SourceOptions, error: av.error.FFmpegError | None) -> Exception:
+    why = "not one picture" if error is None else error.strerror
+    return CodecError.at(source_name(options.url), "expected data that can be decoded", why)

@@ -1,0 +1,78 @@
+"""RTSP and HTTP(S): cameras, HLS, MJPEG, and recordings behind a URL."""
+
+from collections.abc import Iterator
+
+import av
+import av.container
+
+from streamer.errors import EndedError
+from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
+from streamer.sources.decoding import (
+    MediaClock,
+    read_pictures,
+    rtcp_or_arrival,
+    video_stream,
+)
+from streamer.sources.failures import capture_ffmpeg_log, source_name, typed_errors
+from streamer.sources.video_file import Pace, fps_of, paced_pictures
+
+_PROBE_BYTES = 1_000_000
+_PROBE_US = 1_000_000
+_REORDER_US = 200_000  # how long RTP over udp waits for a packet that comes late
+
+
+class NetworkStreamSource:
+    """Pictures of a stream; the newest is what counts.
+
+    A URL whose length is known (a file, a finished HLS list) is played at its own pace and ends; a
+    stream without an end that ends raises EndedError.
+    """
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.options = options
+        capture_ffmpeg_log()
+
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
+        with open_stream(self.options) as container:
+            if self.options.kind == "http" and container.duration:
+                nominal_s = 1 / fps_of(video_stream(container, self.options))
+                clock, pace = MediaClock(nominal_s), Pace(wait, nominal_s)
+                yield from paced_pictures(container, self.options, wait, clock, pace)
+                return
+            for picture in read_pictures(container, self.options, rtcp_or_arrival):
+                if wait(0):
+                    return
+                yield picture
+        raise EndedError.at(source_name(self.options.url), "the server ended the stream")
+
+
+def open_stream(options: SourceOptions) -> av.container.InputContainer:
+    """Open a stream with deadlines and low-latency options; raises a SourceError."""
+    with typed_errors(options.url, "open", options.open_timeout_s):
+        return av.open(
+            options.url,
+            "r",
+            options=_ffmpeg_options(options),
+            timeout=(options.open_timeout_s, options.read_timeout_s),
+        )
+
+
+def _ffmpeg_options(options: SourceOptions) -> dict[str, str]:
+    """Return FFmpeg's options: little probing, no reordering beyond what udp needs.
+
+    `fflags nobuffer` is left out for RTSP on purpose: it throws away the packets read while
+    probing, and with them the first key frame; they are decoded at once anyway.
+    """
+    low_latency = {
+        "flags": "low_delay",
+        "probesize": str(_PROBE_BYTES),
+        "analyzeduration": str(_PROBE_US),
+    }
+    if options.kind == "rtsp":
+        return low_latency | {
+            "rtsp_transport": options.transport,
+            "allowed_media_types": "video",
+            "max_delay": str(_REORDER_US),
+            "timeout": str(round(options.read_timeout_s * 1e6)),
+        }
+    return {"rw_timeout": str(round(options.read_timeout_s * 1e6)), "multiple_requests": "0"}
