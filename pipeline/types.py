@@ -123,6 +123,12 @@ class Crop:
     xyxy: F32
     image_bgr: U8
 
+    def to_frame(self, points: F32) -> F32:
+        """Return (N, 2) points of the crop's px in px of the frame."""
+        height, width = self.image_bgr.shape[:2]
+        scale = (self.xyxy[2:] - self.xyxy[:2]) / np.array([width, height], np.float32)
+        return np.asarray(points * scale + self.xyxy[:2], np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -248,3 +254,21 @@ class Sighting:
     reason: str | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One of the items that a picture as a whole resembles most, whatever its tier."""
+
+    item_id: ItemId
+    label: str
+    probability: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class PictureResult:
+    """What one picture shows: every instance that would be published, and the likeliest items."""
+
+    matches: tuple[Match, ...]
+    ranked: tuple[Ranked, ...]
