@@ -9,13 +9,15 @@ import contextlib
 import errno
 import socket as plain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
-import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
 
 from pipeline.errors import ConfigError, WorkerError
 from streamer.publishing.options import MAX_IPC_PATH_BYTES, Endpoint
+
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
 
 DRAFT_MAX_BYTES = 64 * 1024  # one match from a matcher
 QUESTION_MAX_BYTES = 16 * 1024  # a subscription or a question from outside
@@ -92,6 +94,8 @@ class ServerKeys:
         if not list((keys / "clients").glob("*.key")):
             rule = "must hold a public key (*.key) of each client that may connect"
             raise ConfigError.at("publish.keys", rule, str(keys / "clients"), _HOW_TO_MAKE)
+        from zmq.auth.thread import ThreadAuthenticator  # brings asyncio: only where it is used
+
         self._authenticator = ThreadAuthenticator(context)
         self._authenticator.start()
         self._authenticator.configure_curve(domain="*", location=str(keys / "clients"))
@@ -134,6 +138,8 @@ def read_key(path: Path, is_secret: bool) -> tuple[bytes, bytes]:
 
     Raises ConfigError; its text never holds a key.
     """
+    import zmq.auth
+
     try:
         public, secret = zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
