@@ -1,0 +1,96 @@
+"""`magpie catalog`: what users type, what they get, and how mistakes end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import catalog_tools.build
+from streamer.cli import main
+from tests.catalog_tools.fake_networks import FakeEmbedder, draw, make_networks
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `magpie catalog …` and return exit code, stdout, stderr."""
+    monkeypatch.setattr(
+        catalog_tools.build, "load_networks", lambda *_: make_networks(FakeEmbedder())
+    )
+
+    def run_magpie(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["magpie", "catalog", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run_magpie
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("a/1", "b/1", "[red]c/1")):
+        draw(tmp_path / "images" / f"{name}.png", seed)
+    return tmp_path / "images"
+
+
+def test_build_add_remove_list_check_rollback(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shelf"
+    (images / "a" / "broken.jpg").write_bytes(b"text")
+    code, said, errors = run("build", images, "--out", out)
+    assert code == 0
+    assert said.endswith("shelf: 3 items, 3 pictures, 1 files left out, generation 1 in use\n")
+    assert f"left out: {images}/a/broken.jpg: is no picture of a known format" in errors
+    draw(tmp_path / "more" / "d.png", 10)
+    assert run("add", out, tmp_path / "more")[1].endswith("generation 2 in use\n")
+    assert run("remove", out, "a")[1].endswith("1 items removed, generation 3 in use\n")
+    code, said, _ = run("list", out, "--json")
+    assert [json.loads(line)["item_id"] for line in said.splitlines()] == ["[red]c", "b", "d"]
+    assert "[red]c" in run("list", out)[1]
+    code, said, _ = run("list", out, "--generations", "--json")
+    assert [json.loads(line)["in_use"] for line in said.splitlines()] == [False, False, True]
+    assert run("rollback", out)[1].endswith("generation 2 in use\n")
+    code, said, errors = run("check", out)
+    assert code == 0 and "files whole" in said
+    assert run("check", out, "--json")[0] == 0
+
+
+def test_a_damaged_catalog_fails_its_check(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shelf"
+    run("build", images, "--out", out)
+    (out / "generations" / "000001" / "items.json").write_text("[]")
+    code, _, errors = run("check", out)
+    assert code == 2 and "items.json: its content has changed" in errors
+    assert "magpie catalog rollback" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("build", "{tmp}/missing", "--out", "{tmp}/x"), "no such folder or CSV file"),
+        (("build", "{tmp}/empty", "--out", "{tmp}/x"), "must hold pictures"),
+        (("build", "{images}", "--out", "{images}"), "must be new, empty or a catalog"),
+        (("list", "{tmp}/missing"), "no such directory; build it: magpie catalog build"),
+        (("check", "{tmp}/empty"), "must hold a finished catalog, has no file CURRENT"),
+        (("add", "{tmp}/missing", "{images}"), "no such directory"),
+        (("remove", "{tmp}/missing", "a"), "no such directory"),
+        (("rollback", "{tmp}/missing"), "no such directory"),
+        (("rollback", "{tmp}/shelf", "9"), "generation must be one of 1, got 9"),
+        (("remove", "{tmp}/shelf", "x"), "does not hold 'x'"),
+        (("query", "{tmp}/missing", "a.jpg"), "no such directory"),
+        (("query", "{tmp}/shelf"), "at least one picture must be named"),
+        (("query", "{tmp}/shelf", "--images-from", "{tmp}/no"), "No such file or directory"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    run: Run, images: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    run("build", images, "--out", tmp_path / "shelf")
+    code, out, errors = run(*(word.format(tmp=tmp_path, images=images) for word in words))
+    assert (code, out) == (2, "")
+    assert said in errors and "Traceback" not in errors
+    assert errors.startswith("magpie: ") and len(errors.splitlines()) == 1
