@@ -184,6 +184,11 @@ class Tier(StrEnum):
     VERY_SIMILAR = "very_similar"
     SIMILAR = "similar"
 
+    @property
+    def rank(self) -> int:
+        """2 for exact, 1 for very_similar, 0 for similar."""
+        return ("similar", "very_similar", "exact").index(self.value)
+
 
 class Phase(StrEnum):
     APPEARED = "appeared"

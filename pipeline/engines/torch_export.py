@@ -62,8 +62,10 @@ def _inputs(kind: Kind) -> tuple[tuple[torch.Tensor, ...], list[Shape], str]:
     )
     sizes = torch.full((TRACE_BATCH, 2), 200.0)
     arrays = (keypoints, keypoints, descriptors, descriptors, sizes, sizes)
-    return arrays, [[-1, -1, 4], [-1, -1, 4], [-1, -1, 128], [-1, -1, 128], [-1, 2], [-1, 2]], (
-        "assignment"
+    return (
+        arrays,
+        [[-1, -1, 4], [-1, -1, 4], [-1, -1, 128], [-1, -1, 128], [-1, 2], [-1, 2]],
+        ("assignment"),
     )
 
 

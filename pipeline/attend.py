@@ -1,0 +1,149 @@
+"""Where the work of identifying goes: which tracks deserve a look now, and at which candidates.
+
+A track is looked at when it first looks good, again when a better view comes or the last look
+decided nothing (ever less often, so that unknown objects do not eat the CPU), and seldom once it
+is settled: then it costs only detection and tracking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import cv2
+import numpy as np
+
+from pipeline.boxes import pad_and_clip
+from pipeline.options import CropOptions
+from pipeline.types import Candidate, Frame, Track
+
+SURE_SCORE = 0.5  # a box surer than this is looked at in its first frame, others in their second
+BETTER_VIEW = 1.3  # ratio of qualities that makes a view worth a look of its own
+WORSE_VIEW = 0.5  # a settled track is not checked again in a view so much worse than its best
+FIRST_WAIT_S = 0.1  # after a look that decided nothing; doubles with each
+LONGEST_WAIT_S = 3.0
+RECHECK_S = 2.0  # a settled track
+REGION_RECHECK_S = 0.4  # a fixed region, which does not end when its item leaves
+BORDER_PX = 3.0
+FULL_SIDE_PX = 200.0  # more pixels do not make a view better
+HALF_SHARPNESS = 60.0  # variance of the Laplacian at which a view counts half
+SHARPNESS_SIDE_PX = 128
+FIRST_CANDIDATES = 4
+
+
+class State(IntEnum):
+    """How far a track has been identified."""
+
+    UNDECIDED = 0
+    LIKELY = 1
+    SETTLED = 2
+
+
+@dataclass(slots=True)
+class _Looked:
+    at_s: float
+    quality: float
+    n_undecided: int
+
+
+class Attention:
+    """Chooses one camera's tracks to look at."""
+
+    def __init__(self, options: CropOptions) -> None:
+        self._min_side_px = options.min_side_px
+        self._looked: dict[int, _Looked] = {}
+
+    def choose(
+        self,
+        frame: Frame,
+        tracks: Sequence[Track],
+        states: Mapping[int, State],
+        now_s: float,
+        at_most: int,
+    ) -> list[Track]:
+        """Return the tracks to look at in this frame, the most urgent first.
+
+        states: by track number; a track that is missing is undecided.
+        """
+        waiting: list[tuple[float, Track]] = []
+        for track in tracks:
+            looked = self._looked.get(track.track_id)
+            state = states.get(track.track_id, State.UNDECIDED)
+            if self._may_look(track, looked, state, now_s):
+                quality = view_quality(frame, track)
+                if self._is_worth(looked, state, quality, now_s, track):
+                    waiting.append((looked.at_s if looked else -1.0, track))
+        waiting.sort(key=lambda pair: pair[0])
+        chosen = [track for _, track in waiting[:at_most]]
+        for track in chosen:
+            self._note(frame, track, states.get(track.track_id, State.UNDECIDED), now_s)
+        return chosen
+
+    def forget(self, alive: set[int]) -> None:
+        """Drop what is known of tracks that are gone."""
+        self._looked = {k: v for k, v in self._looked.items() if k in alive}
+
+    def _may_look(self, track: Track, looked: _Looked | None, state: State, now_s: float) -> bool:
+        sides = track.xyxy[2:] - track.xyxy[:2]
+        if min(sides) < self._min_side_px:
+            return False
+        if looked is None:
+            return track.score >= SURE_SCORE or track.age_frames > 0
+        return now_s - looked.at_s >= FIRST_WAIT_S or state is State.SETTLED
+
+    def _is_worth(
+        self, looked: _Looked | None, state: State, quality: float, now_s: float, track: Track
+    ) -> bool:
+        if looked is None:
+            return True
+        waited_s = now_s - looked.at_s
+        if state is State.SETTLED:
+            if track.is_whole_frame:
+                return waited_s >= REGION_RECHECK_S
+            return waited_s >= RECHECK_S and quality >= WORSE_VIEW * looked.quality
+        if quality > BETTER_VIEW * looked.quality:
+            return True
+        wait_s = FIRST_WAIT_S * 2.0 ** min(looked.n_undecided, 8)
+        return waited_s >= min(wait_s, LONGEST_WAIT_S)
+
+    def _note(self, frame: Frame, track: Track, state: State, now_s: float) -> None:
+        before = self._looked.get(track.track_id)
+        quality = view_quality(frame, track)
+        n_undecided = before.n_undecided + 1 if before and state is not State.SETTLED else 0
+        best = max(quality, before.quality) if before else quality
+        self._looked[track.track_id] = _Looked(now_s, best, n_undecided)
+
+
+def view_quality(frame: Frame, track: Track) -> float:
+    """Return 0..1: how good a look this frame gives at a track, by size, sharpness and border."""
+    x0, y0, x1, y1 = pad_and_clip(track.xyxy, 0.0, frame.size_wh)
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return 0.0
+    luma = frame.y[y0:y1, x0:x1]
+    factor = SHARPNESS_SIDE_PX / max(luma.shape)
+    if factor < 1:
+        luma = cv2.resize(luma, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    variance = float(cv2.Laplacian(luma, cv2.CV_32F).var())
+    sharp = variance / (variance + HALF_SHARPNESS)
+    size = min(1.0, float(np.sqrt((x1 - x0) * (y1 - y0))) / FULL_SIDE_PX)
+    width, height = frame.size_wh
+    is_inside = (
+        track.xyxy[:2].min() > BORDER_PX
+        and track.xyxy[2] < width - BORDER_PX
+        and track.xyxy[3] < height - BORDER_PX
+    )
+    return size * sharp * (1.0 if is_inside or track.is_whole_frame else 0.6)
+
+
+def first_checks(shortlist: Sequence[Candidate], believed: Candidate | None) -> list[Candidate]:
+    """Return the candidates to verify first.
+
+    A track that is believed to be an item is checked against it, and against the nearest other
+    item when that is now the nearest of all: the object may have been swapped.
+    """
+    if believed is None:
+        return list(shortlist[:FIRST_CANDIDATES])
+    mine = [c for c in shortlist if c.item_id == believed.item_id] or [believed]
+    nearest = [c for c in shortlist[:1] if c.item_id != believed.item_id]
+    return mine + nearest

@@ -1,0 +1,242 @@
+"""From evidence to a verdict: one probability for each candidate, added up over a track's views.
+
+A candidate's features join in a logistic; the candidates of one view compete with each other and
+with "unknown", which always stands beside them; and what several views of a track say adds up, so
+that a blurred view never takes back what a sharp one has shown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from pipeline.errors import CatalogError
+from pipeline.options import DecideOptions
+from pipeline.types import F32, Alternative, Candidate, Crop, ItemId, Tier, Verification
+
+FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
+FURTHER_VIEWS_CAP = 2.0  # and all of them at most, in log-odds
+LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
+MAX_ALTERNATIVES = 3
+FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
+FAILURES_ALONE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Coefficients of the logistic, in log-odds, and what a tier asks beside its probability.
+
+    verified: with a sane homography: constant, similarity, margin, log(1 + inliers), inliers /
+    correspondences, coverage, agreement. unverified: constant, similarity, margin.
+    The defaults were fitted on synthetic packs (views against camera-like crops of the same item,
+    of near-twins and of others) with the shipped weights; a catalog's calibration replaces them.
+    """
+
+    verified: tuple[float, ...] = (-14.0, 4.0, 2.0, 3.0, 2.0, 0.0, 6.0)
+    unverified: tuple[float, ...] = (-9.0, 8.0, 4.0)
+    exact_inliers: int = 10
+    exact_agreement: float = 0.3
+
+    @classmethod
+    def of_catalog(cls, folder: Path) -> Self:
+        """Return the calibration stored beside a catalog's generation, or the default."""
+        path = folder / "calibration.json"
+        if not path.is_file():
+            return cls()
+        try:
+            stored = json.loads(path.read_text())
+            calibration = cls(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+            )
+            if len(calibration.verified) != 7 or len(calibration.unverified) != 3:
+                raise ValueError("7 and 3 coefficients are needed")
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise CatalogError.at(
+                f"calibration {path}", "cannot be used", str(error), "magpie catalog calibrate"
+            ) from error
+        return calibration
+
+    def log_odds(self, similarity: float, margin: float, found: Verification | None) -> float:
+        """Return how much speaks for the candidate being the item, alone against unknown."""
+        if found is None or found.homography is None:
+            features: Sequence[float] = (1.0, similarity, margin)
+            weights = self.unverified
+        else:
+            share = found.inliers / max(1, found.correspondences)
+            count = math.log1p(found.inliers)
+            features = (1.0, similarity, margin, count, share, found.coverage, found.agreement)
+            weights = self.verified
+        total = sum(w * f for w, f in zip(weights, features, strict=True))
+        return max(-LIMIT, min(LIMIT, total))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one view of a track says about one candidate.
+
+    log_odds: that it is this item, against unknown and against the other candidates.
+    crop: the view it was judged by. margin: similarity minus the best other item's.
+    """
+
+    candidate: Candidate
+    margin: float
+    verification: Verification | None
+    log_odds: float
+    crop: Crop
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verification is not None and self.verification.homography is not None
+
+    def outline(self) -> F32 | None:
+        """Return the item's outline as it lay in the frame of its crop: (4, 2) px, or None."""
+        if self.verification is None or self.verification.outline is None:
+            return None
+        return self.crop.to_frame(self.verification.outline)
+
+
+def judge(
+    crop: Crop,
+    candidates: Sequence[Candidate],
+    verifications: Mapping[ItemId, Verification],
+    calibration: Calibration,
+) -> list[Judgement]:
+    """Return a judgement of each candidate, the likeliest first.
+
+    candidates: the crop's shortlist, nearest first. verifications: of those that were checked.
+    """
+    margins = _margins([candidate.similarity for candidate in candidates])
+    alone = np.array(
+        [
+            calibration.log_odds(c.similarity, margin, verifications.get(c.item_id))
+            for c, margin in zip(candidates, margins, strict=True)
+        ]
+    )
+    odds = np.exp(alone)
+    against_all = np.log(odds / (1.0 + odds.sum() - odds)) if len(odds) else alone
+    judgements = [
+        Judgement(c, margin, verifications.get(c.item_id), float(value), crop)
+        for c, margin, value in zip(candidates, margins, against_all, strict=True)
+    ]
+    return sorted(judgements, key=lambda j: -j.log_odds)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a track is taken for, by all its views so far: the best of them, and how sure."""
+
+    best: Judgement
+    probability: float
+    tier: Tier | None
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(slots=True)
+class Belief:
+    """What is believed of one track; each further view is added.
+
+    A view that fails to show the item takes nothing back: items turn, blur and hide. Only
+    failures in a row end a belief, soon when another item shows instead.
+    """
+
+    _best: dict[ItemId, Judgement] = field(default_factory=dict)
+    _further: dict[ItemId, float] = field(default_factory=dict)
+    _n_failures: int = 0
+
+    def add(self, judgements: Sequence[Judgement]) -> None:
+        """Take in one more view's judgements, the likeliest first."""
+        if self._is_refuted(judgements):
+            self._best.clear()
+            self._further.clear()
+            self._n_failures = 0
+        for judgement in judgements:
+            item_id = judgement.candidate.item_id
+            known = self._best.get(item_id)
+            weaker = judgement
+            if known is None or judgement.log_odds > known.log_odds:
+                self._best[item_id] = judgement
+                weaker = known or judgement
+            if known is not None and weaker.log_odds > 0:
+                gained = self._further.get(item_id, 0.0) + FURTHER_VIEW_GAIN * weaker.log_odds
+                self._further[item_id] = min(FURTHER_VIEWS_CAP, gained)
+
+    def item(self) -> Candidate | None:
+        """Return the item that is likelier than unknown, or None."""
+        if not self._best:
+            return None
+        item_id = max(self._best, key=self._log_odds)
+        return self._best[item_id].candidate if self._log_odds(item_id) > 0 else None
+
+    def _is_refuted(self, judgements: Sequence[Judgement]) -> bool:
+        believed = self.item()
+        if believed is None:
+            return False
+        shown = {j.candidate.item_id for j in judgements if j.log_odds > 0}
+        if believed.item_id in shown:
+            self._n_failures = 0
+            return False
+        self._n_failures += 1
+        return self._n_failures >= (FAILURES_WITH_OTHER if shown else FAILURES_ALONE)
+
+    def verdict(self, options: DecideOptions, calibration: Calibration) -> Verdict | None:
+        """Return what the track is taken for; None before its first view with a candidate."""
+        if not self._best:
+            return None
+        ranked = sorted(self._best, key=self._log_odds, reverse=True)
+        first = self._best[ranked[0]]
+        probability = sigmoid(self._log_odds(ranked[0]))
+        alternatives = tuple(
+            Alternative(item_id, sigmoid(self._log_odds(item_id)))
+            for item_id in ranked[1 : 1 + MAX_ALTERNATIVES]
+        )
+        tier = choose_tier(first, probability, options, calibration)
+        return Verdict(first, probability, tier, alternatives)
+
+    def _log_odds(self, item_id: ItemId) -> float:
+        total = self._best[item_id].log_odds + self._further.get(item_id, 0.0)
+        return min(LIMIT, total)
+
+
+def choose_tier(
+    judgement: Judgement, probability: float, options: DecideOptions, calibration: Calibration
+) -> Tier | None:
+    """Return the tier of a judgement, or None when it is below the lowest that is published.
+
+    `exact` and `very_similar` need details that agree: similarity alone proves no identity.
+    """
+    found = judgement.verification
+    is_proved = (
+        found is not None
+        and found.homography is not None
+        and found.inliers >= calibration.exact_inliers
+        and found.agreement >= calibration.exact_agreement
+    )
+    tier: Tier | None = None
+    if probability >= options.exact and is_proved:
+        tier = Tier.EXACT
+    elif probability >= options.very_similar and judgement.is_verified:
+        tier = Tier.VERY_SIMILAR
+    elif probability >= options.similar:
+        tier = Tier.SIMILAR
+    if tier is None or tier.rank < Tier(options.publish).rank:
+        return None
+    return tier
+
+
+def sigmoid(log_odds: float) -> float:
+    """Return the probability of log-odds."""
+    return 1.0 / (1.0 + math.exp(-log_odds))
+
+
+def _margins(similarities: Sequence[float]) -> list[float]:
+    """Return each similarity minus the best of the others; 0 for a single candidate."""
+    if len(similarities) < 2:
+        return [0.0] * len(similarities)
+    first, second = sorted(similarities, reverse=True)[:2]
+    return [s - (second if s == first else first) for s in similarities]

@@ -1,0 +1,188 @@
+"""The life of sightings in front of one camera: an item appears once, changes, leaves once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.boxes import area, intersection_matrix
+from pipeline.options import DecideOptions
+from pipeline.types import Evidence, Frame, Match, Phase, Sighting, Track
+
+BETTER_BY = 0.05  # a rise in probability that is worth an update
+SAME_OBJECT_SHARE = 0.6  # of the smaller box that two tracks of one item share if they are one
+SAME_PLACE_SIDES = 1.5  # how far, in box sides, an item moves while its track is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A track of this frame and what it is taken for."""
+
+    track: Track
+    match: Match
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A frame without its planes, which belong to the ring."""
+
+    camera: str
+    number: int
+    size_wh: tuple[int, int]
+    captured_ns: int
+    wall_ns: int
+    clock: str
+
+    @classmethod
+    def of(cls, frame: Frame) -> _Moment:
+        return cls(
+            frame.camera,
+            frame.number,
+            frame.size_wh,
+            frame.captured_ns,
+            frame.wall_ns,
+            frame.clock,
+        )
+
+
+@dataclass(slots=True)
+class _Open:
+    sighting_id: str
+    now: Identified
+    seen_s: float
+    told_s: float
+    told: Match
+
+
+class Sightings:
+    """Keeps one camera's open sightings."""
+
+    def __init__(self, options: DecideOptions, catalog: str, generation: int) -> None:
+        self._options = options
+        self._catalog = catalog
+        self._generation = generation
+        self._open: dict[int, _Open] = {}  # by track number
+        self._moment: _Moment | None = None  # of the last frame
+
+    def step(
+        self,
+        frame: Frame,
+        identified: Sequence[Identified],
+        now_s: float,
+        stage_ms: dict[str, float],
+    ) -> list[Sighting]:
+        """Return what changed with this frame.
+
+        identified: the tracks in this frame that are taken for an item, at most one a track.
+        """
+        self._moment = _Moment.of(frame)
+        events: list[Sighting] = []
+        present = {one.track.track_id for one in identified}
+        for one in identified:
+            known = self._open.get(one.track.track_id) or self._adopt(one, present)
+            if known is not None and known.now.match.item_id != one.match.item_id:
+                events.append(self._left(known, "gone", stage_ms))
+                known = None
+            if known is None:
+                if not self._is_shown_by_another(one, identified):
+                    events.append(self._appeared(one, now_s, stage_ms))
+                continue
+            known.now, known.seen_s = one, now_s
+            if self._is_news(known, now_s):
+                known.told, known.told_s = one.match, now_s
+                events.append(self._sighting(known, Phase.UPDATED, stage_ms))
+        for known in list(self._open.values()):
+            if now_s - known.seen_s > self._options.leave_after_s:
+                events.append(self._left(known, "gone", stage_ms))
+        return events
+
+    def tick(self, now_ns: int) -> list[Sighting]:
+        """Return `left` for all when a live camera gave no frame for leave_after_s.
+
+        now_ns: time.monotonic_ns. A file's time stands still between its frames.
+        """
+        if self._moment is None or self._moment.clock == "file":
+            return []
+        silent_s = (now_ns - self._moment.captured_ns) / 1e9
+        return self.close("gone") if silent_s > self._options.leave_after_s else []
+
+    def close(self, reason: str) -> list[Sighting]:
+        """Return `left` for all open sightings."""
+        return [self._left(known, reason, {}) for known in list(self._open.values())]
+
+    def _is_news(self, known: _Open, now_s: float) -> bool:
+        told, match = known.told, known.now.match
+        if match.tier.rank > told.tier.rank:
+            return True
+        if match.probability >= told.probability + BETTER_BY:
+            return True
+        every_s = self._options.update_every_s
+        return every_s > 0 and now_s - known.told_s >= every_s
+
+    def _adopt(self, one: Identified, present: set[int]) -> _Open | None:
+        """Return the sighting of the same item and place whose track was lost: the number changed."""
+        for track_id, known in self._open.items():
+            if track_id in present or known.now.match.item_id != one.match.item_id:
+                continue
+            if _distance_in_sides(known.now.match, one.match) <= SAME_PLACE_SIDES:
+                self._open[one.track.track_id] = self._open.pop(track_id)
+                return known
+        return None
+
+    def _is_shown_by_another(self, one: Identified, identified: Sequence[Identified]) -> bool:
+        """Whether another track of this frame already stands for this very object."""
+        for other in identified:
+            is_other = other.track.track_id != one.track.track_id
+            if is_other and other.track.track_id in self._open:
+                same_item = other.match.item_id == one.match.item_id
+                if same_item and _shared(one.match, other.match) >= SAME_OBJECT_SHARE:
+                    return True
+        return False
+
+    def _appeared(self, one: Identified, now_s: float, stage_ms: dict[str, float]) -> Sighting:
+        known = _Open(uuid.uuid4().hex, one, now_s, now_s, one.match)
+        self._open[one.track.track_id] = known
+        return self._sighting(known, Phase.APPEARED, stage_ms)
+
+    def _left(self, known: _Open, reason: str, stage_ms: dict[str, float]) -> Sighting:
+        self._open = {k: v for k, v in self._open.items() if v is not known}
+        return replace(self._sighting(known, Phase.LEFT, stage_ms), reason=reason, evidence=None)
+
+    def _sighting(self, known: _Open, phase: Phase, stage_ms: dict[str, float]) -> Sighting:
+        moment = self._moment
+        assert moment is not None  # a sighting is opened by a frame
+        return Sighting(
+            sighting_id=known.sighting_id,
+            phase=phase,
+            camera=moment.camera,
+            track_id=known.now.track.track_id,
+            match=known.now.match,
+            frame_number=moment.number,
+            frame_size_wh=moment.size_wh,
+            captured_ns=moment.captured_ns,
+            wall_ns=moment.wall_ns,
+            clock=moment.clock,
+            catalog=self._catalog,
+            catalog_generation=self._generation,
+            stage_ms=stage_ms,
+            evidence=known.now.evidence,
+        )
+
+
+def _shared(one: Match, other: Match) -> float:
+    """Return the share of the smaller box that lies in the other."""
+    a, b = one.box_xyxy[None], other.box_xyxy[None]
+    smaller = min(float(area(a)[0]), float(area(b)[0]))
+    return float(intersection_matrix(a, b)[0, 0]) / max(smaller, 1.0)
+
+
+def _distance_in_sides(one: Match, other: Match) -> float:
+    """Return how far the boxes' centres lie apart, in longer sides of the larger box."""
+    a, b = one.box_xyxy, other.box_xyxy
+    apart = np.hypot(*((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2))
+    side = max(float((a[2:] - a[:2]).max()), float((b[2:] - b[:2]).max()), 1.0)
+    return float(apart) / side

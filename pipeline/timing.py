@@ -1,0 +1,57 @@
+"""Clocks: what each stage of a batch took, and a camera's time that never goes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.types import Frame
+
+
+class StageTimer:
+    """Adds up milliseconds by stage; a stage may run several times in a batch."""
+
+    def __init__(self) -> None:
+        self.stage_ms: dict[str, float] = {}
+        self.started_ns = time.monotonic_ns()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what happens inside towards this stage."""
+        start_ns = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            spent_ms = (time.perf_counter_ns() - start_ns) / 1e6
+            self.stage_ms[name] = self.stage_ms.get(name, 0.0) + spent_ms
+
+    def of_frame(self, frame: Frame) -> dict[str, float]:
+        """Return the stages of one frame of the batch, with its decoding and its wait before."""
+        waited_ms = (self.started_ns - frame.captured_ns) / 1e6 - frame.decode_ms
+        before = {"decode": frame.decode_ms, "wait": max(0.0, waited_ms)}
+        return {name: round(ms, 3) for name, ms in (before | self.stage_ms).items()}
+
+
+class FrameClock:
+    """One camera's time in seconds: media time for files, capture time for live; never back.
+
+    A file's time must not depend on how fast this machine reads it. A clip that starts again
+    (`--loop`), or a stream whose times jump, goes on from where the clock stands.
+    """
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._last: tuple[int, int] | None = None  # media_ns, captured_ns
+
+    def advance(self, frame: Frame) -> float:
+        """Return the time of this frame, which is not before the last one."""
+        last, self._last = self._last, (frame.media_ns, frame.captured_ns)
+        if last is None:
+            return self.now_s
+        captured_step_ns = max(0, frame.captured_ns - last[1])
+        step_ns = frame.media_ns - last[0]
+        if frame.media_ns < 0 or last[0] < 0 or step_ns < 0:
+            step_ns = captured_step_ns
+        self.now_s += step_ns / 1e9
+        return self.now_s
