@@ -127,6 +127,11 @@ class RingWriter:
         """Count a frame that was lost before it could be written."""
         self._counts.count_dropped(cause)
 
+    @property
+    def decoded(self) -> int:
+        """Return how many frames this incarnation has decoded so far."""
+        return self._counts.decoded
+
     def pending(self) -> int:
         """Return how many frames are ready or at the matcher, in the current ring."""
         with self._counts.locked():

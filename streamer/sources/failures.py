@@ -39,7 +39,7 @@ class FfmpegLog(logging.Handler):
             return
         more = f" (and {self._held} messages before it)" if self._held else ""
         self._said_s, self._held = now_s, 0
-        _log.warning("ffmpeg: %s%s", redact(record.getMessage()), more)
+        _log.warning("ffmpeg: %s%s", " ".join(redact(record.getMessage()).split()), more)
 
 
 def capture_ffmpeg_log() -> None:
