@@ -83,6 +83,11 @@ class Supervisor:
             slot.start_at_s = time.monotonic()
             self._start_due()
 
+    def names(self) -> list[str]:
+        """Return all workers in the order in which they are stopped."""
+        kinds = ("camera", "matcher")
+        return [s.spec.name for kind in kinds for s in self._slots if s.spec.kind == kind]
+
     def pids(self) -> dict[str, int]:
         """Return the process id of every worker that runs."""
         return {slot.spec.name: slot.process.pid for slot in self._slots if slot.process}

@@ -1,11 +1,18 @@
 """Stand-ins with which processes are tested without networks; named in tests as "tests.fakes:…"."""
 
+import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from pipeline.errors import CatalogError
+from pipeline.options import MatcherOptions
+from pipeline.types import Frame, ItemId, Match, Phase, Sighting, Tier
 from streamer.child import ChildContext, WorkerState
 
 
@@ -29,8 +36,6 @@ def run_script(context: ChildContext, script: Script) -> None:
     if script.mode == "dies":
         raise RuntimeError("rtsp://user:hunter2@camera/ fell over")
     if script.mode == "mistake":
-        from pipeline.errors import CatalogError
-
         raise CatalogError.at("catalog 'shelf'", "expected a catalog", remedy="build it")
     if script.mode == "late":
         context.wait(60)
@@ -58,3 +63,100 @@ def wait_until(condition: Callable[[], object], what: str, within_s: float = 20.
         if time.monotonic() > deadline_s:
             raise AssertionError(f"not within {within_s:g} s: {what}")
         time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class ScriptedCatalog:
+    """What a scripted matcher searches: the directory's CURRENT and its script.json."""
+
+    directory: Path
+    generation: int
+
+    @classmethod
+    def load(cls, directory: Path) -> "ScriptedCatalog":
+        return cls(directory, int((directory / "CURRENT").read_text()))
+
+
+def write_scripted_catalog(directory: Path, generation: int = 1, **script: object) -> Path:
+    """Make a directory that passes for a catalog, with what its scripted matcher shall do.
+
+    period, appear, leave: item "soup" is in view from frame `appear` to `leave` of each `period`.
+    fail: frame numbers on which the matcher raises. broken: the matcher dies of a CatalogError.
+    """
+    (directory / "generations" / f"{generation:06d}").mkdir(parents=True, exist_ok=True)
+    (directory / "script.json").write_text(json.dumps(script))
+    unfinished = directory / "CURRENT.new"
+    unfinished.write_text(f"{generation}\n")
+    unfinished.replace(directory / "CURRENT")
+    return directory
+
+
+class ScriptedMatcher:
+    """A matcher without networks: sees "soup" in the frames that its catalog's script names."""
+
+    def __init__(self, options: MatcherOptions, catalogs: Mapping[str, Path]) -> None:
+        self._catalogs = {name: ScriptedCatalog.load(path) for name, path in catalogs.items()}
+        self._scripts = {
+            name: json.loads((path / "script.json").read_text()) for name, path in catalogs.items()
+        }
+        self._open: dict[str, Sighting] = {}
+        self.stage_ms: dict[str, float] = {}
+        for name, script in self._scripts.items():
+            if script.get("broken"):
+                raise CatalogError.at(
+                    f"catalog of {name!r}", "expected a whole one", "a broken one"
+                )
+            if script.get("dies"):
+                raise RuntimeError("the network fell over")
+
+    def match(self, frames: Sequence[Frame]) -> list[Sighting]:
+        found = []
+        for frame in frames:
+            script = self._scripts[frame.camera]
+            if frame.number in script.get("fail", []):
+                raise ValueError("an odd picture")
+            phase = frame.number % script.get("period", 40)
+            is_in_view = script.get("appear", 5) <= phase < script.get("leave", 25)
+            if is_in_view and frame.camera not in self._open:
+                sighting = self._sighting(frame, Phase.APPEARED, uuid.uuid4().hex)
+                self._open[frame.camera] = sighting
+                found.append(sighting)
+            elif not is_in_view:
+                found += self._leave(frame.camera, "gone")
+        self.stage_ms = {"detect": 0.5, "track": 0.1}
+        return found
+
+    def tick(self, camera: str, now_ns: int) -> list[Sighting]:
+        seen = self._open.get(camera)
+        if seen is not None and now_ns - seen.captured_ns > 3_000_000_000:
+            return self._leave(camera, "gone")
+        return []
+
+    def reset_camera(self, camera: str) -> list[Sighting]:
+        return self._leave(camera, "camera_lost")
+
+    def load_catalog(self, directory: Path) -> ScriptedCatalog:
+        return ScriptedCatalog.load(directory)
+
+    def switch_catalog(self, camera: str, catalog: ScriptedCatalog) -> list[Sighting]:
+        self._catalogs[camera] = catalog
+        return self._leave(camera, "catalog_changed")
+
+    def catalog(self, camera: str) -> ScriptedCatalog:
+        return self._catalogs[camera]
+
+    def _leave(self, camera: str, reason: str) -> list[Sighting]:
+        seen = self._open.pop(camera, None)
+        return [] if seen is None else [replace(seen, phase=Phase.LEFT, reason=reason)]
+
+    def _sighting(self, frame: Frame, phase: Phase, sighting_id: str) -> Sighting:
+        box = np.array([10, 20, 110, 220], np.float32)
+        match = Match(
+            ItemId("soup"), "Tomato soup", 0, Tier.EXACT, 0.99, 0.9, 0.3, 60, 0.8, box, None, 0.0
+        )
+        catalog = self._catalogs[frame.camera]
+        return Sighting(
+            sighting_id, phase, frame.camera, 1, match, frame.number, frame.size_wh,
+            frame.captured_ns, frame.wall_ns, frame.clock, catalog.directory.name,
+            catalog.generation,
+        )  # fmt: skip

@@ -1,7 +1,221 @@
 """magpie run, watch, probe, status, config."""
 
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from streamer.publishing.options import DEFAULT_ENDPOINT
+
+if TYPE_CHECKING:
+    from streamer.config_file import KeyPath
+    from streamer.daemon import Daemon
+
+STATUS_WITHIN_S = 2.0
+
+config_app = typer.Typer(no_args_is_help=True, help="Check and explain configurations.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the daemon's commands to the application."""
+    from streamer.cli import watch
+
+    app.command()(run)
+    watch.register(app)
+    app.command()(probe)
+    app.command()(status)
+    app.add_typer(config_app, name="config")
+
+
+def run(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]SOURCE...",
+            help="rtsp(s):// or http(s):// URL, webcam number or path, file, folder, test:",
+        ),
+    ] = None,
+    catalog: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIR", help="What to look for; with NAME= for one camera."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML; see `magpie config reference`.")
+    ] = None,
+    publish: Annotated[
+        str | None, typer.Option(metavar="ENDPOINT", help="Default tcp://127.0.0.1:5555.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(metavar="S", min=0, help="Stop after so many seconds.")
+    ] = None,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Files at their own pace.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Files again and again.")] = False,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Pictures of each appearance go there.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, openvino, torch.")] = None,
+    journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Journal of events.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines reach the sockets, without keys.")
+    ] = False,
+    summary_json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the summary there.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning.")] = None,
+) -> None:
+    """Watch cameras and publish what of the catalog is in view, until stopped (ctrl-C)."""
+    from streamer.config_file import load_config
+    from streamer.daemon import Daemon, stop_on_signals
+    from streamer.reporting import configure_logging
+    from streamer.summary import write_summary
+
+    overrides: dict[KeyPath, tuple[object, str]] = {}
+    _add_sources(overrides, sources or [], realtime, loop, config)
+    _add_catalogs(overrides, catalog or [])
+    for keys, value, option in (
+        (("publish", "endpoint"), publish, "--publish"),
+        (("duration_s",), duration, "--duration"),
+        (("evidence",), evidence, "--evidence"),
+        (("matcher", "engine", "device"), device, "--device"),
+        (("matcher", "engine", "engine"), engine, "--engine"),
+        (("publish", "journal"), journal, "--journal"),
+        (("publish", "insecure"), insecure or None, "--insecure"),
+        (("summary_json",), summary_json, "--summary-json"),
+        (("log_level",), log_level, "--log-level"),
+    ):
+        if value is not None:
+            overrides[keys] = (str(value) if isinstance(value, Path) else value, option)
+    checked = load_config(config, overrides)
+    configure_logging("daemon", checked.log_level)
+    daemon = Daemon(checked)
+    with stop_on_signals(daemon):
+        summary = daemon.run(_say_where)
+    if checked.summary_json is not None:
+        write_summary(summary, checked.summary_json)
+    _print_summary(summary.as_json())
+
+
+def _say_where(daemon: "Daemon") -> None:
+    """Tell, on the terminal, where the events are: the first thing that a user needs."""
+    print(f"events {daemon.endpoint}  ask {daemon.ask_endpoint}", flush=True)
+
+
+def _add_sources(
+    overrides: "dict[KeyPath, tuple[object, str]]",
+    sources: list[str],
+    realtime: bool,
+    loop: bool,
+    config: Path | None,
+) -> None:
+    """Lay the sources of the command line, and how files run, over the configuration."""
+    from pipeline.errors import ConfigError
+    from streamer.config import default_name, parse_source
+    from streamer.config_file import read_yaml
+
+    configured = read_yaml(config)[0].get("cameras") if config is not None else None
+    names = set(configured) if isinstance(configured, dict) else set()
+    given: set[str] = set()
+    for source in sources:
+        name, url = parse_source(source)
+        name = name or default_name(url, names | given)
+        if name in given:
+            raise ConfigError.at(
+                "command line", "each camera needs its own name", name, "NAME=SOURCE"
+            )
+        given.add(name)
+        overrides["cameras", name, "url"] = (url, "command line")
+    for name in given or names:
+        if realtime:
+            overrides["cameras", name, "realtime"] = (True, "--realtime")
+        if loop:
+            overrides["cameras", name, "loop"] = (True, "--loop")
+
+
+def _add_catalogs(overrides: "dict[KeyPath, tuple[object, str]]", catalogs: list[str]) -> None:
+    from streamer.config import parse_source
+
+    for text in catalogs:
+        name, directory = parse_source(text)
+        keys = ("catalog",) if name is None else ("cameras", name, "catalog")
+        overrides[keys] = (directory, "--catalog")
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from streamer.summary import summary_lines
+
+    if not sys.stdout.isatty():
+        print("\n".join(summary_lines(summary)))
+        return
+    from streamer.cli.summary_table import print_summary
+
+    print_summary(summary)
+
+
+def probe(
+    source: Annotated[str, typer.Argument(help="As for `magpie run`.")],
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save one picture (PNG or JPEG).")
+    ] = None,
+) -> None:
+    """Open a source for a moment: codec, size, fps, key frames, delay, colour, one picture."""
+    raise NotImplementedError
+
+
+def status(
+    endpoint: Annotated[
+        str, typer.Option(metavar="ENDPOINT", help="Where the daemon publishes.")
+    ] = DEFAULT_ENDPOINT,
+    ask: Annotated[
+        str | None, typer.Option(help="The ask socket, if it is not the port after.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")] = False,
+    keys: Annotated[
+        Path | None, typer.Option(help="Folder with server.key (and client.key_secret).")
+    ] = None,
+) -> None:
+    """Ask a running daemon how its cameras and matchers are."""
+    from pipeline.errors import WorkerError
+    from streamer.publishing import Subscriber
+
+    with Subscriber(endpoint, ask_endpoint=ask, keys=keys) as subscriber:
+        state = subscriber.state(STATUS_WITHIN_S)
+    if state is None:
+        raise WorkerError.at(
+            f"status {endpoint}",
+            f"a daemon must answer within {STATUS_WITHIN_S:g} s",
+            "start one with magpie run, or give its --endpoint",
+        )
+    if json_output:
+        print(json.dumps(state, ensure_ascii=False))
+        return
+    for event in (*state["workers"].values(), *state["cameras"].values()):
+        reason = f": {event['reason']}" if event["reason"] else ""
+        print(f"{event['process']} {event['state']}{reason}")
+    print(f"open sightings {len(state['open_sightings'])}, last number {state['last_seq']}")
+    if state["summary"]:
+        _print_summary(state["summary"])
+
+
+@config_app.command("check")
+def config_check(
+    file: Annotated[Path, typer.Argument(help="A YAML configuration.")],
+) -> None:
+    """Check a configuration: every mistake at once, each with its line."""
+    from streamer.config_file import load_config
+
+    config = load_config(file)
+    for name in config.cameras:
+        print(f"camera {name}: {config.cameras[name].kind}, catalog {config.catalog_of(name)}")
+    print(f"{file}: no mistake found")
+
+
+@config_app.command("reference")
+def config_reference() -> None:
+    """Print every key with its default and what it means."""
+    from streamer.config_reference import render_reference
+
+    print(render_reference(), end="")

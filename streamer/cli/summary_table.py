@@ -1,0 +1,54 @@
+"""The summary for people at a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print a run's summary (its JSON form) as tables."""
+    console = console or Console()
+    cameras = Table(title=f"{summary['seconds']:.1f} s", title_justify="left")
+    for column in (
+        "camera",
+        "state",
+        "decoded",
+        "processed",
+        "skipped",
+        "dropped",
+        "fps",
+        "events",
+    ):
+        right = column not in ("camera", "state", "events")
+        cameras.add_column(column, justify="right" if right else "left")
+    for name, camera in summary["cameras"].items():
+        counters = camera["counters"]
+        cameras.add_row(
+            name,
+            camera["state"],
+            str(counters["decoded"]),
+            str(counters["processed"]),
+            _by_cause(counters["skipped"]),
+            _by_cause(counters["dropped"]),
+            f"{camera['fps']:.1f}",
+            ", ".join(f"{n} {kind}" for kind, n in camera["events"].items()) or "none",
+        )
+    console.print(cameras)
+    if summary["latency"]:
+        latency = Table(title="latency, ms", title_justify="left")
+        latency.add_column("stage")
+        for column in ("p50", "p95", "p99", "over"):
+            latency.add_column(column, justify="right")
+        for stage, figures in summary["latency"].items():
+            shown = (f"{figures[f'{name}_ms']:.1f}" for name in ("p50", "p95", "p99"))
+            latency.add_row(stage, *shown, str(figures["n"]))
+        console.print(latency)
+    for worker, n in summary["restarts"].items():
+        console.print(f"{worker} was restarted {n} times")
+
+
+def _by_cause(counts: Mapping[str, int]) -> str:
+    causes = ", ".join(f"{cause} {n}" for cause, n in counts.items())
+    return f"{sum(counts.values())} ({causes})" if causes else "0"

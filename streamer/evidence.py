@@ -1,0 +1,83 @@
+"""Evidence on disk: a picture and a JSON file for each appearance and each change of tier."""
+
+import json
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from pipeline.draw import draw_evidence
+from pipeline.types import Phase, Sighting, Tier
+from streamer.publishing.events import match_event_from, utc_from_ns
+from streamer.reporting import Log, Tally
+
+_WAITING_MAX = 64
+_STOP_WITHIN_S = 0.8
+
+log = Log("evidence")
+
+
+class EvidenceWriter:
+    """Writes `<time>-<camera>-<item>-<sighting>-<tier>.png` and `.json`, in its own thread.
+
+    When the disk is slower than the sightings come, pictures are left out and counted.
+    """
+
+    def __init__(self, folder: Path, catalog_of: Callable[[str], Any]) -> None:
+        """catalog_of: the catalog that a camera searches now; has view_image_bgr(view_index)."""
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._catalog_of = catalog_of
+        self._tiers: dict[str, Tier] = {}
+        self._lost = Tally(log, "evidence left out")
+        self._queue: queue.Queue[tuple[Sighting, Any] | None] = queue.Queue(_WAITING_MAX)
+        self._thread = threading.Thread(target=self._run, name="evidence", daemon=True)
+        self._thread.start()
+
+    def write(self, sighting: Sighting) -> None:
+        """Queue a sighting's evidence if it is new: appeared, or another tier; never waits."""
+        if sighting.phase == Phase.LEFT:
+            self._tiers.pop(sighting.sighting_id, None)
+            return
+        tier = sighting.match.tier
+        if sighting.evidence is None or self._tiers.get(sighting.sighting_id) == tier:
+            return
+        self._tiers[sighting.sighting_id] = tier
+        try:
+            self._queue.put_nowait((sighting, self._catalog_of(sighting.camera)))
+        except queue.Full:
+            self._lost.add("disk too slow")
+
+    def close(self) -> None:
+        """Write what is queued, within a second, and end; twice is fine."""
+        try:
+            self._queue.put(None, timeout=_STOP_WITHIN_S)
+        except queue.Full:
+            return
+        self._thread.join(_STOP_WITHIN_S)
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                self._write(*job)
+            except (OSError, cv2.error) as error:
+                self._lost.add(type(error).__name__)
+
+    def _write(self, sighting: Sighting, catalog: Any) -> None:
+        evidence, match = sighting.evidence, sighting.match
+        assert evidence is not None
+        view_bgr = catalog.view_image_bgr(evidence.view_index)
+        picture = draw_evidence(evidence.crop_bgr, view_bgr, evidence.correspondences_xyxy, match)
+        stamp = utc_from_ns(sighting.wall_ns).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        item = "".join(c if c.isalnum() or c in "-_" else "_" for c in match.item_id)[:64]
+        stem = f"{stamp}-{sighting.camera}-{item}-{sighting.sighting_id[:12]}-{match.tier}"
+        if not cv2.imwrite(str(self._folder / f"{stem}.png"), picture):
+            raise OSError(f"{stem}.png cannot be written")
+        draft = match_event_from(sighting, sent_ns=0).model_dump(mode="json")
+        for key in ("captured_ns", "sent_ns"):
+            del draft[key]
+        text = json.dumps(draft, indent=2, ensure_ascii=False)
+        (self._folder / f"{stem}.json").write_text(text + "\n", encoding="utf-8")

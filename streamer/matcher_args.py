@@ -1,0 +1,32 @@
+"""What a matcher process is told; apart from it, so that the parent loads nothing heavy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.options import MatcherOptions
+
+DEFAULT_CREATOR = "pipeline.matcher:create_matcher"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFeed:
+    """A camera that this matcher looks after, and the catalog that it searches."""
+
+    name: str
+    catalog: Path
+
+
+@dataclass(frozen=True, slots=True)
+class MatcherArgs:
+    """What a matcher process needs to start. creator: "module:function" that makes the matcher."""
+
+    index: int
+    feeds: tuple[CameraFeed, ...]
+    options: MatcherOptions
+    evidence: Path | None = None
+    creator: str = DEFAULT_CREATOR
+
+
+def ended_mark(run_dir: Path, camera: str) -> Path:
+    """Return the file that tells the matcher that a camera's source came to its end."""
+    return run_dir / f"{camera}.ended"

@@ -1,0 +1,225 @@
+"""The matcher's process: the newest frame of each due camera, one batch, through the matcher, out.
+
+It knows no stage: pipeline/matcher.py does. It knows frames, reasons and clocks.
+"""
+
+import importlib
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.types import Frame, Sighting
+from streamer.bell import Bell, matcher_bell
+from streamer.catalog_watch import CatalogWatch
+from streamer.child import ChildContext, WorkerState
+from streamer.frame_ring import RingReader
+from streamer.latency import Histogram, Histograms
+from streamer.matcher_args import CameraFeed, MatcherArgs, ended_mark
+from streamer.publishing.sink import EventSink
+from streamer.reporting import Log, Tally
+
+IDLE_S = 0.1  # longest sleep: cameras that give nothing still have their `left`s on time
+SAY_EVERY_S = 1.0
+MAX_FAILURES_IN_A_ROW = 20
+
+log = Log("matcher")
+
+
+class FrameMatcher(Protocol):
+    """What the process asks of a matcher (pipeline.matcher.Matcher, or a scripted one)."""
+
+    @property
+    def stage_ms(self) -> Mapping[str, float]:
+        """What each stage took in the last call of `match`."""
+        ...
+
+    def match(self, frames: Sequence[Frame]) -> list[Sighting]: ...
+    def tick(self, camera: str, now_ns: int) -> list[Sighting]: ...
+    def reset_camera(self, camera: str) -> list[Sighting]: ...
+    def load_catalog(self, directory: Path) -> Any: ...
+    def switch_catalog(self, camera: str, catalog: Any) -> list[Sighting]: ...
+    def catalog(self, camera: str) -> Any: ...
+
+
+def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
+    """Match the frames of the cameras in `args` until asked to stop (a worker's function)."""
+    module, _, name = args.creator.partition(":")
+    create: Callable[..., FrameMatcher] = getattr(importlib.import_module(module), name)
+    began_s = time.monotonic()
+    matcher = create(args.options, {feed.name: feed.catalog for feed in args.feeds})
+    log.info("ready", cameras=len(args.feeds), after_s=time.monotonic() - began_s)
+    with Bell(matcher_bell(context.run_dir, args.index)) as bell:
+        loop = _Loop(context, args, matcher, bell)
+        context.ready()
+        try:
+            loop.run()
+        finally:
+            loop.close()
+
+
+class _Camera:
+    """One camera as this process sees it."""
+
+    def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
+        self.name = feed.name
+        self.reader = RingReader(run_dir, feed.name)
+        self.ended_mark = ended_mark(run_dir, feed.name)
+        self.incarnation: int | None = None
+        self.last_frame_ns = 0
+        self.is_drained = False
+
+
+class _Loop:
+    """The working loop; every turn stamps the heartbeat."""
+
+    def __init__(
+        self, context: ChildContext, args: MatcherArgs, matcher: FrameMatcher, bell: Bell
+    ) -> None:
+        self._context = context
+        self._matcher = matcher
+        self._bell = bell
+        self._leave_after_ns = round(args.options.decide.leave_after_s * 1e9)
+        self._cameras = {feed.name: _Camera(context.run_dir, feed) for feed in args.feeds}
+        self._sink = EventSink(context.run_dir, context.name, context.incarnation)
+        self._watch = CatalogWatch({feed.name: feed.catalog for feed in args.feeds}, matcher)
+        self._evidence = None
+        if args.evidence is not None:
+            from streamer.evidence import EvidenceWriter
+
+            self._evidence = EvidenceWriter(args.evidence, matcher.catalog)
+        self._histograms: Histograms = {}
+        self._trouble = Tally(log, "frames failed")
+        self._n_failures_in_a_row = 0
+        self._n_frames = self._n_sightings = 0
+        self._said_at_s = 0.0
+
+    def run(self) -> None:
+        while not self._context.is_stopping():
+            self._context.beat()
+            frames = self._take()
+            if frames:
+                self._work(frames)
+            self._look_after_quiet_cameras()
+            for camera, catalog in self._watch.ready():
+                self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
+            self._say()
+            if not frames:
+                self._sleep()
+
+    def close(self) -> None:
+        self._say(is_last=True)
+        self._sink.close()
+        if self._evidence is not None:
+            self._evidence.close()
+        for camera in self._cameras.values():
+            camera.reader.close()
+
+    def _sleep(self) -> None:
+        """Sleep until a camera rings, a stop is asked for, or it is time to look around."""
+        select.select([self._bell.fileno(), self._context.stop_descriptor()], [], [], IDLE_S)
+        self._bell.clear()
+
+    def _take(self) -> list[Frame]:
+        """Return one frame of each camera that has one: the batch."""
+        frames = []
+        for camera in self._cameras.values():
+            frame = camera.reader.take()
+            if frame is None:
+                continue
+            if camera.incarnation not in (None, frame.incarnation):
+                self._send(self._matcher.reset_camera(camera.name), "camera_lost")
+            camera.incarnation = frame.incarnation
+            camera.last_frame_ns = time.monotonic_ns()
+            frames.append(frame)
+        return frames
+
+    def _work(self, frames: list[Frame]) -> None:
+        """Match one batch and hand its sightings over; a batch that fails is counted, not fatal."""
+        taken_ns = time.monotonic_ns()
+        is_done = False
+        try:
+            sightings = self._matcher.match(frames)
+            is_done = True
+        except Exception as error:  # whatever one odd picture does, the others must go on
+            self._n_failures_in_a_row += 1
+            if self._n_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                raise
+            self._trouble.add(type(error).__name__, len(frames))
+            log.debug("a batch failed", error=f"{type(error).__name__}: {error}")
+        if is_done:
+            self._n_failures_in_a_row = 0
+            before_ms = {frame.camera: _before_ms(frame, taken_ns) for frame in frames}
+            for sighting in sightings:
+                stage_ms = {**before_ms.get(sighting.camera, {}), **sighting.stage_ms}
+                self._send([replace(sighting, stage_ms=stage_ms)])
+            self._measure(frames, before_ms)
+        for frame in frames:
+            self._cameras[frame.camera].reader.release(frame, failed=not is_done)
+        self._n_frames += len(frames)
+
+    def _measure(self, frames: list[Frame], before_ms: Mapping[str, Mapping[str, float]]) -> None:
+        done_ns = time.monotonic_ns()
+        for frame in frames:
+            for stage, ms in before_ms[frame.camera].items():
+                self._add(stage, ms)
+        for stage, ms in self._matcher.stage_ms.items():
+            self._add(stage, ms)
+        for frame in frames:
+            self._add("capture to decision", (done_ns - frame.captured_ns) / 1e6)
+
+    def _add(self, stage: str, ms: float) -> None:
+        self._histograms.setdefault(stage, Histogram()).add(ms)
+
+    def _look_after_quiet_cameras(self) -> None:
+        """End the sightings of cameras that give no frames, or whose source has ended."""
+        now_ns = time.monotonic_ns()
+        for camera in self._cameras.values():
+            silent_ns = now_ns - camera.last_frame_ns
+            if camera.is_drained or silent_ns < IDLE_S * 1e9:
+                continue
+            is_lost = silent_ns >= self._leave_after_ns
+            self._send(self._matcher.tick(camera.name, now_ns), "camera_lost" if is_lost else None)
+            if camera.ended_mark.exists():
+                camera.is_drained = True
+                self._send(self._matcher.reset_camera(camera.name), "source_ended")
+                self._say(is_last=True)
+                self._context.note("drained", camera=camera.name)
+
+    def _send(self, sightings: Sequence[Sighting], reason: str | None = None) -> None:
+        """Hand sightings to the daemon; `reason` overrides why they left."""
+        for sighting in sightings:
+            if reason is not None and sighting.reason is not None:
+                sighting = replace(sighting, reason=reason)
+            if self._sink.send_sighting(sighting):
+                self._n_sightings += 1
+            if self._evidence is not None:
+                self._evidence.write(sighting)
+
+    def _say(self, is_last: bool = False) -> None:
+        """Tell the daemon the figures, once a second."""
+        now_s = time.monotonic()
+        if not is_last and now_s - self._said_at_s < SAY_EVERY_S:
+            return
+        self._said_at_s = now_s
+        self._trouble.flush()
+        figures: dict[str, int | float] = {
+            "frames": self._n_frames,
+            "events": self._n_sightings,
+            "failed": sum(self._trouble.total.values()),
+            "lost_events": self._sink.n_lost,
+        }
+        if "capture to decision" in self._histograms:
+            latency = self._histograms["capture to decision"].percentiles()
+            figures["latency_p50_ms"] = round(latency.p50_ms, 2)
+            figures["latency_p99_ms"] = round(latency.p99_ms, 2)
+        self._context.report(WorkerState.RUNNING, None, **figures)
+        self._context.note("histograms", stages=self._histograms)
+
+
+def _before_ms(frame: Frame, taken_ns: int) -> dict[str, float]:
+    """Return what a frame went through before this process took it."""
+    waited_ms = (taken_ns - frame.captured_ns) / 1e6 - frame.decode_ms
+    return {"decode": frame.decode_ms, "wait": max(0.0, waited_ms)}

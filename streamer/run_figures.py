@@ -1,0 +1,80 @@
+"""Collects what workers and counters tell into the figures of one run."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from streamer.child import WorkerState
+from streamer.frame_counters import read_counters
+from streamer.latency import Histograms, merge_histograms
+from streamer.publishing.publish_figures import PublishSummary
+from streamer.summary import CameraSummary, RunSummary, StageSummary
+
+
+class RunFigures:
+    """The daemon's memory of a run's figures."""
+
+    def __init__(self, run_dir: Path, cameras: list[str]) -> None:
+        self._run_dir = run_dir
+        self._cameras = cameras
+        self._began_s = time.monotonic()
+        self._histograms: dict[tuple[str, int], Histograms] = {}
+        self._restarts: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """The cameras start now: from here on the run's seconds count."""
+        self._began_s = time.monotonic()
+
+    def add(self, worker: str, incarnation: int, content: Mapping[str, object]) -> None:
+        """Take over a matcher's histograms; each note holds all since that worker's start."""
+        self._histograms[worker, incarnation] = cast(Histograms, content["stages"])
+
+    def count_restart(self, worker: str) -> None:
+        self._restarts[worker] += 1
+
+    def summary(
+        self, states: Mapping[str, WorkerState], published: PublishSummary, is_last: bool
+    ) -> RunSummary:
+        """Return the run's figures now; at the last, what nobody took any more is dropped."""
+        seconds = time.monotonic() - self._began_s
+        cameras = {}
+        for camera in self._cameras:
+            counters = read_counters(self._run_dir, camera)
+            if is_last:
+                counters = counters.settled()
+            cameras[camera] = CameraSummary(
+                state=states[camera].value,
+                counters=counters,
+                fps=round(counters.processed / seconds, 2) if seconds > 0 else 0.0,
+                events=published.n_by_camera.get(camera, {}),
+            )
+        return RunSummary(
+            seconds=round(seconds, 3),
+            cameras=cameras,
+            events=_matches_only(published.n_by_type),
+            latency=self._latency(published),
+            restarts=dict(self._restarts),
+        )
+
+    def _latency(self, published: PublishSummary) -> dict[str, StageSummary]:
+        latency = {}
+        for stage, histogram in merge_histograms(list(self._histograms.values())).items():
+            found = histogram.percentiles()
+            latency[stage] = StageSummary(
+                found.n, round(found.p50_ms, 3), round(found.p95_ms, 3), round(found.p99_ms, 3)
+            )
+        for stage, quantiles in (
+            ("publish", published.publish),
+            ("capture to publish", published.latency),
+        ):
+            if quantiles.n:
+                latency[stage] = StageSummary(
+                    quantiles.n, quantiles.p50_ms, quantiles.p95_ms, quantiles.p99_ms
+                )
+        return latency
+
+
+def _matches_only(n_by_type: Mapping[str, int]) -> dict[str, int]:
+    return {kind: n_by_type[kind] for kind in ("appeared", "updated", "left") if kind in n_by_type}
