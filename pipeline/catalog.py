@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog_format import (
+    CALIBRATION,
+    INDEX,
     Item,
     Manifest,
     Recipe,
@@ -30,6 +32,8 @@ from pipeline.catalog_writing import write_generation
 from pipeline.types import F32, I32, U8, ItemId, Keypoints
 
 __all__ = [
+    "CALIBRATION",
+    "INDEX",
     "Catalog",
     "Item",
     "Recipe",
