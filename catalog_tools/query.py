@@ -12,14 +12,16 @@ from typing import Any, Protocol
 
 from catalog_tools.reading import PictureError, ReadPicture, read_picture
 from pipeline.catalog import Catalog
-from pipeline.types import U8
+from pipeline.types import U8, PictureResult
 
 QUERY_SIDE_PX = 1920  # larger photos are made so small; boxes are told in the photo's own pixels
 BATCH = 8
 
 
 class PictureMatcher(Protocol):
-    def match_pictures(self, images_bgr: Sequence[U8], catalog: Catalog, k: int) -> list[Any]: ...
+    def match_pictures(
+        self, images_bgr: Sequence[U8], catalog: Catalog, k: int
+    ) -> Sequence[PictureResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def _read(image: str) -> ReadPicture | str:
         return str(error)
 
 
-def _answer(image: str, picture: ReadPicture, result: Any) -> Answer:
+def _answer(image: str, picture: ReadPicture, result: PictureResult) -> Answer:
     height, width = picture.image_bgr.shape[:2]
     scale_xyxy = [picture.size_wh[0] / width, picture.size_wh[1] / height] * 2
     matches = tuple(
