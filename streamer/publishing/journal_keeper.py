@@ -77,7 +77,7 @@ class JournalKeeper:
             db.execute("DELETE FROM gaps WHERE last_seq <= ?", (last_seq,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'pruned_seq'", (last_seq,))
         with self._journal.write_lock:
-            db.execute("PRAGMA incremental_vacuum(200)").fetchall()
+            db.executescript("PRAGMA incremental_vacuum(200)")  # execute() frees one page only
         return True
 
     def _checkpoint(self, db: sqlite3.Connection) -> None:

@@ -91,7 +91,7 @@ class Publisher:
         self._started_s = time.monotonic()
         self._next_heartbeat_s = 0.0
         self.endpoint = options.endpoint
-        self.ask_endpoint = options.ask_endpoint
+        self.ask_endpoint = options.ask_endpoint or ""
 
     def start(self) -> None:
         """Bind all sockets, end what the last run left open, begin.
@@ -101,6 +101,7 @@ class Publisher:
         """
         events, ask = self._options.check()
         with ExitStack() as undo:
+            undo.callback(self._waker.close)
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             undo.callback(self._context.destroy, linger=0)
             self._keys = ServerKeys(self._context, self._options.keys)
@@ -169,7 +170,7 @@ class Publisher:
         if self._is_stopping.is_set():
             return
         self._is_stopping.set()
-        if self._thread.ident is None:  # never started, or start failed and has cleaned up
+        if self._thread.ident is None:  # never started
             self._waker.close()
             return
         self._waker.wake()

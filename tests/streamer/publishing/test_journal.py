@@ -1,0 +1,192 @@
+"""Numbers that are never used twice, and what is kept and forgotten."""
+
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from streamer.publishing.journal import Entry, Journal, connect
+from streamer.publishing.journal_keeper import JournalKeeper
+from streamer.publishing.options import PublishOptions
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+def write(journal: Journal, count: int, camera: str | None = "door", wall_ns: int = 0) -> list[int]:
+    """Number and append events; returns their numbers."""
+    entries = []
+    for _ in range(count):
+        seq, camera_seq = journal.next_number(camera)
+        text = '{"padding": "' + "x" * 900 + '"}'
+        entries.append(Entry(seq, camera, camera_seq, wall_ns or time.time_ns(), text))
+    journal.append(entries)
+    return [entry.seq for entry in entries]
+
+
+def gaps_of(path: Path) -> list[tuple[int, int]]:
+    db = connect(path, is_reader=True)
+    try:
+        return db.execute("SELECT * FROM gaps ORDER BY first_seq").fetchall()
+    finally:
+        db.close()
+
+
+def copy_of(path: Path, to: Path) -> Path:
+    """What a power cut would leave on disk at this moment."""
+    to.mkdir()
+    for part in path.parent.glob("journal.db*"):
+        if not part.name.endswith(".lock"):
+            shutil.copy(part, to / part.name)
+    return to / path.name
+
+
+def test_numbers_go_on_without_a_gap_after_a_clean_close(path: Path) -> None:
+    first = Journal(path)
+    assert write(first, 3) == [1, 2, 3]
+    first.close()
+    first.close()
+    second = Journal(path)
+    assert second.journal_id == first.journal_id
+    assert second.last_seq == 3 and second.last_camera_seq == {"door": 3}
+    assert second.next_number("door") == (4, 4)
+    assert second.next_number("yard") == (5, 1)
+    assert second.next_number(None) == (6, None)
+    second.close()
+    assert gaps_of(path) == []
+
+
+def test_after_a_power_cut_no_number_is_used_twice_and_the_rest_is_a_gap(
+    path: Path, tmp_path: Path
+) -> None:
+    journal = Journal(path, block=10)
+    write(journal, 3)
+    left_over = copy_of(path, tmp_path / "cut")
+    used = write(journal, 4) + write(journal, 2, camera="yard")  # published, then lost with the cut
+    used_by_camera = journal.last_camera_seq
+    journal.close()
+    after = Journal(left_over, block=10)
+    seq, camera_seq = after.next_number("door")
+    assert seq == 11 > max(used)
+    assert camera_seq is not None and camera_seq > used_by_camera["door"]
+    yard_seq = after.next_number("yard")[1]
+    assert yard_seq is not None and yard_seq > used_by_camera["yard"]
+    after.close()
+    assert gaps_of(left_over) == [(4, 10)]
+
+
+def test_numbers_are_reserved_before_the_block_is_used_up(path: Path, tmp_path: Path) -> None:
+    journal = Journal(path, block=10)
+    highest = 0
+    for turn in range(5):
+        highest = max(highest, *write(journal, 4))
+        if journal.is_block_low:
+            journal.reserve()
+        crashed = Journal(copy_of(path, tmp_path / f"cut{turn}"), block=10)
+        assert crashed.next_number(None)[0] > highest
+        crashed.close()
+    journal.close()
+
+
+def test_the_reservation_reaches_the_disk(path: Path) -> None:
+    journal = Journal(path, block=10)
+    seen: list[str] = []
+    journal._db.set_trace_callback(seen.append)
+    journal.reserve()
+    journal._db.set_trace_callback(None)
+    journal.close()
+    full, back = (seen.index(f"PRAGMA synchronous={word}") for word in ("FULL", "NORMAL"))
+    assert full < seen.index("COMMIT") < back
+
+
+def test_two_daemons_cannot_share_a_journal(path: Path) -> None:
+    journal = Journal(path)
+    with pytest.raises(
+        ConfigError, match=r"journal: belongs to one daemon.*process \d+.*--journal"
+    ):
+        Journal(path)
+    journal.close()
+    Journal(path).close()
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be one" * 20])
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"journal: must be a journal .*--journal"):
+        Journal(path)
+    assert path.read_bytes() == content
+
+
+def test_a_foreign_database_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE recipes (name)")
+    db.close()
+    with pytest.raises(ConfigError, match="must be a journal of format 1, got 'format 0"):
+        Journal(path)
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
+    db.close()
+
+
+def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="journal: its folder must be writable"):
+        Journal(tmp_path / "file" / "journal.db")
+
+
+def test_the_journal_is_for_its_user_only(path: Path) -> None:
+    Journal(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def keep(journal: Journal, **options: float) -> None:
+    """One round of the keeper."""
+    keeper = JournalKeeper(journal, PublishOptions.model_validate(options))
+    db = connect(journal.path)
+    try:
+        keeper.tidy(db)
+    finally:
+        db.close()
+
+
+def test_events_are_forgotten_by_age(path: Path) -> None:
+    journal = Journal(path)
+    write(journal, 500, wall_ns=time.time_ns() - 3 * 86_400 * 10**9)
+    write(journal, 5)
+    keep(journal, journal_keep_days=2.0)
+    assert journal.oldest_seq() == 501
+    journal.close()
+    again = Journal(path)
+    assert again.next_number("door") == (506, 506)
+    again.close()
+
+
+def test_events_are_forgotten_by_size_and_the_file_shrinks(path: Path) -> None:
+    journal = Journal(path)
+    for _ in range(6):
+        write(journal, 500)
+    keep(journal)
+    assert journal.oldest_seq() == 1
+    before_bytes = path.stat().st_size
+    keep(journal, journal_max_bytes=2**20)
+    assert 1 < journal.oldest_seq() <= 3000
+    assert path.stat().st_size < before_bytes and path.stat().st_size < 1.3 * 2**20
+    journal.close()
+
+
+def test_a_checkpoint_moves_the_log_and_commits_go_on(path: Path) -> None:
+    journal = Journal(path)
+    write(journal, 400)
+    log = path.with_name(path.name + "-wal")
+    grown_bytes = log.stat().st_size
+    keep(journal)
+    assert write(journal, 400)[-1] == 800
+    assert log.stat().st_size < 1.2 * grown_bytes  # the log was begun anew, not prolonged
+    journal.close()
