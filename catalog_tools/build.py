@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy as np
 from catalog_tools.describe import Describer, Embed, Extractor, Progress, WorkFolder
 from catalog_tools.images import Found, Left, find_images
 from pipeline.catalog import (
+    CALIBRATION,
+    INDEX,
     Catalog,
     Item,
     Recipe,
@@ -19,7 +23,7 @@ from pipeline.catalog import (
     list_generations,
     write_generation,
 )
-from pipeline.catalog_format import INDEX, build_command, catalog_error
+from pipeline.catalog_format import build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
 from pipeline.embed import load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
@@ -137,8 +141,9 @@ def add_to_catalog(
                 left_out.append(Left(picture.record.image, reason))
         labels = {item.item_id: item for item in (*catalog.items, *found.items)}
         sources = dict.fromkeys([*catalog.manifest.sources, str(images.resolve())])
+        items = tuple(labels.values())
         return _write(
-            directory, recipe, tuple(labels.values()), [*old, *fresh], left_out, list(sources)
+            directory, recipe, items, [*old, *fresh], left_out, list(sources), catalog.folder
         )
 
 
@@ -166,8 +171,9 @@ def remove_from_catalog(directory: Path, item_ids: Sequence[str]) -> int:
                 directory, "must keep at least one item", "the removal of all", "delete the folder"
             )
         kept = [p for p in catalog.stored_pictures() if p.item_id not in gone]
+        manifest = catalog.manifest
         report = _write(
-            directory, catalog.manifest.recipe, items, kept, [], catalog.manifest.sources
+            directory, manifest.recipe, items, kept, [], manifest.sources, catalog.folder
         )
         return report.generation
 
@@ -230,17 +236,26 @@ def _write(
     pictures: Sequence[StoredPicture],
     left_out: Sequence[Left],
     sources: Sequence[str],
+    changed_from: Path | None = None,
 ) -> BuildReport:
+    """Write the generation; changed_from: the one whose calibration still holds."""
     usable = {picture.item_id for picture in pictures}
     kept = [item for item in items if item.item_id in usable]
     generation = write_generation(
-        directory, recipe, kept, pictures, sources=sources, add_files=_write_index
+        directory,
+        recipe,
+        kept,
+        pictures,
+        sources=sources,
+        add_files=partial(_add_files, changed_from),
     )
     WorkFolder(directory, recipe).remove()
     empty = tuple(item.item_id for item in items if item.item_id not in usable)
     return BuildReport(directory, generation, len(kept), len(pictures), tuple(left_out), empty)
 
 
-def _write_index(folder: Path) -> None:
+def _add_files(changed_from: Path | None, folder: Path) -> None:
     embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
     write_index(build_index(embeddings, SearchOptions()), folder / INDEX)
+    if changed_from is not None and (changed_from / CALIBRATION).is_file():
+        shutil.copyfile(changed_from / CALIBRATION, folder / CALIBRATION)

@@ -1,5 +1,9 @@
 """Building, adding, removing: what gets in, what is told, what is not computed twice."""
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from catalog_tools.build import (
     remove_from_catalog,
 )
 from pipeline.catalog import Catalog, current_generation
+from pipeline.catalog_format import generation_folder
 from pipeline.catalog_writing import catalog_lock
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.keypoints import KeypointExtractor
@@ -111,6 +116,31 @@ def test_a_killed_build_goes_on(
     assert len(Catalog.load(tmp_path / "out", None).embeddings) == 4
 
 
+def build_until_killed(images: Path, out: Path) -> None:
+    """Build in a process of its own that is killed after two pictures."""
+    describe.BATCH = 2
+    embed = FakeEmbedder()
+
+    def embed_two(pictures: Sequence[np.ndarray]) -> np.ndarray:
+        if embed.n_pictures >= 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return embed(pictures)
+
+    build_catalog(images, out, replace(make_networks(embed), embed=embed_two))
+
+
+def test_a_build_goes_on_after_sigkill(tmp_path: Path, images: Path, embed: FakeEmbedder) -> None:
+    process = multiprocessing.get_context("spawn").Process(
+        target=build_until_killed, args=(images, tmp_path / "out")
+    )
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    build_catalog(images, tmp_path / "out", make_networks(embed))
+    assert embed.n_pictures == 2
+    assert len(Catalog.load(tmp_path / "out", None).embeddings) == 4
+
+
 def test_a_half_written_work_file_is_computed_again(
     tmp_path: Path, images: Path, embed: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +188,7 @@ def test_the_same_picture_twice_is_one_view(
 def test_add_and_remove(tmp_path: Path, images: Path, embed: FakeEmbedder) -> None:
     out = tmp_path / "out"
     build_catalog(images, out, make_networks(embed))
+    (generation_folder(out, 1) / "calibration.json").write_text("{}")
     more = tmp_path / "more"
     draw(more / "d" / "1.png", 20)
     draw(more / "a" / "3.png", 21)
@@ -168,6 +199,7 @@ def test_add_and_remove(tmp_path: Path, images: Path, embed: FakeEmbedder) -> No
     assert embed.n_pictures == 6
     catalog = Catalog.load(out, None)
     assert catalog.view_item.tolist() == [0, 0, 1, 2, 0, 3]
+    assert (catalog.folder / "calibration.json").read_text() == "{}"
     before = {tuple(row): catalog.items[i].item_id for row, i in _rows(catalog)}
     assert remove_from_catalog(out, ["a", "ü c"]) == 3
     catalog = Catalog.load(out, None)
