@@ -221,6 +221,7 @@ class Daemon:
                 WorkerState.FAILED,
             ):
                 self._say(name, WorkerState.STOPPED)
+        self._publisher.close_open_sightings("stopped")
         self._say("daemon", WorkerState.STOPPED)
         self._publisher.stop()
         return self._summary(is_last=True)

@@ -187,7 +187,7 @@ def status(
         raise WorkerError.at(
             f"status {endpoint}",
             f"a daemon must answer within {STATUS_WITHIN_S:g} s",
-            "start one with magpie run, or give its --endpoint",
+            remedy="start one with magpie run, or give its --endpoint",
         )
     if json_output:
         print(json.dumps(state, ensure_ascii=False))
