@@ -22,8 +22,9 @@ class CatalogUser(Protocol):
         """Return the catalog's current generation, ready to be searched; takes its time."""
         ...
 
-    def catalog(self, camera: str) -> Any:
-        """Return the catalog that a camera searches now; has `generation`."""
+    @property
+    def catalogs(self) -> Mapping[str, Any]:
+        """The catalog that each camera searches now; has `generation`."""
         ...
 
 
@@ -40,7 +41,7 @@ class CatalogWatch:
         for camera, directory in directories.items():
             self._cameras.setdefault(directory, []).append(camera)
         self._known = {
-            directory: int(user.catalog(cameras[0]).generation)
+            directory: int(user.catalogs[cameras[0]].generation)
             for directory, cameras in self._cameras.items()
         }
         self._loading: threading.Thread | None = None
@@ -82,7 +83,7 @@ class CatalogWatch:
             return False
         self._known[directory] = generation
         return any(
-            self._user.catalog(camera).generation != generation
+            self._user.catalogs[camera].generation != generation
             for camera in self._cameras[directory]
         )
 

@@ -41,7 +41,8 @@ class FrameMatcher(Protocol):
     def reset_camera(self, camera: str) -> list[Sighting]: ...
     def load_catalog(self, directory: Path) -> Any: ...
     def switch_catalog(self, camera: str, catalog: Any) -> list[Sighting]: ...
-    def catalog(self, camera: str) -> Any: ...
+    @property
+    def catalogs(self) -> Mapping[str, Any]: ...
 
 
 def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
@@ -89,7 +90,7 @@ class _Loop:
         if args.evidence is not None:
             from streamer.evidence import EvidenceWriter
 
-            self._evidence = EvidenceWriter(args.evidence, matcher.catalog)
+            self._evidence = EvidenceWriter(args.evidence, lambda camera: matcher.catalogs[camera])
         self._histograms: Histograms = {}
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0

@@ -142,8 +142,9 @@ class ScriptedMatcher:
         self._catalogs[camera] = catalog
         return self._leave(camera, "catalog_changed")
 
-    def catalog(self, camera: str) -> ScriptedCatalog:
-        return self._catalogs[camera]
+    @property
+    def catalogs(self) -> Mapping[str, ScriptedCatalog]:
+        return self._catalogs
 
     def _leave(self, camera: str, reason: str) -> list[Sighting]:
         seen = self._open.pop(camera, None)
