@@ -7,7 +7,7 @@ is settled: then it costs only detection and tracking.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.boxes import pad_and_clip
 from pipeline.options import CropOptions
-from pipeline.types import Candidate, Frame, Track
+from pipeline.types import Candidate, Frame, ItemId, Track
 
 SURE_SCORE = 0.5  # a box surer than this is looked at in its first frame, others in their second
 BETTER_VIEW = 1.3  # ratio of qualities that makes a view worth a look of its own
@@ -30,6 +30,7 @@ FULL_SIDE_PX = 200.0  # more pixels do not make a view better
 HALF_SHARPNESS = 60.0  # variance of the Laplacian at which a view counts half
 SHARPNESS_SIDE_PX = 128
 FIRST_CANDIDATES = 4
+PROVED_LOG_ODDS = 3.0  # a candidate so likely needs no further ones beside it
 
 
 class State(IntEnum):
@@ -123,17 +124,18 @@ def view_quality(frame: Frame, track: Track) -> float:
     luma = frame.y[y0:y1, x0:x1]
     factor = SHARPNESS_SIDE_PX / max(luma.shape)
     if factor < 1:
-        luma = cv2.resize(luma, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    variance = float(cv2.Laplacian(luma, cv2.CV_32F).var())
+        size = (max(1, round(luma.shape[1] * factor)), max(1, round(luma.shape[0] * factor)))
+        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    variance = float(np.var(cv2.Laplacian(luma, cv2.CV_32F)))
     sharp = variance / (variance + HALF_SHARPNESS)
-    size = min(1.0, float(np.sqrt((x1 - x0) * (y1 - y0))) / FULL_SIDE_PX)
+    large = min(1.0, float(np.sqrt((x1 - x0) * (y1 - y0))) / FULL_SIDE_PX)
     width, height = frame.size_wh
     is_inside = (
         track.xyxy[:2].min() > BORDER_PX
         and track.xyxy[2] < width - BORDER_PX
         and track.xyxy[3] < height - BORDER_PX
     )
-    return size * sharp * (1.0 if is_inside or track.is_whole_frame else 0.6)
+    return large * sharp * (1.0 if is_inside or track.is_whole_frame else 0.6)
 
 
 def first_checks(shortlist: Sequence[Candidate], believed: Candidate | None) -> list[Candidate]:
@@ -142,8 +144,18 @@ def first_checks(shortlist: Sequence[Candidate], believed: Candidate | None) -> 
     A track that is believed to be an item is checked against it, and against the nearest other
     item when that is now the nearest of all: the object may have been swapped.
     """
-    if believed is None:
+    mine = [c for c in shortlist if believed is not None and c.item_id == believed.item_id]
+    if not mine:
         return list(shortlist[:FIRST_CANDIDATES])
-    mine = [c for c in shortlist if c.item_id == believed.item_id] or [believed]
-    nearest = [c for c in shortlist[:1] if c.item_id != believed.item_id]
-    return mine + nearest
+    return mine + [c for c in shortlist[:1] if c.item_id != mine[0].item_id]
+
+
+def checks_after(
+    shortlist: Sequence[Candidate],
+    checked: Collection[ItemId],
+    best_log_odds: float,
+) -> list[Candidate]:
+    """Return the candidates to verify next: the rest of the shortlist, unless one is proved."""
+    if best_log_odds >= PROVED_LOG_ODDS:
+        return []
+    return [c for c in shortlist if c.item_id not in checked]

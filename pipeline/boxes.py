@@ -46,3 +46,9 @@ def pad_and_clip(xyxy: F32, pad: float, size_wh: tuple[int, int]) -> tuple[int, 
 def bounds(points: NDArray[np.floating]) -> F32:
     """Return the box around (N, 2) points."""
     return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
+
+
+def carry(points: F32, from_xyxy: F32, to_xyxy: F32) -> F32:
+    """Return (N, 2) points moved and scaled as one box became the other."""
+    scale = (to_xyxy[2:] - to_xyxy[:2]) / np.maximum(from_xyxy[2:] - from_xyxy[:2], 1e-6)
+    return np.asarray((points - from_xyxy[:2]) * scale + to_xyxy[:2], np.float32)

@@ -19,15 +19,18 @@ _PAD_GRAY = 114 / 255
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Where a frame lies in a network's input: frame px * scale + offset = input px."""
+    """Where a frame lies in a network's input: frame px * scale + offset = input px, exactly.
 
-    scale: float
+    The scale differs a little by axis, because the scaled frame has whole pixels.
+    """
+
+    scale_xy: tuple[float, float]
     offset_xy: tuple[int, int]
     frame_size_wh: tuple[int, int]
 
     def to_frame(self, xyxy: F32) -> F32:
         """Return boxes (N, 4) of the input as boxes of the frame, clipped to it; float32 px."""
-        boxes = (xyxy.reshape(-1, 4) - np.tile(self.offset_xy, 2)) / self.scale
+        boxes = (xyxy.reshape(-1, 4) - np.tile(self.offset_xy, 2)) / np.tile(self.scale_xy, 2)
         limits = np.tile(self.frame_size_wh, 2)
         clipped: F32 = np.clip(boxes, 0, limits).astype(np.float32)
         return clipped
@@ -82,7 +85,8 @@ def letterbox_rgb(frame: Frame, size_wh: tuple[int, int]) -> tuple[F32, Letterbo
     inner = output[:, top : top + inner_wh[1], left : left + inner_wh[0]]
     for channel, plane in enumerate(cv2.split(image)):
         np.multiply(plane, np.float32(1 / 255), out=inner[channel], dtype=np.float32)
-    return output, Letterbox(scale, (left, top), frame.size_wh)
+    scale_xy = (inner_wh[0] / width, inner_wh[1] / height)
+    return output, Letterbox(scale_xy, (left, top), frame.size_wh)
 
 
 def planes_from_bgr(

@@ -7,7 +7,6 @@ that a blurred view never takes back what a sharp one has shown.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +15,28 @@ from typing import Self
 
 import numpy as np
 
+from pydantic import TypeAdapter
+
+from pipeline.boxes import area, bounds, carry, intersection_matrix
 from pipeline.errors import CatalogError
 from pipeline.options import DecideOptions
-from pipeline.types import F32, Alternative, Candidate, Crop, ItemId, Tier, Verification
+from pipeline.types import (
+    F32,
+    Alternative,
+    Candidate,
+    Crop,
+    ItemId,
+    Match,
+    Tier,
+    Track,
+    Verification,
+)
 
 FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
 FURTHER_VIEWS_CAP = 2.0  # and all of them at most, in log-odds
 LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
 MAX_ALTERNATIVES = 3
+RIVAL_SHARE = 0.3  # of the smaller outline that two candidates share if they claim one object
 FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
 FAILURES_ALONE = 4
 
@@ -38,8 +51,16 @@ class Calibration:
     of near-twins and of others) with the shipped weights; a catalog's calibration replaces them.
     """
 
-    verified: tuple[float, ...] = (-14.0, 4.0, 2.0, 3.0, 2.0, 0.0, 6.0)
-    unverified: tuple[float, ...] = (-9.0, 8.0, 4.0)
+    verified: tuple[float, float, float, float, float, float, float] = (
+        -14.0,
+        4.0,
+        2.0,
+        3.0,
+        2.0,
+        0.0,
+        6.0,
+    )
+    unverified: tuple[float, float, float] = (-9.0, 8.0, 4.0)
     exact_inliers: int = 10
     exact_agreement: float = 0.3
 
@@ -50,23 +71,20 @@ class Calibration:
         if not path.is_file():
             return cls()
         try:
-            stored = json.loads(path.read_text())
-            calibration = cls(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-            )
-            if len(calibration.verified) != 7 or len(calibration.unverified) != 3:
-                raise ValueError("7 and 3 coefficients are needed")
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:  # pydantic's error is a ValueError
             raise CatalogError.at(
-                f"calibration {path}", "cannot be used", str(error), "magpie catalog calibrate"
+                f"calibration {path}",
+                "cannot be used",
+                str(error).splitlines()[0],
+                "magpie catalog calibrate",
             ) from error
-        return calibration
 
     def log_odds(self, similarity: float, margin: float, found: Verification | None) -> float:
         """Return how much speaks for the candidate being the item, alone against unknown."""
         if found is None or found.homography is None:
             features: Sequence[float] = (1.0, similarity, margin)
-            weights = self.unverified
+            weights: Sequence[float] = self.unverified
         else:
             share = found.inliers / max(1, found.correspondences)
             count = math.log1p(found.inliers)
@@ -112,19 +130,29 @@ def judge(
     candidates: the crop's shortlist, nearest first. verifications: of those that were checked.
     """
     margins = _margins([candidate.similarity for candidate in candidates])
+    found = [verifications.get(candidate.item_id) for candidate in candidates]
     alone = np.array(
         [
-            calibration.log_odds(c.similarity, margin, verifications.get(c.item_id))
-            for c, margin in zip(candidates, margins, strict=True)
+            calibration.log_odds(c.similarity, margin, verification)
+            for c, margin, verification in zip(candidates, margins, found, strict=True)
         ]
     )
     odds = np.exp(alone)
-    against_all = np.log(odds / (1.0 + odds.sum() - odds)) if len(odds) else alone
-    judgements = [
-        Judgement(c, margin, verifications.get(c.item_id), float(value), crop)
-        for c, margin, value in zip(candidates, margins, against_all, strict=True)
-    ]
+    judgements = []
+    for i, candidate in enumerate(candidates):
+        rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
+        value = float(alone[i] - np.log1p(odds[rivals].sum()))
+        judgements.append(Judgement(candidate, margins[i], found[i], value, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)
+
+
+def _is_rival(one: Verification | None, other: Verification | None) -> bool:
+    """Whether two candidates claim the same object: not when both are found, apart."""
+    if one is None or other is None or one.outline is None or other.outline is None:
+        return True
+    a, b = bounds(one.outline)[None], bounds(other.outline)[None]
+    smaller = max(1.0, min(float(area(a)[0]), float(area(b)[0])))
+    return float(intersection_matrix(a, b)[0, 0]) >= RIVAL_SHARE * smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +229,37 @@ class Belief:
     def _log_odds(self, item_id: ItemId) -> float:
         total = self._best[item_id].log_odds + self._further.get(item_id, 0.0)
         return min(LIMIT, total)
+
+
+def match_of(verdict: Verdict, tier: Tier, track: Track, label: str) -> Match:
+    """Return the match of a track: the evidence of its best view, carried to where it is now.
+
+    A fixed region's box is the outline that was found in it; other tracks keep their own.
+    """
+    best = verdict.best
+    outline = best.outline()
+    box = track.xyxy
+    if outline is not None:
+        outline = carry(outline, best.crop.track.xyxy, track.xyxy)
+        if track.is_whole_frame:
+            inside = np.clip(bounds(outline), np.tile(box[:2], 2), np.tile(box[2:], 2))
+            box = inside.astype(np.float32)
+    found = best.verification
+    return Match(
+        item_id=best.candidate.item_id,
+        label=label,
+        view_index=best.candidate.view_index,
+        tier=tier,
+        probability=verdict.probability,
+        similarity=best.candidate.similarity,
+        margin=best.margin,
+        inliers=found.inliers if found is not None and best.is_verified else 0,
+        agreement=found.agreement if found is not None else 0.0,
+        box_xyxy=box,
+        outline=outline,
+        angle_deg=found.angle_deg if found is not None and best.is_verified else 0.0,
+        alternatives=verdict.alternatives,
+    )
 
 
 def choose_tier(

@@ -66,7 +66,7 @@ def build_index(embeddings: F32, options: SearchOptions) -> Any:
     """Return a faiss index over unit vectors, (V, D) float32, in their order."""
     n_views, dim = embeddings.shape
     if n_views <= options.exact_up_to_views:
-        index = faiss.IndexFlatIP(dim)
+        index: Any = faiss.IndexFlatIP(dim)
     else:
         n_lists = int(4 * np.sqrt(n_views))
         index = faiss.IndexIVFScalarQuantizer(

@@ -124,7 +124,7 @@ class Sightings:
         return every_s > 0 and now_s - known.told_s >= every_s
 
     def _adopt(self, one: Identified, present: set[int]) -> _Open | None:
-        """Return the sighting of the same item and place whose track was lost: the number changed."""
+        """Return the same item's sighting near by whose track was lost: its number changed."""
         for track_id, known in self._open.items():
             if track_id in present or known.now.match.item_id != one.match.item_id:
                 continue

@@ -99,6 +99,10 @@ class Tracker:
         self._n_frames += 1
         return fixed + tracks
 
+    def alive(self) -> set[int]:
+        """Return the numbers of the tracks that are seen, or lost for less than keep_s."""
+        return {t.track_id for t in self._followed} | set(self._fixed)
+
     def _associate(self, detections: Detections) -> list[_Followed]:
         is_sure = detections.score >= self._options.min_score
         sure, unsure = np.flatnonzero(is_sure).tolist(), np.flatnonzero(~is_sure).tolist()

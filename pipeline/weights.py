@@ -11,7 +11,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from pipeline.errors import WeightsError
 
@@ -111,4 +111,4 @@ def read_kind(path: Path, expected: Kind | None = None) -> Kind:
             f"expected a {expected or 'detector, embedder or matcher'} of Magpie's own format",
             kind or "a file without its kind in the header",
         )
-    return cast(Kind, kind)
+    return kind

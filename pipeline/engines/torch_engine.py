@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pipeline.offline  # noqa: F401  (before torch)
-
 import numpy as np
 import torch
 
+import pipeline.offline  # noqa: F401  (before torch)
 from pipeline.engines import Array
 from pipeline.engines.torch_networks import load_network
 from pipeline.errors import EngineError

@@ -10,12 +10,11 @@ import sys
 import warnings
 from pathlib import Path
 
-import pipeline.offline  # noqa: F401  (before torch and ultralytics)
-
 import openvino
 import torch
 from openvino.frontend.pytorch import ConversionExtension
 
+import pipeline.offline  # noqa: F401  (before torch and ultralytics)
 from pipeline.engines.torch_networks import load_network
 from pipeline.weights import Kind, read_kind
 
@@ -32,7 +31,7 @@ def export_openvino(weights: Path, out_dir: Path) -> Path:
     network = load_network(weights, "cpu").eval()
     for module in network.modules():
         if hasattr(module, "dynamic"):  # ultralytics' head: anchors follow the input's size
-            module.dynamic = True
+            setattr(module, "dynamic", True)  # noqa: B010  (not a declared field)
     examples, shapes, output_name = _inputs(kind)
     # kornia guards masked attention against NaN; our masks are finite, and OpenVINO lacks the step
     without_nan_guard = ConversionExtension("aten::nan_to_num", lambda node: [node.get_input(0)])

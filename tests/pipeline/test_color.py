@@ -101,7 +101,7 @@ def test_the_network_input_has_the_same_colours(
     frame = patch_frame(matrix, color_range)  # 320x40 into 160x96: half size, 20 rows, centred
     image, box = letterbox_rgb(frame, (160, 96))
     assert image.shape == (3, 96, 160) and image.dtype == np.float32
-    assert box.offset_xy == (0, 38) and box.scale == 0.5
+    assert box.offset_xy == (0, 38) and box.scale_xy == (0.5, 0.5)
     centres = image[:, 48, PATCH_PX // 4 :: PATCH_PX // 2].T * 255
     assert delta_e(centres.astype(float), PATCHES_RGB).max() < 3
     np.testing.assert_allclose(image[:, 0, 0], 114 / 255, atol=1e-6)

@@ -1,0 +1,320 @@
+"""The whole product on one page: a batch of frames goes in, sightings come out.
+
+detect → track → attend → crop → embed → search → verify → decide, plain calls; only this file knows
+the order. `match` serves cameras, `match_pictures` single pictures, with the same stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.attend import Attention, State, checks_after, first_checks
+from pipeline.boxes import area
+from pipeline.catalog import Catalog
+from pipeline.color import frame_from_bgr
+from pipeline.crop import Cropper
+from pipeline.decide import Belief, Judgement, judge, match_of
+from pipeline.detect import Detector
+from pipeline.embed import Embedder, load_embedder
+from pipeline.engines import load_engine
+from pipeline.options import MatcherOptions
+from pipeline.pictures import merge_shortlists, picture_result, picture_tracks, search_side_px
+from pipeline.shelf import Shelf
+from pipeline.sightings import Identified, Sightings
+from pipeline.timing import FrameClock, StageTimer
+from pipeline.track import WHOLE_FRAME_ID, Tracker
+from pipeline.types import (
+    U8,
+    Candidate,
+    Crop,
+    Evidence,
+    Frame,
+    ItemId,
+    Match,
+    PictureResult,
+    Sighting,
+    Tier,
+    Track,
+    Verification,
+)
+from pipeline.verify import Verifier, load_verifier
+from pipeline.weights import find_weights
+
+LOOKS_PER_FRAME = 4  # tracks identified in one frame of a camera; the others wait for the next
+WHOLE_FRAME_FILLED = 0.25  # share of the frame that an item covers to be told as the whole frame
+PICTURES_AT_ONCE = 8
+
+
+@dataclass(slots=True)
+class _Look:
+    """One crop on its way through embed, search and verify."""
+
+    crop: Crop
+    shelf: Shelf
+    believed: Candidate | None = None
+    shortlist: list[Candidate] = field(default_factory=list)
+    verifications: dict[ItemId, Verification] = field(default_factory=dict)
+    judgements: list[Judgement] = field(default_factory=list)
+
+
+class _Camera:
+    """What is known of one camera between its frames."""
+
+    def __init__(self, name: str, shelf: Shelf, options: MatcherOptions) -> None:
+        self.shelf = shelf
+        detect, catalog = options.detect, shelf.catalog
+        self.tracker = Tracker(name, options.track, detect.whole_frame, detect.regions)
+        self.clock = FrameClock()
+        self.attention = Attention(options.crop)
+        self.beliefs: dict[int, Belief] = {}
+        self.sightings = Sightings(options.decide, catalog.name, catalog.generation)
+
+    def look(self, crop: Crop) -> _Look:
+        return _Look(crop, self.shelf, self.beliefs[crop.track.track_id].item())
+
+    def keep_beliefs(self, tracks: Sequence[Track]) -> None:
+        """Start a belief for each new track; forget those of tracks that are gone."""
+        for track in tracks:
+            self.beliefs.setdefault(track.track_id, Belief())
+        alive = self.tracker.alive()
+        self.beliefs = {k: v for k, v in self.beliefs.items() if k in alive}
+        self.attention.forget(alive)
+
+
+class Matcher:
+    """Finds the catalog's items before cameras and in pictures.
+
+    catalogs: by camera, as they are in use.
+    """
+
+    def __init__(
+        self,
+        options: MatcherOptions,
+        detector: Detector,
+        embedder: Embedder,
+        verifier: Verifier,
+    ) -> None:
+        self._options = options
+        self._detector = detector
+        self._cropper = Cropper(options.crop)
+        self._embedder = embedder
+        self._verifier = verifier
+        self._cameras: dict[str, _Camera] = {}
+        self._shelves: dict[tuple[Path, int], Shelf] = {}
+        self.stage_ms: dict[str, float] = {}  # of the last batch
+
+    def match(self, frames: Sequence[Frame]) -> list[Sighting]:
+        """Return what appeared, changed or left with these frames, at most one of each camera.
+
+        Nothing of the frames' planes is kept.
+        """
+        timer = StageTimer()
+        with timer.stage("detect"):
+            detections = self._detector.detect(frames)
+        steps = [
+            (self._cameras[frame.camera], frame, found)
+            for frame, found in zip(frames, detections, strict=True)
+        ]
+        looks: list[_Look] = []
+        seen: list[tuple[_Camera, Frame, list[Track], float]] = []
+        for camera, frame, found in steps:
+            with timer.stage("track"):
+                now_s = camera.clock.advance(frame)
+                tracks = camera.tracker.track(found, now_s, frame.size_wh)
+                camera.keep_beliefs(tracks)
+                chosen = self._attend(camera, frame, tracks, now_s)
+            with timer.stage("crop"):
+                crops = self._cropper.crop(frame, chosen)
+            looks += [camera.look(crop) for crop in crops]
+            seen.append((camera, frame, tracks, now_s))
+        self._describe(looks, timer)
+        with timer.stage("verify"):
+            self._verify(looks)
+        sightings: list[Sighting] = []
+        with timer.stage("decide"):
+            for look in looks:
+                camera = self._cameras[look.crop.track.camera]
+                camera.beliefs[look.crop.track.track_id].add(look.judgements)
+        for camera, frame, tracks, now_s in seen:
+            known = self._identify(camera, tracks)
+            sightings += camera.sightings.step(frame, known, now_s, timer.of_frame(frame))
+        self.stage_ms = timer.stage_ms
+        return sightings
+
+    def match_pictures(
+        self, images_bgr: Sequence[U8], catalog: Catalog, k: int = 5
+    ) -> list[PictureResult]:
+        """Return what each picture shows: every instance of an item, and the k likeliest items.
+
+        images_bgr: each (h, w, 3) uint8 BGR.
+        """
+        shelf = self._shelf(catalog)
+        results = []
+        for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
+            results += self._match_some(images_bgr[start : start + PICTURES_AT_ONCE], shelf, k)
+        return results
+
+    def tick(self, camera: str, now_ns: int) -> list[Sighting]:
+        """Return the `left`s that are due because the camera gives no frames."""
+        return self._cameras[camera].sightings.tick(now_ns)
+
+    def reset_camera(self, camera: str) -> list[Sighting]:
+        """Forget all tracks of a camera that starts anew or is gone; return its `left`s."""
+        return self._renew(camera, self._cameras[camera].shelf, "camera_lost")
+
+    def load_catalog(self, directory: Path) -> Catalog:
+        """Return the generation in use, made ready for `switch_catalog`; any thread may call."""
+        catalog = Catalog.load(directory, self.embedder_sha256)
+        self._shelf(catalog)
+        return catalog
+
+    def switch_catalog(self, camera: str, catalog: Catalog) -> list[Sighting]:
+        """Search another catalog, or generation, from the next frame on; return the `left`s."""
+        old = self._cameras[camera].shelf if camera in self._cameras else None
+        shelf = self._shelf(catalog)
+        if old is None:
+            self._cameras[camera] = _Camera(camera, shelf, self._options)
+            return []
+        sightings = self._renew(camera, shelf, "catalog_changed")
+        in_use = {id(known.shelf) for known in self._cameras.values()}
+        self._shelves = {k: v for k, v in self._shelves.items() if id(v) in in_use}
+        return sightings
+
+    @property
+    def catalogs(self) -> Mapping[str, Catalog]:
+        return {name: camera.shelf.catalog for name, camera in self._cameras.items()}
+
+    @property
+    def embedder_sha256(self) -> str:
+        """What a catalog must have been built with."""
+        return self._embedder.weights_sha256
+
+    def _attend(
+        self, camera: _Camera, frame: Frame, tracks: Sequence[Track], now_s: float
+    ) -> list[Track]:
+        states: dict[int, State] = {}
+        for track_id, belief in camera.beliefs.items():
+            verdict = belief.verdict(self._options.decide, camera.shelf.calibration)
+            if verdict is not None and verdict.tier is not None:
+                states[track_id] = State.SETTLED if verdict.tier is Tier.EXACT else State.LIKELY
+        return camera.attention.choose(frame, tracks, states, now_s, LOOKS_PER_FRAME)
+
+    def _describe(self, looks: Sequence[_Look], timer: StageTimer) -> None:
+        """Give each look its shortlist; crops of all cameras share the network's batches."""
+        with timer.stage("embed"):
+            embeddings = self._embedder.embed([look.crop.image_bgr for look in looks])
+        with timer.stage("search"):
+            for shelf in {id(look.shelf): look.shelf for look in looks}.values():
+                rows = [i for i, look in enumerate(looks) if look.shelf is shelf]
+                found = shelf.searcher.search(embeddings[rows])
+                for row, shortlist in zip(rows, found, strict=True):
+                    looks[row].shortlist = shortlist
+
+    def _verify(self, looks: Sequence[_Look]) -> None:
+        """Check the nearest candidates, then the rest of a shortlist that proved nothing yet."""
+        pictures = [self._verifier.prepare(look.crop.image_bgr) for look in looks]
+        todo = [first_checks(look.shortlist, look.believed) for look in looks]
+        for _ in range(2):
+            pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
+            results = self._verifier.verify(
+                [(pictures[i], looks[i].shelf.view(c.view_index)) for i, c in pairs]
+            )
+            for (i, candidate), result in zip(pairs, results, strict=True):
+                looks[i].verifications[candidate.item_id] = result
+            todo = []
+            for look in looks:
+                look.judgements = judge(
+                    look.crop, look.shortlist, look.verifications, look.shelf.calibration
+                )
+                best = look.judgements[0].log_odds if look.judgements else 0.0
+                todo.append(checks_after(look.shortlist, look.verifications, best))
+
+    def _identify(self, camera: _Camera, tracks: Sequence[Track]) -> list[Identified]:
+        """Return the tracks of a frame that are taken for an item well enough to be told."""
+        identified = []
+        for track in tracks:
+            belief = camera.beliefs[track.track_id]
+            verdict = belief.verdict(self._options.decide, camera.shelf.calibration)
+            if verdict is None or verdict.tier is None:
+                continue
+            label = camera.shelf.label[verdict.best.candidate.item_id]
+            match = match_of(verdict, verdict.tier, track, label)
+            if track.is_whole_frame and not _fills(match, track):
+                continue
+            identified.append(Identified(track, match, self._evidence(verdict.best)))
+        return identified
+
+    def _evidence(self, judgement: Judgement) -> Evidence | None:
+        if not self._options.keep_evidence or judgement.verification is None:
+            return None
+        return Evidence(
+            judgement.crop.image_bgr,
+            judgement.candidate.view_index,
+            judgement.verification.correspondences_xyxy,
+        )
+
+    def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
+        looks_of: list[list[_Look]] = []
+        for image in images_bgr:
+            frame = frame_from_bgr(image)
+            side_px = search_side_px(frame.size_wh, self._options.detect.input_side_px)
+            found = self._detector.detect([frame], side_px)[0]
+            crops = self._cropper.crop(frame, picture_tracks(found, frame.size_wh))
+            looks_of.append([_Look(crop, shelf) for crop in crops])
+        self._describe([look for looks in looks_of for look in looks], StageTimer())
+        for looks in looks_of:
+            whole = merge_shortlists([look.shortlist for look in looks], self._options.search.k)
+            looks[0].shortlist = whole
+        checked = [[looks[0], *looks[2:]] for looks in looks_of]  # the centre only helps to find
+        self._verify([look for looks in checked for look in looks])
+        return [
+            picture_result(
+                [look.judgements for look in looks],
+                shelf.label,
+                self._options.decide,
+                shelf.calibration,
+                k,
+            )
+            for looks in checked
+        ]
+
+    def _shelf(self, catalog: Catalog) -> Shelf:
+        key = (catalog.folder, catalog.generation)
+        if key not in self._shelves:
+            self._shelves[key] = Shelf(catalog, self._options.search)
+        return self._shelves[key]
+
+    def _renew(self, camera: str, shelf: Shelf, reason: str) -> list[Sighting]:
+        sightings = self._cameras[camera].sightings.close(reason)
+        self._cameras[camera] = _Camera(camera, shelf, self._options)
+        return sightings
+
+
+def create_matcher(options: MatcherOptions, catalogs: Mapping[str, Path]) -> Matcher:
+    """Return a matcher ready to run. catalogs: a catalog's directory by camera.
+
+    Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
+    """
+    embedder = load_embedder(options.engine, options.embed)
+    by_directory = {
+        directory: Catalog.load(directory, embedder.weights_sha256)
+        for directory in dict.fromkeys(catalogs.values())
+    }
+    detector_weights = find_weights("detector", options.detect.weights)
+    detector = Detector(load_engine(detector_weights, options.engine), options.detect)
+    verifier = load_verifier(options.engine, options.verify)
+    matcher = Matcher(options, detector, embedder, verifier)
+    for camera, directory in catalogs.items():
+        matcher.switch_catalog(camera, by_directory[directory])
+    return matcher
+
+
+def _fills(match: Match, track: Track) -> bool:
+    """Whether a match in a fixed region is verified, and large enough to stand for the region."""
+    if match.outline is None:
+        return False
+    is_whole = track.track_id == WHOLE_FRAME_ID
+    needed = WHOLE_FRAME_FILLED if is_whole else 0.0
+    return float(area(match.box_xyxy)) >= needed * float(area(track.xyxy))

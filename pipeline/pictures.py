@@ -1,0 +1,119 @@
+"""Single pictures: which regions of one are looked at, and what is told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.boxes import area, intersection_matrix
+from pipeline.decide import Calibration, Judgement, Verdict, choose_tier, match_of, sigmoid
+from pipeline.options import DecideOptions
+from pipeline.types import (
+    Alternative,
+    Candidate,
+    Detections,
+    ItemId,
+    Match,
+    PictureResult,
+    Ranked,
+    Track,
+)
+
+WHOLE_ID = 0
+CENTRE_ID = 1
+CENTRE_SHARE = 0.7  # of the sides; photos of one thing have it in the middle
+BOX_FILLS = 0.85  # share of the picture from which on a box is the picture
+SMALL_PHOTO_PX = 480  # photos up to this side are searched at half the detector's usual input
+SAME_OBJECT_SHARE = 0.5
+
+
+def picture_tracks(detections: Detections, size_wh: tuple[int, int]) -> list[Track]:
+    """Return the regions of a picture: the whole, its middle, the detector's boxes."""
+    whole = np.array([0, 0, *size_wh], np.float32)
+    margin = np.array(size_wh, np.float32) * (1 - CENTRE_SHARE) / 2
+    centre = np.concatenate([margin, np.array(size_wh, np.float32) - margin])
+    tracks = [
+        Track("", WHOLE_ID, whole, 1.0, 0, 0, is_whole_frame=True),
+        Track("", CENTRE_ID, centre, 1.0, 0, 0, is_whole_frame=True),
+    ]
+    for i, xyxy in enumerate(detections.xyxy):
+        if area(xyxy) < BOX_FILLS * area(whole):
+            score, class_id = float(detections.score[i]), int(detections.class_id[i])
+            tracks.append(Track("", CENTRE_ID + 1 + i, xyxy, score, class_id, 0))
+    return tracks
+
+
+def search_side_px(size_wh: tuple[int, int], usual_px: int) -> int:
+    """Return the longer side of the detector's input for a photo: small ones need half."""
+    return usual_px // 2 if max(size_wh) <= SMALL_PHOTO_PX else usual_px
+
+
+def merge_shortlists(shortlists: Sequence[Sequence[Candidate]], k: int) -> list[Candidate]:
+    """Return the k items that any region of the picture resembles most, nearest first."""
+    best: dict[ItemId, Candidate] = {}
+    for candidate in (c for shortlist in shortlists for c in shortlist):
+        known = best.get(candidate.item_id)
+        if known is None or candidate.similarity > known.similarity:
+            best[candidate.item_id] = candidate
+    return sorted(best.values(), key=lambda c: -c.similarity)[:k]
+
+
+def picture_result(
+    judged: Sequence[Sequence[Judgement]],
+    labels: Mapping[ItemId, str],
+    options: DecideOptions,
+    calibration: Calibration,
+    k: int,
+) -> PictureResult:
+    """Return what a picture shows, from the judgements of its regions, the whole picture first."""
+    matches: list[Match] = []
+    for i, judgements in enumerate(judged):
+        # One region beside the whole stands for one object; the whole may show several.
+        for judgement in judgements if i == 0 else judgements[:1]:
+            match = _match(judgement, judgements, labels, options, calibration)
+            if match is not None:
+                matches.append(match)
+    ranked: dict[ItemId, Ranked] = {}
+    for judgement in (j for judgements in judged for j in judgements):
+        candidate = judgement.candidate
+        probability = sigmoid(judgement.log_odds)
+        known = ranked.get(candidate.item_id)
+        if known is None or probability > known.probability:
+            item_id = candidate.item_id
+            ranked[item_id] = Ranked(item_id, labels[item_id], probability, candidate.similarity)
+    order = sorted(ranked.values(), key=lambda r: (-r.probability, -r.similarity))
+    return PictureResult(tuple(_distinct(matches)), tuple(order[:k]))
+
+
+def _match(
+    judgement: Judgement,
+    judgements: Sequence[Judgement],
+    labels: Mapping[ItemId, str],
+    options: DecideOptions,
+    calibration: Calibration,
+) -> Match | None:
+    probability = sigmoid(judgement.log_odds)
+    tier = choose_tier(judgement, probability, options, calibration)
+    track = judgement.crop.track
+    if tier is None or (track.is_whole_frame and not judgement.is_verified):
+        return None
+    others = [j for j in judgements if j is not judgement][:3]
+    alternatives = tuple(Alternative(j.candidate.item_id, sigmoid(j.log_odds)) for j in others)
+    verdict = Verdict(judgement, probability, tier, alternatives)
+    return match_of(verdict, tier, track, labels[judgement.candidate.item_id])
+
+
+def _distinct(matches: list[Match]) -> list[Match]:
+    """Return the matches without those that tell of an object again, the surest first."""
+    kept: list[Match] = []
+    for match in sorted(matches, key=lambda m: -m.probability):
+        box = match.box_xyxy[None]
+        for other in kept:
+            other_box = other.box_xyxy[None]
+            smaller = max(1.0, min(float(area(box)[0]), float(area(other_box)[0])))
+            if intersection_matrix(box, other_box)[0, 0] >= SAME_OBJECT_SHARE * smaller:
+                break
+        else:
+            kept.append(match)
+    return kept
