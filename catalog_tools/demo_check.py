@@ -1,9 +1,9 @@
 """Holds the events of a run against the truth of its clip.
 
 An event is *right* when its item is truly there in its frame: the event's box and the part of the
-item's own box that is in the picture overlap by at least 30 % (intersection over union). A published
-sighting is right when each of its `appeared` and `updated` is. Precision is the share of published
-sightings that are right; recall the share of true sightings of catalog items that got a right
+item's own box that is in the picture overlap by at least 30 % (intersection over union). A
+published sighting is right when each of its `appeared` and `updated` is. Precision is the share of
+these that are right; recall the share of true sightings of catalog items that got a right
 event. The time to the first event runs from the appearance (see demo_truth.py) to the send.
 """
 
