@@ -60,8 +60,8 @@ def open_stream(options: SourceOptions) -> av.container.InputContainer:
 def _ffmpeg_options(options: SourceOptions) -> dict[str, str]:
     """Return FFmpeg's options: little probing, no reordering beyond what udp needs.
 
-    `fflags nobuffer` is left out for RTSP on purpose: it throws away the packets read while
-    probing, and with them the first key frame; they are decoded at once anyway.
+    `fflags nobuffer` is left out on purpose: it throws away the packets read while probing, and
+    with them the first key frame; kept, they are decoded at once. The deadlines are PyAV's.
     """
     low_latency = {
         "flags": "low_delay",
@@ -73,6 +73,6 @@ def _ffmpeg_options(options: SourceOptions) -> dict[str, str]:
             "rtsp_transport": options.transport,
             "allowed_media_types": "video",
             "max_delay": str(_REORDER_US),
-            "timeout": str(round(options.read_timeout_s * 1e6)),
+            "fpsprobesize": "0",  # else a second goes by while it counts frames
         }
-    return {"rw_timeout": str(round(options.read_timeout_s * 1e6)), "multiple_requests": "0"}
+    return {}
