@@ -22,7 +22,7 @@ _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("summary_json",),
     ("cameras", "*", "catalog"),
     ("publish", "journal"),
-    ("publish", "keys"),
+    ("publish", "curve_keys"),
     ("matcher", "detect", "weights"),
     ("matcher", "embed", "weights"),
     ("matcher", "verify", "weights"),

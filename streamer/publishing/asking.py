@@ -74,15 +74,19 @@ class Asker:
 
 
 def ask_state(
-    endpoint: str = DEFAULT_ENDPOINT, timeout_s: float = 2.0, keys: Path | None = None
+    endpoint: str = DEFAULT_ENDPOINT,
+    timeout_s: float = 2.0,
+    keys: Path | None = None,
+    ask_endpoint: str | None = None,
 ) -> dict[str, Any] | None:
     """Return how the daemon that publishes at `endpoint` stands, or None when it does not answer.
 
     Raises ConfigError for an endpoint or key of the wrong form.
     """
+    address = parse_endpoint(ask_endpoint or endpoint)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        asker = Asker(context, ask_endpoint_of(parse_endpoint(endpoint)), keys)
+        asker = Asker(context, address if ask_endpoint else ask_endpoint_of(address), keys)
         try:
             return asker.ask({"state": True}, timeout_s)
         finally:

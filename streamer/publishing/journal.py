@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError
 
 FORMAT = 1
 BLOCK = 10_000  # numbers a reservation; one fsync in 5,000 events
-_BUSY_S = 5.0
+_BUSY_S = 0.25  # the keeper shares the lock, so only a stranger (a shell) makes anyone wait
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE events (seq INTEGER PRIMARY KEY, camera TEXT, wall_ns INTEGER, json TEXT NOT NULL);

@@ -100,7 +100,7 @@ class PublishOptions(BaseModel):
     insecure: bool = Field(
         False, description="allow an endpoint that other machines can reach, without keys"
     )
-    keys: Path | None = Field(
+    curve_keys: Path | None = Field(  # not `keys`: dict(options) would take that for a method
         None,
         description="folder with CURVE keys: server.key_secret, and clients/*.key who may connect",
     )
@@ -145,12 +145,12 @@ class PublishOptions(BaseModel):
         else:
             ask = parse_endpoint(self.ask_endpoint, "publish.ask_endpoint")
         for name, endpoint in (("endpoint", events), ("ask_endpoint", ask)):
-            if not endpoint.is_local and self.keys is None and not self.insecure:
+            if not endpoint.is_local and self.curve_keys is None and not self.insecure:
                 raise ConfigError.at(
                     f"publish.{name}",
                     "without keys it must be a loopback address",
                     endpoint.text,
-                    "use 127.0.0.1, give publish.keys, or say --insecure",
+                    "use 127.0.0.1, give publish.curve_keys, or say --insecure",
                 )
         return events, ask
 

@@ -104,7 +104,7 @@ class Publisher:
             undo.callback(self._waker.close)
             self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             undo.callback(self._context.destroy, linger=0)
-            self._keys = ServerKeys(self._context, self._options.keys)
+            self._keys = ServerKeys(self._context, self._options.curve_keys)
             undo.callback(self._keys.close)
             self._pull = self._open_pull()
             self._pub = self._open_pub()

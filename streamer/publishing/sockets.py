@@ -93,7 +93,7 @@ class ServerKeys:
             return
         if not list((keys / "clients").glob("*.key")):
             rule = "must hold a public key (*.key) of each client that may connect"
-            raise ConfigError.at("publish.keys", rule, str(keys / "clients"), _HOW_TO_MAKE)
+            raise ConfigError.at("curve keys", rule, str(keys / "clients"), _HOW_TO_MAKE)
         from zmq.auth.thread import ThreadAuthenticator  # brings asyncio: only where it is used
 
         self._authenticator = ThreadAuthenticator(context)
@@ -144,9 +144,9 @@ def read_key(path: Path, is_secret: bool) -> tuple[bytes, bytes]:
         public, secret = zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
         rule = f"a CURVE certificate is needed ({type(error).__name__})"
-        raise ConfigError.at("publish.keys", rule, str(path), _HOW_TO_MAKE) from error
+        raise ConfigError.at("curve keys", rule, str(path), _HOW_TO_MAKE) from error
     if is_secret and not secret:
-        raise ConfigError.at("publish.keys", "must hold the secret key", str(path), _HOW_TO_MAKE)
+        raise ConfigError.at("curve keys", "must hold the secret key", str(path), _HOW_TO_MAKE)
     return public, secret or b""
 
 

@@ -65,6 +65,12 @@ def take(events: Subscriber, count: int) -> list[dict[str, Any]]:
     return taken
 
 
+def is_live(events: Subscriber) -> bool:
+    """Whether the reader has caught up and hears the publisher: a heartbeat (of 0.1 s) came."""
+    assert events.receive_dict(0.05) is None
+    return events._heartbeat_s == 0.1
+
+
 def wait_until(is_true: Callable[[], bool]) -> None:
     """Wait on a condition, with a deadline."""
     deadline_s = time.monotonic() + DEADLINE_S

@@ -43,7 +43,7 @@ def test_an_endpoint_that_others_reach_needs_keys_or_insecure(endpoint: str) -> 
     with pytest.raises(ValidationError, match=r"publish\.ask_endpoint: without keys"):
         PublishOptions(ask_endpoint=endpoint)
     assert PublishOptions(endpoint=endpoint, insecure=True).endpoint == endpoint
-    assert PublishOptions(endpoint=endpoint, keys=Path("keys")).endpoint == endpoint
+    assert PublishOptions(endpoint=endpoint, curve_keys=Path("keys")).endpoint == endpoint
 
 
 def test_a_password_in_an_endpoint_is_not_repeated() -> None:

@@ -1,0 +1,237 @@
+"""The publisher over real sockets: numbers, order, lives of sightings, trouble."""
+
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from pipeline.errors import ConfigError
+from pipeline.types import Phase
+from streamer.publishing.journal import Journal
+from streamer.publishing.options import PublishOptions
+from streamer.publishing.publisher import Publisher
+from streamer.publishing.sockets import sink_path
+from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take, wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_events_come_numbered_in_order_with_their_times(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    sink = wire.sink()
+    for phase in (Phase.APPEARED, Phase.UPDATED, Phase.LEFT):
+        assert sink.send_sighting(sighting("a", phase))
+        assert sink.send_sighting(sighting("b", phase, camera="yard"))
+    got = take(events, 6)
+    assert [event["seq"] for event in got] == [1, 2, 3, 4, 5, 6]
+    assert [(e["camera"], e["camera_seq"], e["type"]) for e in got] == [
+        (camera, number, word)
+        for number, word in enumerate(("appeared", "updated", "left"), 1)
+        for camera in ("door", "yard")
+    ]
+    assert {event["journal_id"] for event in got} == {wire.journal.journal_id}
+    assert len({event["event_id"] for event in got}) == 6
+    for event in got:
+        assert 0 <= event["stage_ms"]["publish"] <= event["latency_ms"] < 1000 * DEADLINE_S
+        assert event["stage_ms"]["detect"] == 12.0
+        assert event["time"]["captured"] <= event["time"]["published"]
+
+
+def test_the_topic_names_camera_and_item(wire: Wire) -> None:
+    with wire.publisher._context.socket(zmq.SUB) as raw:
+        raw.linger = 0
+        raw.connect(wire.publisher.endpoint)
+        raw.subscribe("match.door.tea.")
+        raw.subscribe("heartbeat.")
+        assert raw.poll(1000 * DEADLINE_S) and raw.recv_multipart()[0] == b"heartbeat."
+        wire.sink().send_sighting(sighting("a"))
+        topics = {b"heartbeat."}
+        while topics == {b"heartbeat."}:
+            assert raw.poll(1000 * DEADLINE_S)
+            topics.add(raw.recv_multipart()[0])
+        assert topics == {b"heartbeat.", b"match.door.tea."}
+
+
+def test_a_status_is_numbered_with_its_cameras_events_and_redacted(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    wire.publisher.publish_status("matcher.0", "running", None, {"processed": 3, "fps": np.nan})
+    reason = "cannot reach rtsp://admin:hunter2@cam/1"
+    wire.publisher.publish_status("camera.door", "reconnecting", reason)
+    matcher, door = take(events, 2)
+    assert matcher["process"] == "matcher.0"
+    assert matcher["camera"] is None and matcher["camera_seq"] is None
+    assert matcher["counters"] == {"processed": 3}
+    assert (door["camera"], door["camera_seq"], door["state"]) == ("door", 1, "reconnecting")
+    assert "hunter2" not in door["reason"] and "cam/1" in door["reason"]
+
+
+def test_every_open_sighting_of_a_killed_matcher_leaves_exactly_once(wire: Wire) -> None:
+    """1. Two matchers see an item each. 2. The first dies. 3. What it sent late still trickles in,
+    and its next life goes on. Result: one `left` (matcher_restarted) each, the other stays open."""
+    events = wire.subscriber(since=0)
+    dying, living = wire.sink("matcher.0", 1), wire.sink("matcher.1", 1)
+    dying.send_sighting(sighting("a"))
+    living.send_sighting(sighting("b", camera="yard"))
+    take(events, 2)
+    wire.publisher.close_open_sightings("matcher_restarted", worker="matcher.0", incarnation=1)
+    left = take(events, 1)[0]
+    assert (left["sighting_id"], left["type"], left["reason"]) == ("a", "left", "matcher_restarted")
+    assert left["box_xyxy"] == [64, 48, 320, 240] and left["latency_ms"] == 0
+    dying.send_sighting(sighting("a", Phase.LEFT))
+    dying.send_sighting(sighting("late"))
+    late = take(events, 2)
+    assert [(e["sighting_id"], e["type"]) for e in late] == [("late", "appeared"), ("late", "left")]
+    wire.sink("matcher.0", 2).send_sighting(sighting("c"))
+    assert take(events, 1)[0]["sighting_id"] == "c"
+    state = events.state()
+    assert state is not None
+    assert [event["sighting_id"] for event in state["open_sightings"]] == ["b", "c"]
+    assert wire.publisher.summary().refused == {"has_left": 1}
+
+
+def test_a_stopping_publisher_publishes_all_and_ends_open_sightings(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    wait_until(lambda: is_live(events))
+    sink = wire.sink()
+    for number in range(300):
+        sink.send_sighting(sighting(f"s{number}"))
+    sink.close()
+    wire.publisher.publish_status("daemon", "stopped")
+    wire.stop()
+    wire.stop()
+    got = take(events, 601)
+    assert [event["seq"] for event in got] == list(range(1, 602))
+    assert sum(event["type"] == "left" and event["reason"] == "stopped" for event in got) == 300
+
+
+def test_numbers_go_on_across_a_restart(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    wire.sink().send_sighting(sighting("a"))
+    take(events, 1)
+    wire.restart()
+    wire.sink().send_sighting(sighting("b"))
+    left, appeared = take(events, 2)
+    assert (left["seq"], left["type"], left["reason"]) == (2, "left", "stopped")
+    assert (appeared["seq"], appeared["camera_seq"], appeared["sighting_id"]) == (3, 3, "b")
+
+
+def test_after_sigkill_of_the_daemon_the_next_start_ends_its_sightings(
+    open_wire: Callable[..., Wire], run_dir: Path
+) -> None:
+    """1. A daemon publishes 20 open sightings. 2. SIGKILL. 3. Another starts with its journal.
+    Result: 20 `left` (stopped), higher numbers, the unused rest declared as a gap."""
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "tests.streamer.publishing.crashing_daemon",
+         str(run_dir), str(run_dir / "journal.db"), "20"],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with daemon:
+        try:
+            assert daemon.stdout is not None and int(daemon.stdout.readline()) == 20
+        finally:
+            daemon.kill()
+    events = open_wire().subscriber(since=0)
+    got = take(events, 40)
+    assert [event["seq"] for event in got[:20]] == list(range(1, 21))
+    lefts = got[20:]
+    assert {(event["type"], event["reason"]) for event in lefts} == {("left", "stopped")}
+    assert {event["sighting_id"] for event in lefts} == {f"s{number}" for number in range(20)}
+    first = lefts[0]["seq"]
+    assert [event["seq"] for event in lefts] == list(range(first, first + 20))
+    assert lefts[0]["camera_seq"] > 20
+    answer = events._asker.ask({"since": 20}, DEADLINE_S)
+    assert answer is not None and answer["gaps"] == [[21, first - 1]]
+
+
+def test_a_burst_shares_commits_and_loses_nothing(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    sinks = [wire.sink(f"matcher.{number}") for number in range(2)]
+    for number in range(1500):
+        assert sinks[number % 2].send_sighting(sighting(f"s{number}"))
+    assert [event["seq"] for event in take(events, 1500)] == list(range(1, 1501))
+
+
+def test_a_message_that_is_no_event_is_counted_and_the_next_one_comes(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    with wire.publisher._context.socket(zmq.PUSH) as push:
+        push.linger = 1000
+        push.connect(f"ipc://{sink_path(wire.run_dir)}")
+        push.send(b"\x80\x04not json")
+        push.send(b'{"worker": "x", "incarnation": 0, "match": {}}')
+        push.send(b"x" * 100_000)  # over the limit: zmq hangs up
+    wire.sink().send_sighting(sighting("a"))
+    assert take(events, 1)[0]["sighting_id"] == "a"
+    wait_until(lambda: wire.publisher._not_understood.total.total() == 2)
+
+
+def test_events_go_out_though_the_journal_cannot_be_written_and_are_written_later(
+    wire: Wire,
+) -> None:
+    events = wire.subscriber(since=0)
+    sink = wire.sink()
+    sink.send_sighting(sighting("a"))
+    take(events, 1)
+    blocker = sqlite3.connect(wire.journal_path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    sink.send_sighting(sighting("b"))
+    assert take(events, 1)[0]["seq"] == 2
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    late = wire.subscriber(since=1)
+    wait_until(lambda: not wire.publisher._unwritten)
+    assert take(late, 1)[0]["sighting_id"] == "b"
+
+
+def test_a_port_in_use_is_a_usage_error_and_leaves_nothing_open(run_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        options = PublishOptions(endpoint=f"tcp://127.0.0.1:{port}")
+        journal = Journal(run_dir / "journal.db")
+        publisher = Publisher(options, journal, run_dir)
+        with pytest.raises(ConfigError, match=f"publish.endpoint: must be free.*{port}.*--publish"):
+            publisher.start()
+        publisher.stop()
+        journal.close()
+        assert ConfigError.exit_code == 2
+
+
+def test_a_taken_ask_port_is_named(run_dir: Path, wire: Wire) -> None:
+    other = run_dir / "other"
+    other.mkdir()
+    options = PublishOptions(endpoint="tcp://127.0.0.1:0", ask_endpoint=wire.publisher.endpoint)
+    journal = Journal(other / "journal.db")
+    with pytest.raises(ConfigError, match=r"publish\.ask_endpoint: must be free"):
+        Publisher(options, journal, other).start()
+    journal.close()
+
+
+def test_an_address_of_another_machine_is_refused(run_dir: Path) -> None:
+    journal = Journal(run_dir / "journal.db")
+    options = PublishOptions(endpoint="tcp://192.0.2.1:5999", insecure=True)
+    with pytest.raises(ConfigError, match="must be an address of this machine"):
+        Publisher(options, journal, run_dir).start()
+    journal.close()
+
+
+def test_an_ipc_endpoint_works_and_is_not_taken_over(
+    open_wire: Callable[..., Wire], run_dir: Path
+) -> None:
+    endpoint = f"ipc://{run_dir}/ev"
+    wire = open_wire(endpoint=endpoint)
+    events = wire.subscriber(since=0, ask_endpoint=None)
+    wire.sink().send_sighting(sighting("a"))
+    assert take(events, 1)[0]["seq"] == 1
+    other = run_dir / "other"
+    other.mkdir()
+    journal = Journal(other / "journal.db")
+    with pytest.raises(ConfigError, match=r"publish\.endpoint: must be free"):
+        Publisher(PublishOptions(endpoint=endpoint), journal, other).start()
+    journal.close()
