@@ -173,6 +173,8 @@ class Daemon:
     def _on_report(self, worker: WorkerSpec, report: Report) -> None:
         self._say(worker.name, report.state, report.reason, **report.counters)
         camera = self._camera_of.get(worker.name)
+        if camera:
+            self._figures.note_state(camera, report.state)
         if camera and report.state == WorkerState.FAILED and self._supervisor.is_done(worker.name):
             self._failed[camera] = report.reason or "failed"
             self._finished.add(camera)

@@ -22,10 +22,19 @@ class RunFigures:
         self._began_s = time.monotonic()
         self._histograms: dict[tuple[str, int], Histograms] = {}
         self._restarts: Counter[str] = Counter()
+        self._first_s: dict[str, float] = {}
+        self._last_s: dict[str, float] = {}
 
     def begin(self) -> None:
         """The cameras start now: from here on the run's seconds count."""
         self._began_s = time.monotonic()
+
+    def note_state(self, camera: str, state: WorkerState) -> None:
+        """A camera's speed counts from its first picture to its end."""
+        if state == WorkerState.RUNNING:
+            self._first_s.setdefault(camera, time.monotonic())
+        elif state == WorkerState.ENDED:
+            self._last_s[camera] = time.monotonic()
 
     def add(self, worker: str, incarnation: int, content: Mapping[str, object]) -> None:
         """Take over a matcher's histograms; each note holds all since that worker's start."""
@@ -38,7 +47,7 @@ class RunFigures:
         self, states: Mapping[str, WorkerState], published: PublishSummary, is_last: bool
     ) -> RunSummary:
         """Return the run's figures now; at the last, what nobody took any more is dropped."""
-        seconds = time.monotonic() - self._began_s
+        now_s = time.monotonic()
         cameras = {}
         for camera in self._cameras:
             counters = read_counters(self._run_dir, camera)
@@ -47,16 +56,21 @@ class RunFigures:
             cameras[camera] = CameraSummary(
                 state=states[camera].value,
                 counters=counters,
-                fps=round(counters.processed / seconds, 2) if seconds > 0 else 0.0,
+                fps=round(self._fps(camera, counters.processed, now_s), 2),
                 events=published.n_by_camera.get(camera, {}),
             )
         return RunSummary(
-            seconds=round(seconds, 3),
+            seconds=round(now_s - self._began_s, 3),
             cameras=cameras,
             events=_matches_only(published.n_by_type),
             latency=self._latency(published),
             restarts=dict(self._restarts),
         )
+
+    def _fps(self, camera: str, n_processed: int, now_s: float) -> float:
+        first_s = self._first_s.get(camera, self._began_s)
+        seconds = self._last_s.get(camera, now_s) - first_s
+        return n_processed / seconds if seconds > 0.001 else 0.0
 
     def _latency(self, published: PublishSummary) -> dict[str, StageSummary]:
         latency = {}
