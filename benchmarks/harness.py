@@ -1,0 +1,147 @@
+"""What benchmarks share: the machine they ran on, percentiles, processes' cost, a JSON result."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+_PACKAGES = ("av", "faiss-gpu", "faiss-cpu", "numpy", "opencv-python", "openvino", "pyzmq", "torch")
+_SAMPLE_EVERY_S = 0.5
+
+
+def describe_machine() -> dict[str, Any]:
+    """Give what a figure depends on: processor, memory, versions; no names of host or user."""
+    flags = _cpu_info("flags").split()
+    return {
+        "cpu": _cpu_info("model name") or platform.processor(),
+        "cores": os.cpu_count(),
+        "vector_units": [name for name in ("avx2", "avx512f", "amx_bf16") if name in flags],
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_before": [round(value, 2) for value in os.getloadavg()],
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+    }
+
+
+def _cpu_info(key: str) -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    except OSError:
+        pass
+    return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def current_commit() -> str:
+    """Give the checkout's commit, with `+changes` when files differ from it; "" outside of one."""
+    root = Path(__file__).resolve().parent.parent
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+changes"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    """Give n, p50, p95, p99 and max of the values, or None of none."""
+    if not len(values):
+        return None
+    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+    shown = {"p50": p50, "p95": p95, "p99": p99, "max": max(values)}
+    return {"n": len(values), **{key: round(float(value), 3) for key, value in shown.items()}}
+
+
+def write_result(out: Path, name: str, config: Mapping[str, Any], figures: Any) -> Path:
+    """Write `<name>-<time>.json` with machine, commit, command and config beside the figures."""
+    out.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC)
+    path = out / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
+    document = {
+        "benchmark": name,
+        "time": now.isoformat(timespec="seconds"),
+        "commit": current_commit(),
+        "command": " ".join(["magpie", *sys.argv[1:]]),
+        "machine": describe_machine(),
+        "config": dict(config),
+        "figures": figures,
+    }
+    path.write_text(json.dumps(document, indent=1, default=str) + "\n")
+    return path
+
+
+@dataclass
+class _Cost:
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    uss_mb: list[float] = field(default_factory=list)
+    first: tuple[float, float] | None = None
+
+
+class ProcessCosts:
+    """Samples CPU time and private memory (USS) of processes by name, in a thread."""
+
+    def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
+        """pids: which processes there are by now."""
+        self._pids = pids
+        self._costs: dict[str, _Cost] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="process-costs", daemon=True)
+
+    def __enter__(self) -> ProcessCosts:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Give each process's share of one core in % and its USS in MB, median and highest."""
+        return {
+            name: {
+                "cpu_percent": round(100 * cost.cpu_s / cost.wall_s, 1) if cost.wall_s else 0.0,
+                "uss_mb_median": round(float(np.median(cost.uss_mb)), 1),
+                "uss_mb_max": round(max(cost.uss_mb), 1),
+            }
+            for name, cost in self._costs.items()
+            if cost.uss_mb
+        }
+
+    def _run(self) -> None:
+        while not self._stop.wait(_SAMPLE_EVERY_S):
+            for name, pid in self._pids().items():
+                try:
+                    self._sample(name, psutil.Process(pid))
+                except (psutil.NoSuchProcess, psutil.AccessDenied):
+                    continue
+
+    def _sample(self, name: str, process: psutil.Process) -> None:
+        times = process.cpu_times()
+        now_s, cpu_s = time.monotonic(), times.user + times.system
+        cost = self._costs.setdefault(name, _Cost())
+        if cost.first is None:
+            cost.first = (now_s, cpu_s)
+        cost.wall_s, cost.cpu_s = now_s - cost.first[0], cpu_s - cost.first[1]
+        cost.uss_mb.append(process.memory_full_info().uss / 1e6)
