@@ -155,6 +155,18 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.xy_scale_ori)
 
+    def padded(self, count: int) -> tuple[F32, F32]:
+        """The strongest `count` as (count, 4) and (count, 128); missing rows are zero.
+
+        The correspondence network leaves rows of scale zero out.
+        """
+        geometry = np.zeros((count, 4), np.float32)
+        descriptors = np.zeros((count, 128), np.float32)
+        n = min(count, len(self))
+        geometry[:n] = self.xy_scale_ori[:n]
+        descriptors[:n] = self.descriptors[:n]
+        return geometry, descriptors
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:

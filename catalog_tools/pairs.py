@@ -1,0 +1,293 @@
+"""Pairs of pictures with known geometry, to train and check the correspondence network.
+
+A pair is a clean view of something and a camera-like crop in which the view lies under a known
+warp, partly hidden and photographed badly. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from catalog_tools.packs import DEMO_SEED_START, render_pack, render_twin
+from catalog_tools.pool import open_pool
+from pipeline.keypoints import KeypointExtractor, resize_by, to_gray
+from pipeline.types import F32, F64, U8, Keypoints
+
+SCENE_SIDE_PX = 320
+POSITIVE_PX = 3.0  # at the scene's scale; between this and NEGATIVE_PX a keypoint is left out
+NEGATIVE_PX = 5.0
+IGNORED, UNMATCHED = -2, -1
+
+Draw = Callable[[np.random.Generator], U8]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Keypoints of a view and of a scene, and where the view's keypoints lie in the scene.
+
+    projected_xy: (N0, 2) float32 px of the scene; NaN where hidden or outside.
+    covered: (N1,) bool, scene keypoints that lie on the visible view.
+    homography: (3, 3) float64 view px -> scene px; None when the view is bent (a can) or absent.
+    """
+
+    view: Keypoints
+    scene: Keypoints
+    projected_xy: F32
+    covered: np.ndarray
+    homography: F64 | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warped:
+    """A view drawn into a scene. visible: (H, W) uint8, 1 where the view shows."""
+
+    scene_gray: U8
+    visible: U8
+    homography: F64
+    bend: float  # 0: flat; else the half angle in radian that the view takes on a cylinder
+
+
+def open_drawer(pool: Path, pack_share: float = 0.5) -> Draw:
+    """A function that draws a gray picture: a synthetic pack or a picture of the pool.
+
+    Raises ConfigError when the pool is missing or holds no picture.
+    """
+    pictures = open_pool(pool)
+    packs: list[U8] = []
+
+    def draw_pack(rng: np.random.Generator) -> U8:
+        # Rendering costs as much as SIFT does: three of four draws reuse an earlier pack.
+        if len(packs) < 40 or rng.random() < 0.25:
+            seed = int(rng.integers(DEMO_SEED_START))
+            pack = render_twin(seed, 1) if rng.random() < 0.2 else render_pack(seed)
+            packs.append(to_gray(pack))
+            return packs[-1]
+        return packs[int(rng.integers(max(0, len(packs) - 400), len(packs)))]
+
+    def draw(rng: np.random.Generator) -> U8:
+        if rng.random() < pack_share:
+            return draw_pack(rng)
+        group = pictures.draw_group(rng)
+        picture = pictures.read(group[int(rng.integers(len(group)))])
+        if picture.shape[2] == 4:  # a cut-out: put it on plain paper
+            alpha = picture[..., 3:].astype(np.float32) / 255
+            paper = rng.integers(0, 256)
+            picture = (picture[..., :3] * alpha + paper * (1 - alpha)).astype(np.uint8)
+        return to_gray(picture)
+
+    return draw
+
+
+def make_pair(rng: np.random.Generator, draw: Draw, extractor: KeypointExtractor) -> Pair:
+    """One view and one scene that shows it."""
+    view = _fit(draw(rng), int(rng.integers(160, 330)))
+    scene = _background(rng, draw)
+    warped = _occlude(rng, draw, _place(rng, view, scene))
+    photo = photograph(rng, warped.scene_gray)
+    keypoints0 = extractor.extract(photograph(rng, view, strength=0.15))
+    keypoints1 = extractor.extract(photo)
+    projected = project(keypoints0.xy_scale_ori[:, :2], view.shape, warped)
+    return Pair(
+        keypoints0,
+        keypoints1,
+        np.where(_on(warped.visible, projected)[:, None], projected, np.nan).astype(np.float32),
+        _on(warped.visible, keypoints1.xy_scale_ori[:, :2]),
+        warped.homography if warped.bend == 0 else None,
+    )
+
+
+def assign(pair: Pair, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The true partner of each of the strongest `n` keypoints: (n0,) and (n1,) int64 indices.
+
+    UNMATCHED where there is none, IGNORED where the distance does not decide.
+    """
+    projected, found = pair.projected_xy[:n], pair.scene.xy_scale_ori[:n, :2]
+    partner0 = np.full(len(projected), UNMATCHED)
+    partner1 = np.full(len(found), UNMATCHED)
+    if len(projected) == 0 or len(found) == 0:
+        return partner0, partner1
+    distance = np.linalg.norm(projected[:, None] - found[None], axis=2)
+    distance[np.isnan(distance)] = np.inf
+    distance[:, ~pair.covered[:n]] = np.inf
+    nearest0, nearest1 = distance.argmin(1), distance.argmin(0)
+    rows = np.arange(len(projected))
+    mutual = (nearest1[nearest0] == rows) & (distance[rows, nearest0] <= POSITIVE_PX)
+    partner0[(distance.min(1) <= NEGATIVE_PX) & ~mutual] = IGNORED
+    partner1[distance.min(0) <= NEGATIVE_PX] = IGNORED
+    partner0[mutual] = nearest0[mutual]
+    partner1[nearest0[mutual]] = rows[mutual]
+    return partner0, partner1
+
+
+def project(xy: F32, view_shape: tuple[int, ...], warped: Warped) -> F64:
+    """(N, 2) float64 px of the scene for (N, 2) px of the view."""
+    points = np.asarray(xy, np.float64)
+    if warped.bend:
+        half = view_shape[1] / 2
+        angle = (points[:, 0] - half) / half * warped.bend
+        bent = half + half * np.sin(angle) / np.sin(warped.bend)
+        points = np.stack([bent, points[:, 1]], 1)
+    homogeneous = np.c_[points, np.ones(len(points))] @ warped.homography.T
+    return homogeneous[:, :2] / homogeneous[:, 2:]
+
+
+def random_homography(
+    rng: np.random.Generator, view_wh: tuple[int, int], scene_wh: tuple[int, int]
+) -> F64:
+    """A view px -> scene px homography: a card turned in space before a camera."""
+    w, h = view_wh
+    full_turn = rng.random() < 0.4
+    roll = rng.uniform(-np.pi, np.pi) if full_turn else rng.normal(0, 0.2)
+    tilt_x, tilt_y = np.clip(rng.normal(0, 0.35, 2), -0.95, 0.95)
+    half = np.array([w, h]) / 2
+    corners = np.array([[-half[0], -half[1]], [half[0], -half[1]], half, [-half[0], half[1]]])
+    turn = (
+        cv2.Rodrigues(np.array([0.0, 0.0, roll]))[0]
+        @ cv2.Rodrigues(np.array([tilt_x, 0.0, 0.0]))[0]
+        @ cv2.Rodrigues(np.array([0.0, tilt_y, 0.0]))[0]
+    )
+    space = np.c_[corners, np.zeros(4)] @ turn.T
+    distance = max(w, h) * rng.uniform(1.3, 4.0)
+    quad = space[:, :2] * (distance / (distance + space[:, 2:]))
+    # a detector's crop is mostly filled by the item; a whole photo may not be
+    wanted = rng.uniform(0.45, 1.1) if rng.random() < 0.7 else rng.uniform(0.1, 0.5)
+    area = cv2.contourArea(quad.astype(np.float32))
+    quad *= np.sqrt(wanted * scene_wh[0] * scene_wh[1] / max(area, 1.0))
+    centre = np.array(scene_wh) * (0.5 + rng.normal(0, 0.10, 2).clip(-0.35, 0.35))
+    source = (corners + half).astype(np.float32)
+    return np.asarray(
+        cv2.getPerspectiveTransform(source, (quad + centre).astype(np.float32)), np.float64
+    )
+
+
+def photograph(rng: np.random.Generator, gray: U8, strength: float = 1.0) -> U8:
+    """The picture as a camera gives it: light, blur, lost resolution, noise, compression."""
+    image = gray.astype(np.float32) / 255
+    height, width = gray.shape
+    if rng.random() < 0.8 * strength:
+        slope = rng.normal(0, 0.35, 2)
+        ramp_x = np.linspace(-1, 1, width, dtype=np.float32)[None] * slope[0]
+        ramp_y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] * slope[1]
+        image *= np.clip(1 + ramp_x + ramp_y, 0.25, 1.8)
+    if rng.random() < 0.8 * strength:
+        image = np.clip(image, 0, 1) ** np.exp(rng.normal(0, 0.35)).astype(np.float32)
+        image = (image - 0.5) * rng.uniform(0.5, 1.25) + 0.5 + rng.normal(0, 0.1)
+    if rng.random() < 0.2 * strength:  # a glare
+        spot = np.zeros_like(image)
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(width * rng.uniform(0.03, 0.25)), int(height * rng.uniform(0.03, 0.25)))
+        cv2.ellipse(spot, centre, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
+        image += cv2.blur(spot, (31, 31)) * rng.uniform(0.3, 1.0)
+    if rng.random() < 0.5 * strength:  # fewer pixels on the item than the crop has
+        small = resize_by((np.clip(image, 0, 1) * 255).astype(np.uint8), rng.uniform(0.35, 0.9))
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR) / np.float32(255)
+    if rng.random() < 0.5 * strength:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
+    if rng.random() < 0.25 * strength:
+        image = cv2.filter2D(image, -1, motion_kernel(rng))
+    if rng.random() < 0.7 * strength:
+        image += rng.normal(0, rng.uniform(0.005, 0.05), image.shape).astype(np.float32)
+    out = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if rng.random() < 0.7:
+        quality = int(rng.integers(30, 95))
+        out = cv2.imdecode(
+            cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
+        )
+    return np.asarray(out, np.uint8)
+
+
+def motion_kernel(rng: np.random.Generator) -> F32:
+    """A line of 3 to 9 px that a moving camera draws each point into."""
+    length = int(rng.integers(3, 10))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1
+    turn = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), rng.uniform(0, 180), 1)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _fit(gray: U8, side_px: int) -> U8:
+    return resize_by(gray, min(side_px / max(gray.shape), 1.0))
+
+
+def _background(rng: np.random.Generator, draw: Draw) -> U8:
+    """What lies behind the item: one picture, a mosaic of neighbours, or nothing much."""
+    aspect = np.exp(rng.normal(0, 0.25))
+    width = int(SCENE_SIDE_PX * min(1, aspect))
+    height = int(SCENE_SIDE_PX * min(1, 1 / aspect))
+    kind = rng.random()
+    if kind < 0.45:
+        return np.asarray(cv2.resize(draw(rng), (width, height)), np.uint8)
+    if kind < 0.75:
+        scene = np.empty((height, width), np.uint8)
+        cell_w, cell_h = -(-width // int(rng.integers(1, 4))), -(-height // int(rng.integers(1, 3)))
+        for y in range(0, height, cell_h):
+            for x in range(0, width, cell_w):
+                cell = scene[y : y + cell_h, x : x + cell_w]
+                cell[:] = cv2.resize(draw(rng), cell.shape[::-1])
+        return scene
+    coarse = rng.uniform(0, 255, (int(rng.integers(2, 12)), int(rng.integers(2, 12))))
+    return np.asarray(cv2.resize(coarse.astype(np.uint8), (width, height)), np.uint8)
+
+
+def _place(rng: np.random.Generator, view: U8, scene: U8) -> Warped:
+    bend = float(rng.uniform(0.5, 1.2)) if rng.random() < 0.15 else 0.0
+    height, width = view.shape
+    homography = random_homography(rng, (width, height), (scene.shape[1], scene.shape[0]))
+    flat = _bend(view, bend) if bend else view
+    # Pixel centres lie at +0.5 in our coordinates, at 0 in OpenCV's.
+    shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+    matrix = np.linalg.inv(shift) @ homography @ shift
+    shrink = np.sqrt(abs(np.linalg.det(homography[:2, :2])))
+    if shrink < 0.7:  # warpPerspective does not average
+        flat = cv2.GaussianBlur(flat, (0, 0), 0.45 / shrink)
+    size = (scene.shape[1], scene.shape[0])
+    ones = np.ones_like(flat)
+    visible = cv2.warpPerspective(ones, matrix, size, flags=cv2.INTER_NEAREST)
+    drawn = cv2.warpPerspective(flat, matrix, size, flags=cv2.INTER_LINEAR)
+    return Warped(np.where(visible > 0, drawn, scene).astype(np.uint8), visible, homography, bend)
+
+
+def _bend(view: U8, bend: float) -> U8:
+    """The view as printed round a can: columns crowd towards the sides."""
+    height, width = view.shape
+    half = width / 2
+    x = (np.arange(width) + 0.5 - half) / half
+    source = half + half * np.arcsin(np.clip(x * np.sin(bend), -1, 1)) / bend - 0.5
+    map_x = np.broadcast_to(source.astype(np.float32), (height, width)).copy()
+    map_y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, 1)
+    return np.asarray(cv2.remap(view, map_x, map_y, cv2.INTER_LINEAR), np.uint8)
+
+
+def _occlude(rng: np.random.Generator, draw: Draw, warped: Warped) -> Warped:
+    """Fingers, neighbours and cut-outs in front of the view."""
+    scene, visible = warped.scene_gray.copy(), warped.visible.copy()
+    height, width = scene.shape
+    for _ in range(int(rng.choice([0, 0, 1, 2, 3]))):
+        mask = np.zeros_like(visible)
+        start = rng.uniform(0, 1, 2) * (width, height)
+        if rng.random() < 0.6:  # a finger
+            end = start + rng.normal(0, 0.4, 2) * (width, height)
+            line = [tuple(int(v) for v in p) for p in (start, end)]
+            cv2.line(mask, line[0], line[1], 1, int(rng.integers(15, 60)))
+            filling = np.full_like(scene, rng.integers(40, 230))
+        else:
+            corners = start + rng.normal(0, 0.2, (5, 2)) * (width, height)
+            cv2.fillConvexPoly(mask, cv2.convexHull(corners.astype(np.int32)), 1)
+            filling = cv2.resize(draw(rng), (width, height))
+        scene[mask > 0] = filling[mask > 0]
+        visible[mask > 0] = 0
+    return Warped(scene, visible, warped.homography, warped.bend)
+
+
+def _on(visible: U8, xy: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether points lie on the visible view."""
+    height, width = visible.shape
+    column, row = np.floor(xy[:, 0]).astype(int), np.floor(xy[:, 1]).astype(int)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return inside & (visible[row.clip(0, height - 1), column.clip(0, width - 1)] > 0)

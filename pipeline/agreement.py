@@ -1,0 +1,97 @@
+"""How alike a view and the crop are once the crop is laid over the view.
+
+Counting inliers cannot tell packs of one brand apart: they share most of their print. Looking at
+the aligned pictures can.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.geometry import jacobian_at, resized_homography, warp_picture
+from pipeline.types import F32, F64, U8
+
+SIDE_PX = 128
+WINDOW_PX = 25
+CHROMA_SHARE = 0.3
+MIN_COVERAGE = 0.05
+# Local variance (8-bit Lab) below which a window counts as flat; chroma has less contrast.
+FLAT_VARIANCE = np.array([30.0, 10.0, 10.0], np.float32)
+
+
+def measure_agreement(
+    crop_bgr: U8,
+    view_bgr: U8,
+    homography: F64,
+    crop_wh: tuple[int, int],
+    view_wh: tuple[int, int],
+) -> tuple[float, float]:
+    """Agreement 0..1 of the aligned pictures, and the share 0..1 of the view inside the crop.
+
+    homography: view px -> crop px, for pictures of `view_wh` and `crop_wh`; the given pictures
+    may have other sizes. Agreement is the mean local correlation of lightness and colour, which
+    light, exposure and colour casts leave alone.
+    """
+    size_wh = scaled_size(view_wh, SIDE_PX / max(view_wh))
+    view = np.asarray(cv2.resize(view_bgr, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    to_crop = resized_homography(homography, view_wh, size_wh, crop_wh, size_of(crop_bgr))
+    crop, to_crop = _shrunk_for(crop_bgr, to_crop, size_wh)
+    warped, inside = warp_picture(crop, to_crop, size_wh)
+    coverage = float(inside.mean())
+    if coverage < MIN_COVERAGE:
+        return 0.0, coverage
+    local = local_correlation(to_lab(view), to_lab(warped), inside)
+    lightness, chroma = local[..., 0], local[..., 1:].mean(-1)
+    agreement = (1 - CHROMA_SHARE) * lightness + CHROMA_SHARE * chroma
+    return float(np.clip(agreement[inside].mean(), 0.0, 1.0)), coverage
+
+
+def local_correlation(first: F32, second: F32, inside: np.ndarray) -> F32:
+    """(H, W, C) float32, about -1..1: correlation within the window round each pixel.
+
+    first, second: (H, W, C) float32. inside: (H, W) bool, the pixels that count. Windows flat on
+    both sides correlate: nothing speaks against them.
+    """
+    mask = inside.astype(np.float32)[..., None]
+    weight = np.maximum(_mean(np.repeat(mask, first.shape[2], 2)), 1e-6)
+    mean0, mean1 = _mean(first * mask) / weight, _mean(second * mask) / weight
+    variance0 = np.maximum(_mean(first * first * mask) / weight - mean0**2, 0)
+    variance1 = np.maximum(_mean(second * second * mask) / weight - mean1**2, 0)
+    covariance = _mean(first * second * mask) / weight - mean0 * mean1
+    flat = FLAT_VARIANCE[: first.shape[2]]
+    return np.asarray(
+        (covariance + flat) / (np.sqrt(variance0 * variance1) + flat), np.float32
+    ).clip(-1, 1)
+
+
+def to_lab(image_bgr: U8) -> F32:
+    """(H, W, 3) float32 lightness and two colour axes, 0..255."""
+    return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2LAB), np.float32)
+
+
+def size_of(image: U8) -> tuple[int, int]:
+    """Width and height px."""
+    return int(image.shape[1]), int(image.shape[0])
+
+
+def scaled_size(size_wh: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Width and height px of a picture resized by a factor, at least 4 px a side."""
+    return max(4, round(size_wh[0] * factor)), max(4, round(size_wh[1] * factor))
+
+
+def _mean(channels: F32) -> F32:
+    window = (WINDOW_PX, WINDOW_PX)
+    return np.asarray(cv2.blur(channels, window, borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def _shrunk_for(crop: U8, to_crop: F64, size_wh: tuple[int, int]) -> tuple[U8, F64]:
+    """The crop at about the target's resolution: warping by itself would skip pixels."""
+    centre = np.array(size_wh, np.float64) / 2
+    enlargement = float(np.sqrt(abs(np.linalg.det(jacobian_at(to_crop, centre)))))
+    if enlargement < 1.3:
+        return crop, to_crop
+    before = size_of(crop)
+    after = scaled_size(before, 1 / enlargement)
+    small = np.asarray(cv2.resize(crop, after, interpolation=cv2.INTER_AREA), np.uint8)
+    return small, resized_homography(to_crop, size_wh, size_wh, before, after)

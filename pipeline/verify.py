@@ -1,0 +1,161 @@
+"""Checks in detail whether a crop shows a view: correspondences, one sane geometry, agreement.
+
+Only evidence comes from here; what it is worth is `decide`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.agreement import measure_agreement
+from pipeline.engines import Engine, load_engine, split_batch
+from pipeline.geometry import MIN_POINTS, angle_deg, corners_of, fit_view, project_points
+from pipeline.keypoints import KeypointExtractor
+from pipeline.options import EngineOptions, VerifyOptions
+from pipeline.types import F32, U8, Keypoints, Verification
+from pipeline.weights import find_weights
+
+RATIO = 0.8  # Lowe's ratio test, for `verifier: sift`
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A crop or a view with its keypoints.
+
+    image_bgr: (H, W, 3) uint8; may be smaller or larger than `keypoints.image_size_wh` says, as
+    long as it shows the same: the keypoints' px are what verification speaks in.
+    """
+
+    keypoints: Keypoints
+    image_bgr: U8
+
+
+class Verifier:
+    """Tells how well crops and views agree in their details."""
+
+    def __init__(self, engine: Engine | None, options: VerifyOptions) -> None:
+        """engine: the LightGlue network; None with `verifier: sift`, which needs none."""
+        if engine is None and options.verifier == "lightglue":
+            raise ValueError("verifier 'lightglue' needs its engine, got None")
+        self._engine = engine if options.verifier == "lightglue" else None
+        self._options = options
+        self._extractor = KeypointExtractor(options)
+
+    def prepare(self, image_bgr: U8) -> Picture:
+        """Find a crop's keypoints, once for all views that it is checked against."""
+        return Picture(self._extractor.extract(image_bgr), image_bgr)
+
+    def verify(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[Verification]:
+        """Check (crop, view) pairs: one verification a pair, in the given order.
+
+        A pair's answer does not depend on the others in the call. Too few keypoints on either
+        side give a verification without inliers, not an error.
+        """
+        usable = [
+            i
+            for i, (crop, view) in enumerate(pairs)
+            if min(len(crop.keypoints), len(view.keypoints)) >= MIN_POINTS
+        ]
+        found: dict[int, F32] = {}
+        for piece in split_batch(len(usable), self._options.batch):
+            rows = usable[piece]
+            found.update(zip(rows, self._correspond([pairs[i] for i in rows]), strict=True))
+        return [
+            self._judge(crop, view, found[i]) if i in found else NOT_VERIFIED
+            for i, (crop, view) in enumerate(pairs)
+        ]
+
+    def _correspond(self, pairs: list[tuple[Picture, Picture]]) -> list[F32]:
+        """(M, 4) float32 a pair: x y in the view, x y in the crop."""
+        keypoints = [(view.keypoints, crop.keypoints) for crop, view in pairs]
+        if self._engine is None:
+            chosen = [pair_by_ratio(view, crop) for view, crop in keypoints]
+        else:
+            assignment = run_lightglue(self._engine, keypoints, self._options.max_keypoints)
+            chosen = [pair_by_assignment(a, self._options.min_assignment) for a in assignment]
+        return [
+            np.hstack([view.xy_scale_ori[rows, :2], crop.xy_scale_ori[columns, :2]])
+            for (view, crop), (rows, columns) in zip(keypoints, chosen, strict=True)
+        ]
+
+    def _judge(self, crop: Picture, view: Picture, correspondences_xyxy: F32) -> Verification:
+        view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
+        # Keypoints are as exact as the scale at which they were found allows.
+        threshold_px = self._options.inlier_px * max(crop_wh) / self._options.keypoint_side_px
+        view_xy, crop_xy = correspondences_xyxy[:, :2], correspondences_xyxy[:, 2:]
+        homography, agrees = fit_view(view_xy, crop_xy, view_wh, crop_wh, threshold_px)
+        if homography is None:
+            return Verification(0, len(correspondences_xyxy), None, None, 0.0, 0.0, 0.0)
+        agreement, coverage = measure_agreement(
+            crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
+        )
+        return Verification(
+            inliers=int(agrees.sum()),
+            correspondences=len(correspondences_xyxy),
+            homography=homography,
+            outline=project_points(homography, corners_of(view_wh)).astype(np.float32),
+            angle_deg=angle_deg(homography, view_wh),
+            agreement=agreement,
+            coverage=coverage,
+            correspondences_xyxy=correspondences_xyxy[agrees],
+        )
+
+
+def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:
+    """The verifier that the options name, ready to run; WeightsError or EngineError."""
+    if options.verifier == "sift":
+        return Verifier(None, options)
+    return Verifier(load_engine(find_weights("matcher", options.weights), engine), options)
+
+
+NOT_VERIFIED = Verification(0, 0, None, None, 0.0, 0.0, 0.0)
+
+
+def run_lightglue(engine: Engine, pairs: Sequence[tuple[Keypoints, Keypoints]], count: int) -> F32:
+    """(B, count, count) float32: probabilities that keypoints of first and second correspond."""
+    first, second = zip(*pairs, strict=True)
+    arrays0 = [k.padded(count) for k in first]
+    arrays1 = [k.padded(count) for k in second]
+    (assignment,) = engine(
+        np.stack([a[0] for a in arrays0]),
+        np.stack([a[0] for a in arrays1]),
+        np.stack([a[1] for a in arrays0]),
+        np.stack([a[1] for a in arrays1]),
+        np.array([k.image_size_wh for k in first], np.float32),
+        np.array([k.image_size_wh for k in second], np.float32),
+    )
+    return np.asarray(assignment, np.float32)
+
+
+def pair_by_assignment(assignment: F32, min_assignment: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns that are each other's best and likely enough, (M,) and (M,) int64.
+
+    assignment: (N0, N1) float32 probabilities, padding 0.
+    """
+    columns = assignment.argmax(1)
+    rows = np.arange(len(assignment))
+    mutual = assignment.argmax(0)[columns] == rows
+    likely = assignment[rows, columns] >= max(min_assignment, 1e-6)  # never a padded row
+    keep = mutual & likely
+    return rows[keep], columns[keep]
+
+
+def pair_by_ratio(first: Keypoints, second: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of mutual nearest descriptors that stand out from the runner-up.
+
+    Method: Lowe, "Distinctive Image Features from Scale-Invariant Keypoints" (IJCV 2004). The
+    ratio is taken over the crop's candidates: those of the view repeat on the pack itself.
+    """
+    cosine = np.asarray(first.descriptors, np.float32) @ np.asarray(
+        second.descriptors.T, np.float32
+    )
+    squared = np.maximum(2 - 2 * cosine, 0)
+    rows_of = squared.argmin(0)
+    columns = np.arange(squared.shape[1])
+    two_best = np.partition(squared, min(1, len(squared) - 1), axis=0)[:2]
+    stands_out = two_best[0] < RATIO**2 * two_best[-1]
+    keep = stands_out & (squared.argmin(1)[rows_of] == columns)
+    return rows_of[keep], columns[keep]
