@@ -36,6 +36,7 @@ class Bell:
             raise
         finally:
             os.umask(previous_umask)
+        self._inode = path.stat().st_ino
 
     def fileno(self) -> int:
         """Return the descriptor for select or poll; `clear` after it was readable."""
@@ -55,8 +56,11 @@ class Bell:
                 self._socket.recv(16)
 
     def close(self) -> None:
+        """Stop listening; the name stays when a successor took it. Twice is fine."""
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
 
     def __enter__(self) -> Self:
         return self
