@@ -171,9 +171,8 @@ def query(
     names = [*(images or []), *_read_names(images_from)]
     if not names:
         raise ConfigError.at("IMAGE", "at least one picture must be named", 0)
-    from pipeline.matcher import create_matcher
-
     from catalog_tools.query import query_pictures
+    from pipeline.matcher import create_matcher
 
     options = MatcherOptions(
         engine=EngineOptions(engine=engine, device=device), embed=EmbedOptions(weights=embedder)
@@ -187,7 +186,8 @@ def query(
         else:
             _print_answer(answer)
     if n_usable == 0:
-        raise ConfigError.at("IMAGE", "at least one picture must be readable", f"{len(names)} bad")
+        rule = f"at least one picture must be readable, got none of {len(names)}"
+        raise ConfigError.at("IMAGE", rule)
 
 
 def _load_networks(embedder: Path | None, engine: Engine, device: str) -> Networks:
@@ -237,7 +237,10 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: s
     table = Table(*columns, title=Text(title) if title else None, title_justify="left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # an item id is no markup
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a pipe has no width; the default of 80 would cut names
+    console.print(table)
 
 
 def _print_report(report: BuildReport) -> None:

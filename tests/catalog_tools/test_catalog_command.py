@@ -1,12 +1,19 @@
 """`magpie catalog`: what users type, what they get, and how mistakes end."""
 
+import io
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import catalog_tools.build
+import pipeline.matcher
+from pipeline.catalog import Catalog
+from pipeline.options import MatcherOptions
+from pipeline.types import ItemId, Match, PictureResult, Ranked, Tier
 from streamer.cli import main
 from tests.catalog_tools.fake_networks import FakeEmbedder, draw, make_networks
 
@@ -65,6 +72,66 @@ def test_a_damaged_catalog_fails_its_check(run: Run, images: Path, tmp_path: Pat
     code, _, errors = run("check", out)
     assert code == 2 and "items.json: its content has changed" in errors
     assert "magpie catalog rollback" in errors
+
+
+class FakeMatcher:
+    """Finds item `a` in each picture; loads the catalog as the real one does."""
+
+    def __init__(self, options: MatcherOptions, catalogs: Mapping[str, Path]) -> None:
+        self.catalogs = {name: Catalog.load(path, "ab" * 32) for name, path in catalogs.items()}
+
+    def match_pictures(
+        self, images_bgr: Sequence[np.ndarray], catalog: Catalog, k: int
+    ) -> list[PictureResult]:
+        box_xyxy = np.array([0, 0, 5, 5], np.float32)
+        match = Match(
+            ItemId("a"), "[b]A", 0, Tier.EXACT, 0.99, 0.8, 0.2, 40, 0.7, box_xyxy, None, 0.0
+        )
+        ranked = Ranked(ItemId("a"), "[b]A", 0.99, 0.8)
+        return [PictureResult((match,), (ranked,) * k) for _ in images_bgr]
+
+
+@pytest.fixture
+def shelf(run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pipeline.matcher, "create_matcher", FakeMatcher)
+    run("build", images, "--out", tmp_path / "shelf")
+    return tmp_path / "shelf"
+
+
+def test_query_prints_a_line_a_picture(
+    run: Run, shelf: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = str(images / "a" / "1.png"), str(tmp_path / "missing.jpg")
+    code, said, errors = run("query", shelf, bad, good, "--json", "--k", 2)
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert code == 0 and errors == ""
+    assert [line["image"] for line in lines] == [bad, good]
+    assert lines[0] == {"image": bad, "error": "no such file"}
+    assert [m["item_id"] for m in lines[1]["matches"]] == ["a"] and len(lines[1]["ranked"]) == 2
+    (tmp_path / "names.txt").write_text(f"{good}\n\n{bad}\n{good}\n")
+    code, said, _ = run("query", shelf, "--images-from", tmp_path / "names.txt", "--json")
+    assert [json.loads(line)["image"] for line in said.splitlines()] == [good, bad, good]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{good}\n"))
+    code, said, _ = run("query", shelf, bad, "--images-from", "-", "--json")
+    assert [json.loads(line)["image"] for line in said.splitlines()] == [bad, good]
+
+
+def test_query_prints_a_table(run: Run, shelf: Path, images: Path) -> None:
+    code, said, errors = run("query", shelf, images / "a" / "1.png", "/missing.jpg")
+    assert code == 0 and "exact" in said and "[b]A" in said
+    assert errors == "/missing.jpg: no such file\n"
+
+
+def test_query_of_only_unreadable_pictures_fails(run: Run, shelf: Path, tmp_path: Path) -> None:
+    code, said, errors = run("query", shelf, "/missing.jpg", tmp_path, "--json")
+    assert code == 2 and len(said.splitlines()) == 2
+    assert errors == "magpie: IMAGE: at least one picture must be readable, got none of 2\n"
+
+
+def test_a_name_that_is_not_utf8_makes_valid_json(run: Run, shelf: Path) -> None:
+    name = os.fsdecode(b"/caf\xe9.jpg")
+    _, said, _ = run("query", shelf, name, "--json")
+    assert json.loads(said) == {"image": name, "error": "no such file"}
 
 
 @pytest.mark.parametrize(
