@@ -26,7 +26,6 @@ from catalog_tools.training import TrainingRun, check_options, made_ahead
 from pipeline.engines.torch_detector import Detector, DetectorSpec, build_detector
 from pipeline.engines.torch_networks import save_weights, spec_json
 
-BATCH = 16
 PEAK_LEARNING_RATE = 2e-3
 # Width and height of the pictures of a batch; small ones first, since most is learnt from them at a
 # third of the cost.
@@ -45,11 +44,25 @@ LICENCE = "AGPL-3.0-or-later"
 
 
 def train_detector(
-    pool: Path, out: Path, minutes: float, seed: int = 0, threads: int = 2, resume: bool = True
+    pool: Path,
+    out: Path,
+    minutes: float,
+    seed: int = 0,
+    threads: int = 2,
+    resume: bool = True,
+    batch: int = 16,
+    check_count: int = 24,
 ) -> Path:
     """Train for so many minutes and give the path of the exported weights (fp16 safetensors)."""
     options = check_options(
-        pool=pool, out=out, minutes=minutes, seed=seed, threads=threads, resume=resume
+        pool=pool,
+        out=out,
+        minutes=minutes,
+        seed=seed,
+        threads=threads,
+        resume=resume,
+        batch=batch,
+        check_count=check_count,
     )
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -63,7 +76,10 @@ def train_detector(
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
     batches = DetectorBatches(open_pool(options.pool), options.seed, run)
-    _train(run, detector, averaged, optimizer, batches)
+    try:
+        _train(run, detector, averaged, optimizer, batches)
+    finally:
+        run.close()
     run.draw_curve()
     return export_detector(run, averaged)
 
@@ -97,7 +113,7 @@ def _train(
         (loss.sum() / len(images)).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimizer.step()
-        run.step += 1
+        run.advance()
         _average(averaged, detector, run.step)
         losses.append(np.array([float(value) for value in parts.values()]))
         seen += len(images)
@@ -116,7 +132,7 @@ def _train(
             losses, seen, since_s = [], 0, now_s
         done = run.progress() >= 1
         if done or run.elapsed_s() - checked_s > CHECK_EVERY_S:
-            run.report(check_boxes(averaged, batches))
+            run.report(check_boxes(averaged, batches, run.options.check_count))
             checked_s = since_s = run.elapsed_s()
         if done or run.is_save_due():
             state = {"network": detector.state_dict(), "averaged": averaged.state_dict()}
@@ -179,7 +195,8 @@ class DetectorBatches:
         each.
         """
         rng = np.random.default_rng([self._seed, step])
-        self._bank.refresh(rng, 1 if self._is_filled else 40)
+        batch = self._run.options.batch
+        self._bank.refresh(rng, 1 if self._is_filled else batch * 2)
         self._is_filled = True
         sizes = next(
             sizes for until, sizes in SIZES_WH_BY_PROGRESS if self._run.progress() <= until
@@ -187,7 +204,7 @@ class DetectorBatches:
         size_wh = sizes[int(rng.integers(len(sizes)))]
         real = self._pool.labelled.get("train", [])
         images, targets = [], []
-        for _ in range(BATCH):
+        for _ in range(batch):
             if real and rng.random() < REAL_SHARE:
                 image, xyxy = real_scene(rng, real[int(rng.integers(len(real)))], size_wh)
             else:
@@ -257,14 +274,14 @@ def real_scene(
     return camera_effects(out, rng, float(rng.uniform(0, 0.5))), xyxy
 
 
-def check_boxes(detector: Detector, batches: DetectorBatches, scenes: int = 24) -> dict[str, float]:
+def check_boxes(detector: Detector, batches: DetectorBatches, count: int) -> dict[str, float]:
     """Give recall and precision at IoU 0.5 and score 0.25: scenes of unseen packs at 640x384, and
     real photos.
     """
     rng = np.random.default_rng(7)
-    packs = [render_family(HELD_OUT_SEED_START + seed, 0, 320)[0] for seed in range(60)]
+    packs = [render_family(HELD_OUT_SEED_START + seed, 0, 320)[0] for seed in range(8 + count)]
     pictures, truths = [], []
-    for _ in range(scenes):
+    for _ in range(count):
         chosen = [
             packs[int(pick)]
             for pick in rng.choice(len(packs), int(rng.integers(3, 9)), replace=False)
@@ -275,7 +292,9 @@ def check_boxes(detector: Detector, batches: DetectorBatches, scenes: int = 24) 
     recall, precision = measure_boxes(detector, pictures, truths)
     figures = {"recall_packs": recall, "precision_packs": precision}
     if batches.real_held_out:
-        real = [real_scene(rng, labelled, (416, 416)) for labelled in batches.real_held_out[::5]]
+        real = [
+            real_scene(rng, labelled, (416, 416)) for labelled in batches.real_held_out[: count * 2]
+        ]
         recall, precision = measure_boxes(
             detector, [image for image, _ in real], [xyxy for _, xyxy in real]
         )

@@ -21,7 +21,6 @@ from catalog_tools.training import TrainingRun, check_options, made_ahead
 from pipeline.engines.torch_embedder import Embedder, EmbedderSpec, build_embedder
 from pipeline.engines.torch_networks import save_weights, spec_json
 
-THINGS_A_BATCH = 64
 PEAK_LEARNING_RATE = 1.5e-3
 TEMPERATURE = 0.07
 # Small pictures first: four times as many of them are seen in the same time, and what they teach
@@ -33,7 +32,14 @@ LICENCE = "AGPL-3.0-or-later"
 
 
 def train_embedder(
-    pool: Path, out: Path, minutes: float, seed: int = 0, threads: int = 2, resume: bool = True
+    pool: Path,
+    out: Path,
+    minutes: float,
+    seed: int = 0,
+    threads: int = 2,
+    resume: bool = True,
+    batch: int = 64,
+    check_count: int = 60,
 ) -> Path:
     """Train for so many minutes and give the path of the exported weights (fp16 safetensors).
 
@@ -41,7 +47,14 @@ def train_embedder(
     sources evenly.
     """
     options = check_options(
-        pool=pool, out=out, minutes=minutes, seed=seed, threads=threads, resume=resume
+        pool=pool,
+        out=out,
+        minutes=minutes,
+        seed=seed,
+        threads=threads,
+        resume=resume,
+        batch=batch,
+        check_count=check_count,
     )
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -53,7 +66,10 @@ def train_embedder(
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
     batches = EmbedderBatches(open_pool(options.pool), options.seed, run)
-    _train(run, network, optimizer, batches)
+    try:
+        _train(run, network, optimizer, batches)
+    finally:
+        run.close()
     run.draw_curve()
     return export_embedder(run, network)
 
@@ -80,7 +96,7 @@ def _train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
-        run.step += 1
+        run.advance()
         losses.append(loss.item())
         seen += len(images)
         if run.step % REPORT_EVERY_STEPS == 0:
@@ -96,7 +112,7 @@ def _train(
             losses, seen, since_s = [], 0, now_s
         done = run.progress() >= 1
         if done or run.elapsed_s() - checked_s > CHECK_EVERY_S:
-            run.report(check_recall(network, batches))
+            run.report(check_recall(network, batches, run.options.check_count))
             checked_s = since_s = run.elapsed_s()
         if done or run.is_save_due():
             run.save({"network": network.state_dict(), "optimizer": optimizer.state_dict()})
@@ -134,10 +150,11 @@ class EmbedderBatches:
         int64.
         """
         rng = np.random.default_rng([self._seed, step])
-        self._bank.refresh(rng, 40 if step == 0 or not self._neighbours else 1)
+        batch = self._run.options.batch
+        self._bank.refresh(rng, 1 if self._neighbours else batch)
         side = next(side for until, side in SIDE_PX_BY_PROGRESS if self._run.progress() <= until)
-        things = self._draw_packs(rng, THINGS_A_BATCH // 2)
-        while len(things) < THINGS_A_BATCH:
+        things = self._draw_packs(rng, batch // 2)
+        while len(things) < batch:
             things.append(self._draw_pool(rng, len(things)))
         self._neighbours = (self._neighbours + [seen for _, _, seen in things[::3]])[-200:]
         clean = [clean_view(rng, first, side) for _, first, _ in things]
@@ -229,13 +246,13 @@ def camera_view(
     return camera_effects(view, rng, hard * float(rng.uniform(0.3, 1.0)))
 
 
-def check_recall(network: Embedder, batches: EmbedderBatches) -> dict[str, float]:
+def check_recall(network: Embedder, batches: EmbedderBatches, count: int) -> dict[str, float]:
     """Give recall@1 of camera views against clean views, for unseen packs (twins among them) and
     pool pictures.
     """
-    packs = [p for seed in range(60) for p in render_family(HELD_OUT_SEED_START + seed, 1, 192)]
+    packs = [p for seed in range(count) for p in render_family(HELD_OUT_SEED_START + seed, 1, 192)]
     names = sorted(batches.held_out)
-    picks = np.random.default_rng(1).permutation(len(names))[:120]
+    picks = np.random.default_rng(1).permutation(len(names))[: count * 2]
     things = [batches._pool.read(names[int(pick)]) for pick in picks]
     return {"recall1_packs": _recall(network, packs), "recall1_pool": _recall(network, things)}
 

@@ -4,6 +4,7 @@ ahead.
 
 from __future__ import annotations
 
+import pickle
 import queue
 import subprocess
 import threading
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import Field
-from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.errors import ConfigError
 from pipeline.options import Options
@@ -34,6 +35,8 @@ class TrainOptions(Options):
     )
     seed: int = Field(0, ge=0)
     threads: int = Field(2, ge=1)
+    batch: int = Field(64, ge=2, description="pairs or scenes a step")
+    check_count: int = Field(60, ge=1, description="unseen packs in each check")
     resume: bool = Field(True, description="go on from the checkpoint in out, when there is one")
 
 
@@ -47,8 +50,11 @@ class TrainingRun:
         self.step, self.figures = 0, list[dict[str, float]]()
         self._earlier_s, self._start_s = 0.0, time.monotonic()
         self._saved_s = self._start_s
-        self._console = Console()
         options.out.mkdir(parents=True, exist_ok=True)
+        columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        self._bar = Progress(*columns, transient=True)
+        self._bar.disable = not self._bar.console.is_terminal  # lines alone in a log file
+        self._task = self._bar.add_task(name, total=options.minutes * 60)
         self.checkpoint_path = options.out / f"{name}.checkpoint.pt"
 
     def elapsed_s(self) -> float:
@@ -70,13 +76,30 @@ class TrainingRun:
 
         if not (self.options.resume and self.checkpoint_path.is_file()):
             return None
-        state: dict[str, Any] = torch.load(self.checkpoint_path, weights_only=True)
-        self.step, self.figures = state["step"], state["figures"]
-        self._earlier_s = state["elapsed_s"]
-        self._console.print(
-            f"{self.name}: going on from step {self.step}, {self._earlier_s / 60:.1f} min"
-        )
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint_path, weights_only=True)
+            self.step, self.figures = state["step"], state["figures"]
+            self._earlier_s = state["elapsed_s"]
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
+            raise ConfigError.at(
+                f"checkpoint '{self.checkpoint_path}'",
+                "must be whole",
+                type(error).__name__,
+                "remove it, or start anew with --no-resume",
+            ) from error
+        spent = f"step {self.step}, {self._earlier_s / 60:.1f} min"
+        self._bar.console.print(f"{self.name}: going on from {spent}", highlight=False)
         return state
+
+    def advance(self) -> None:
+        """Count a step, and move the bar on a terminal."""
+        self.step += 1
+        self._bar.start()
+        self._bar.update(self._task, completed=self.elapsed_s())
+
+    def close(self) -> None:
+        """Take the bar off the terminal; may be called twice."""
+        self._bar.stop()
 
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; the old one stays until the new one is whole."""
@@ -98,7 +121,7 @@ class TrainingRun:
         self.figures.append({"step": self.step, "minutes": self.elapsed_s() / 60, **figures})
         text = "  ".join(f"[bold]{key}[/] {value:.4g}" for key, value in figures.items())
         spent = f"{self.elapsed_s() / 60:5.1f}/{self.options.minutes:g} min"
-        self._console.print(f"{self.name} {spent}  step {self.step}  {text}", highlight=False)
+        self._bar.console.print(f"{self.name} {spent}  step {self.step}  {text}", highlight=False)
 
     def draw_curve(self) -> Path:
         """Draw every figure over time into `<out>/<name>.png`."""
@@ -129,6 +152,7 @@ class TrainingRun:
         trained = {
             "trained_with": f"{command} --seed {options.seed} --threads {options.threads}",
             "steps": str(self.step),
+            "batch": str(options.batch),
         }
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return {**trained, "commit": current_commit(), "created": created, **more}

@@ -67,7 +67,7 @@ def test_missing_or_empty_pool_is_said(tmp_path: Path) -> None:
 def test_unreadable_picture_is_named(pool_folder: Path) -> None:
     (pool_folder / "places" / "broken.png").write_bytes(b"no picture")
     pool = open_pool(pool_folder)
-    with pytest.raises(ConfigError, match="places/broken.png"):
+    with pytest.raises(ConfigError, match=r"places/broken\.png"):
         pool.read("places/broken.png")
 
 

@@ -33,8 +33,8 @@ def test_pasted_pack_keeps_its_pixels_in_place() -> None:
     pack = _packs(1)[0]
     height, width = pack.shape[:2]
     scene = np.zeros((height + 20, width + 30, 3), np.uint8)
-    quad = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32) + (10, 5)
-    paste_pack(scene, pack, quad.astype(np.float32))
+    quad = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    paste_pack(scene, pack, quad + np.float32((10, 5)))
     inside = scene[6 : 4 + height, 11 : 9 + width].astype(int)
     assert np.abs(inside - pack[1:-1, 1:-1]).max() <= 2
 
