@@ -50,7 +50,11 @@ def find_images(images: Path) -> Found:
     if not images.exists():
         raise ConfigError.at(f"IMAGES {images}", "no such folder or CSV file")
     if images.is_dir():
-        found = _find_in_folder(images)
+        try:
+            found = _find_in_folder(images)
+        except OSError as error:
+            rule = f"cannot be read: {error.strerror}"
+            raise ConfigError.at(f"IMAGES {images}", rule, error.filename) from None
     elif images.suffix.lower() == ".csv":
         found = _read_csv(images)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,10 @@ MAX_PIXELS = 200_000_000  # more is a mistake or a decompression bomb
 MAX_FILE_BYTES = 500_000_000
 MIN_SIDE_PX = 8
 TRIM_TOLERANCE = 12  # grey levels by which a plain margin may vary (JPEG noise)
+
+
+# Pillow warns of odd EXIF data and palettes; such pictures are used all the same.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class PictureError(Exception):

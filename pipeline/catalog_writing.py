@@ -145,19 +145,24 @@ def switch_generation(directory: Path, generation: int) -> None:
 
 @contextmanager
 def catalog_lock(directory: Path) -> Iterator[None]:
-    """Hold the right to write a catalog; CatalogError when another process has it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise catalog_error(
-                directory,
-                "another command is writing it",
-                None,
-                "wait until that one has finished",
-            ) from None
-        yield
+    """Hold the right to write a catalog.
+
+    CatalogError when another process has it, and when the disk refuses a write inside.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                rule = "another command is writing it"
+                remedy = "wait until that one has finished"
+                raise catalog_error(directory, rule, None, remedy) from None
+            yield
+    except OSError as error:
+        raise catalog_error(
+            directory, f"cannot be written: {error.strerror or error}", error.filename
+        ) from error
 
 
 def require_room(directory: Path, needed_bytes: int) -> None:

@@ -1,5 +1,6 @@
 """The catalog on disk: what is written comes back; damage, strangers and races are told."""
 
+import errno
 import json
 import threading
 from pathlib import Path
@@ -219,6 +220,16 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
             pass
     with catalog_lock(tmp_path):
         pass
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CatalogError, match="cannot be written: Not a directory"):
+        with catalog_lock(tmp_path / "file" / "shelf"):
+            pass
+    with pytest.raises(CatalogError, match="cannot be written: No space left"):
+        with catalog_lock(tmp_path / "shelf"):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_readers_always_find_a_whole_catalog(tmp_path: Path) -> None:
