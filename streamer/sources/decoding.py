@@ -3,7 +3,7 @@
 from __future__ import annotations  # PyAV's classes are generic for the type checker only
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -105,7 +105,7 @@ def read_pictures(
     options: SourceOptions,
     stamp: Stamp,
     media: Callable[[VideoFrame], int] = lambda _: -1,
-) -> Iterator[Picture | Damaged]:
+) -> Generator[Picture | Damaged, None, None]:
     """Yield the pictures of a container until it ends.
 
     stamp: gives an access unit its moment, and may wait for it. media: gives a frame its time in

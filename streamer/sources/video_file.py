@@ -30,7 +30,7 @@ class VideoFileSource:
         pace: Pace | None = None
         clock: MediaClock | None = None
         while True:
-            with self._open() as container:
+            with self.open() as container:
                 nominal_s = 1 / fps_of(video_stream(container, self.options))
                 clock = clock or MediaClock(nominal_s)
                 if self.options.realtime:
@@ -39,7 +39,8 @@ class VideoFileSource:
             if not self.options.loop or wait(0):
                 return
 
-    def _open(self) -> av.container.InputContainer:
+    def open(self) -> av.container.InputContainer:
+        """Open the file; raises a SourceError."""
         path = Path(self.options.url)
         with typed_errors(self.options.url, "open", self.options.open_timeout_s):
             return av.open(str(path), "r", timeout=self.options.open_timeout_s)
