@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from pipeline.errors import MagpieError, WorkerError
+from pipeline.errors import ConfigError, MagpieError, WorkerError
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
 from streamer.matcher_args import DEFAULT_CREATOR, ended_mark
@@ -75,6 +75,7 @@ class Daemon:
         on_start: called once the sockets are bound (`endpoint`, `ask_endpoint` are known).
         Raises a MagpieError whose exit_code says what kind of failure it was.
         """
+        _check_outputs(self._config)
         for folder in reclaim_dead_runs():
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
@@ -245,6 +246,22 @@ class Daemon:
         fields = {"worker": worker, **({"reason": reason} if reason else {})}
         (log.debug if worker == "daemon" else log.info)(str(state), **fields)
         self._publisher.publish_status(worker, state.value, reason, counters)
+
+
+def _check_outputs(config: AppConfig) -> None:
+    """Raise ConfigError when what a run leaves behind could not be written."""
+    folders = {
+        "evidence": config.evidence,
+        "summary_json": config.summary_json and config.summary_json.parent,
+    }
+    for key, folder in folders.items():
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            rule = f"must be a folder that this user can write ({error.strerror})"
+            raise ConfigError.at(key, rule, str(folder), "choose another") from None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ A line is `time process level message key=value`; passwords in URLs are redacted
 out, whoever wrote the line.
 """
 
+import contextlib
 import logging
 import sys
 import time
@@ -36,6 +37,15 @@ class _LineFormatter(logging.Formatter):
         return redact(line)
 
 
+class _StderrHandler(logging.Handler):
+    """Writes each line in one piece, so that processes that share a terminal do not mix theirs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+
+
 def _value(value: object) -> str:
     """One field's text, quoted when it holds blanks."""
     text = f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -48,10 +58,10 @@ def configure_logging(process: str, level: str = "info") -> None:
 
     level: debug, info or warning. Calling it again replaces the first call's settings.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(_LineFormatter(process))
     root = logging.getLogger()
-    for old in [known for known in root.handlers if isinstance(known.formatter, _LineFormatter)]:
+    for old in [known for known in root.handlers if isinstance(known, _StderrHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)

@@ -128,6 +128,15 @@ def test_journal_that_cannot_be_written(tmp_path: Path, shelf: str) -> None:
     assert "notes.txt" in told and "journal" in told
 
 
+def test_evidence_folder_that_cannot_be_made(tmp_path: Path, shelf: str) -> None:
+    (tmp_path / "taken").touch()
+    told = sentence(tmp_path, "run", "test:", "--catalog", shelf, "--evidence", "taken")
+    assert told == (
+        "evidence: must be a folder that this user can write (File exists), "
+        "got 'taken'; choose another"
+    )
+
+
 def test_status_without_a_daemon(tmp_path: Path, used_port: int) -> None:
     told = sentence(tmp_path, "status", "--endpoint", f"tcp://127.0.0.1:{used_port}", exit_code=3)
     assert "a daemon must answer" in told and "magpie run" in told

@@ -1,0 +1,64 @@
+"""Evidence on disk: one picture and one JSON file for each appearance and change of tier."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.types import Evidence, ItemId, Match, Phase, Sighting, Tier
+from streamer.evidence import EvidenceWriter
+
+
+class PlainCatalog:
+    """Every view is a grey picture."""
+
+    def view_image_bgr(self, view_index: int) -> np.ndarray:
+        return np.full((60, 40, 3), 100 + view_index, np.uint8)
+
+
+@pytest.fixture
+def sighting() -> Sighting:
+    box = np.array([10, 20, 110, 220], np.float32)
+    match = Match(
+        ItemId("soup/ä.1"), "Soup", 3, Tier.SIMILAR, 0.7, 0.9, 0.3, 60, 0.8, box, None, 0.0
+    )
+    pairs = np.array([[5, 5, 10, 10], [20, 30, 40, 60]], np.float32)
+    evidence = Evidence(np.full((120, 80, 3), 50, np.uint8), 3, pairs)
+    return Sighting(
+        "abcdef0123456789", Phase.APPEARED, "door", 1, match, 7, (640, 480), 1, 10**18, "arrival",
+        "shelf", 1, evidence=evidence,
+    )  # fmt: skip
+
+
+def test_each_tier_of_a_sighting_is_written_once(tmp_path: Path, sighting: Sighting) -> None:
+    writer = EvidenceWriter(tmp_path / "new", lambda camera: PlainCatalog())
+    better = replace(sighting, phase=Phase.UPDATED)
+    exact = replace(better, match=replace(better.match, tier=Tier.EXACT))
+    for step in (
+        sighting,
+        better,
+        exact,
+        exact,
+        replace(sighting, phase=Phase.LEFT, reason="gone"),
+    ):
+        writer.write(step)
+    writer.close()
+    writer.close()
+    pictures = sorted((tmp_path / "new").glob("*.png"))
+    assert [path.stem.rsplit("-", 1)[1] for path in pictures] == ["exact", "similar"]
+    assert all("-door-soup_ä_1-abcdef012345-" in path.name for path in pictures)
+    picture = cv2.imdecode(np.frombuffer(pictures[0].read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None and picture.shape[1] > 100
+    told = json.loads(pictures[0].with_suffix(".json").read_text())
+    assert told["item_id"] == "soup/ä.1" and told["tier"] == "exact"
+    assert told["box_xyxy"] == [10, 20, 110, 220] and "captured_ns" not in told
+
+
+def test_sighting_without_pictures_writes_nothing(tmp_path: Path, sighting: Sighting) -> None:
+    writer = EvidenceWriter(tmp_path, lambda camera: PlainCatalog())
+    writer.write(replace(sighting, evidence=None))
+    writer.close()
+    assert not list(tmp_path.iterdir())
