@@ -162,7 +162,16 @@ def probe(
     ] = None,
 ) -> None:
     """Open a source for a moment: codec, size, fps, key frames, delay, colour, one picture."""
-    raise NotImplementedError
+    from streamer.sources.probe import describe, report_lines, save_picture
+    from streamer.sources.probe import probe as probe_source
+
+    report = probe_source(source)
+    if picture is not None:
+        save_picture(report, picture)
+    if json_output:
+        print(json.dumps(describe(report), ensure_ascii=False))
+        return
+    print("\n".join(report_lines(report)))
 
 
 def status(

@@ -8,11 +8,13 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import av.container
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from pipeline.errors import ConfigError
 from pipeline.types import ColorMatrix, ColorRange, Frame
 from streamer.errors import CodecError, redact
 from streamer.sources.base import Damaged, Picture, SourceOptions, check_source, create_source
@@ -117,6 +119,53 @@ def probe(source: str | SourceOptions, seconds: float = 5.0) -> ProbeReport:
                 if seen.is_enough() or time.monotonic() - began_s > seconds:
                     break
         return _report(options, container, stream, seen, open_ms)
+
+
+def describe(report: ProbeReport) -> dict[str, object]:
+    """Return the report as plain values (for JSON); without the picture."""
+    values = {name: getattr(report, name) for name in report.__slots__ if name != "picture"}
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def report_lines(report: ProbeReport) -> list[str]:
+    """Return the report as lines to read."""
+    width, height = report.size_wh
+    said_matrix = "" if report.matrix_tag else " (not said)"
+    said_range = "" if report.range_tag else " (not said)"
+    fps = "not said" if report.fps is None else f"{report.fps:g}"
+    measured = "" if report.measured_fps is None else f", measured {report.measured_fps:.2f}"
+    every = report.key_frame_interval_s
+    delay = report.delay_ms
+    return [
+        f"source      {report.url} ({report.kind}, {report.container})",
+        f"codec       {report.codec or 'none'} {report.pixel_format}".rstrip(),
+        f"size        {width}x{height}",
+        f"fps         {fps}{measured}",
+        f"key frames  {'fewer than two seen' if every is None else f'every {every:.2f} s'}",
+        f"delay       {'no camera clock' if delay is None else f'{delay:.0f} ms by its clock'}",
+        f"opened in   {report.open_ms:.0f} ms, first picture after {report.first_picture_ms:.0f} ms",
+        f"colour      {report.matrix}{said_matrix}, {report.range} range{said_range}",
+        f"read        {report.pictures} pictures, {report.damaged} damaged",
+    ]
+
+
+def save_picture(report: ProbeReport, path: Path) -> None:
+    """Write the report's picture as an image file; raises ConfigError when it cannot be."""
+    import cv2
+
+    from pipeline.color import frame_bgr
+
+    try:
+        is_written = cv2.imwrite(str(path), frame_bgr(report.picture))
+    except cv2.error:
+        is_written = False
+    if not is_written:
+        raise ConfigError.at(
+            "--picture", "expected a file that can be written, .png or .jpg", str(path)
+        )
 
 
 def _open(options: SourceOptions) -> av.container.InputContainer:
