@@ -19,6 +19,7 @@ from pipeline.decide import Belief, Judgement, judge, match_of
 from pipeline.detect import Detector
 from pipeline.embed import Embedder, load_embedder
 from pipeline.engines import load_engine
+from pipeline.keypoints import KeypointExtractor
 from pipeline.options import MatcherOptions
 from pipeline.pictures import merge_shortlists, picture_result, picture_tracks, search_side_px
 from pipeline.shelf import Shelf
@@ -39,7 +40,7 @@ from pipeline.types import (
     Track,
     Verification,
 )
-from pipeline.verify import Verifier, load_verifier
+from pipeline.verify import Picture, Verifier
 from pipeline.weights import find_weights
 
 LOOKS_PER_FRAME = 4  # tracks identified in one frame of a camera; the others wait for the next
@@ -100,6 +101,7 @@ class Matcher:
         self._detector = detector
         self._cropper = Cropper(options.crop)
         self._embedder = embedder
+        self._extractor = KeypointExtractor(options.verify)
         self._verifier = verifier
         self._cameras: dict[str, _Camera] = {}
         self._shelves: dict[tuple[Path, int], Shelf] = {}
@@ -214,7 +216,10 @@ class Matcher:
 
     def _verify(self, looks: Sequence[_Look]) -> None:
         """Check the nearest candidates, then the rest of a shortlist that proved nothing yet."""
-        pictures = [self._verifier.prepare(look.crop.image_bgr) for look in looks]
+        pictures = [
+            Picture(self._extractor.extract(look.crop.image_bgr), look.crop.image_bgr)
+            for look in looks
+        ]
         todo = [first_checks(look.shortlist, look.believed) for look in looks]
         for _ in range(2):
             pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
@@ -304,7 +309,11 @@ def create_matcher(options: MatcherOptions, catalogs: Mapping[str, Path]) -> Mat
     }
     detector_weights = find_weights("detector", options.detect.weights)
     detector = Detector(load_engine(detector_weights, options.engine), options.detect)
-    verifier = load_verifier(options.engine, options.verify)
+    if options.verify.verifier == "lightglue":
+        matcher_weights = find_weights("matcher", options.verify.weights)
+        verifier = Verifier(load_engine(matcher_weights, options.engine), options.verify)
+    else:
+        verifier = Verifier(None, options.verify)
     matcher = Matcher(options, detector, embedder, verifier)
     for camera, directory in catalogs.items():
         matcher.switch_catalog(camera, by_directory[directory])
