@@ -156,22 +156,26 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 def probe(
     source: Annotated[str, typer.Argument(help="As for `magpie run`.")],
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Read for so long.")] = 5.0,
+    transport: Annotated[str, typer.Option(help="RTSP over tcp or udp.")] = "tcp",
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save one picture (PNG or JPEG).")
+        Path | None, typer.Option(metavar="FILE", help="Save the first picture (.png, .jpg).")
     ] = None,
 ) -> None:
     """Open a source for a moment: codec, size, fps, key frames, delay, colour, one picture."""
+    from pipeline.errors import ConfigError
+    from streamer.sources.base import SourceOptions
     from streamer.sources.probe import describe, report_lines, save_picture
     from streamer.sources.probe import probe as probe_source
 
-    report = probe_source(source)
+    if transport not in ("tcp", "udp"):
+        raise ConfigError.at("--transport", "expected tcp or udp", transport)
+    options = SourceOptions.model_validate({"url": source, "transport": transport})
+    report = probe_source(options, seconds)
+    print(json.dumps(describe(report)) if json_output else "\n".join(report_lines(report)))
     if picture is not None:
         save_picture(report, picture)
-    if json_output:
-        print(json.dumps(describe(report), ensure_ascii=False))
-        return
-    print("\n".join(report_lines(report)))
 
 
 def status(
