@@ -1,6 +1,7 @@
 """magpie run, watch, probe, status, config."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,6 +170,7 @@ def probe(
     from streamer.sources.probe import describe, report_lines, save_picture
     from streamer.sources.probe import probe as probe_source
 
+    logging.getLogger("magpie").addHandler(logging.NullHandler())  # the one sentence is enough
     if transport not in ("tcp", "udp"):
         raise ConfigError.at("--transport", "expected tcp or udp", transport)
     options = SourceOptions.model_validate({"url": source, "transport": transport})
