@@ -54,8 +54,9 @@ class KeypointExtractor:
         rows = np.array(
             [(*k.pt, k.size, np.deg2rad(k.angle), k.response) for k in found], np.float64
         )
-        # OpenCV keeps ties beyond nfeatures and orders by position; ours must be exact and stable.
-        order = np.argsort(-rows[:, 4], kind="stable")[: self._max_keypoints]
+        # OpenCV keeps ties beyond nfeatures, in an order that depends on nfeatures; ours is fixed.
+        keys = (rows[:, 3], rows[:, 2], rows[:, 0], rows[:, 1], -rows[:, 4])
+        order = np.lexsort(keys)[: self._max_keypoints]
         back_xy = np.array([width / scaled.shape[1], height / scaled.shape[0]])
         rows = rows[order]
         rows[:, :2] = (rows[:, :2] + 0.5) * back_xy  # OpenCV puts the first centre at 0

@@ -1,0 +1,132 @@
+"""Batches for the correspondence network, out of a store of pairs that grows while it learns.
+
+Rendering a pair costs more than learning from it, so each is used several times, under changes
+that are exact on keypoints: swapped, turned by quarters, thinned out, given a foreign partner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog_tools.pairs import IGNORED, UNMATCHED, Pair, assign, make_pair, open_drawer
+from catalog_tools.training import made_ahead
+from pipeline.keypoints import KeypointExtractor
+from pipeline.options import VerifyOptions
+from pipeline.types import Keypoints
+
+COUNTS = (96, 128, 160, 256)  # keypoints a picture, drawn anew for every batch
+FOREIGN_SHARE = 0.12  # pairs that share nothing
+TURN_SHARE = 0.3
+USES_PER_PAIR = 5.0
+KEPT_PAIRS = 5000
+FIRST_PAIRS = 120
+PAIRS_A_DRAW = 4
+
+Example = tuple[Keypoints, Keypoints, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """The network's six inputs, and the true partners: (B, N) int64 on both sides."""
+
+    inputs: list[Tensor]
+    partner0: Tensor
+    partner1: Tensor
+
+
+class PairStore:
+    """The newest pairs; a thread renders new ones beside the learning. Close it when done."""
+
+    def __init__(self, pool: Path, seed: int, first_step: int) -> None:
+        draw, extractor = open_drawer(pool), KeypointExtractor(VerifyOptions())
+
+        def render(step: int) -> list[Pair]:
+            rng = np.random.default_rng([seed, step])
+            return [make_pair(rng, draw, extractor) for _ in range(PAIRS_A_DRAW)]
+
+        self._ahead: Iterator[list[Pair]] = made_ahead(render, first_step)
+        self.pairs: list[Pair] = []
+        self._n_made = 0
+        self._n_used = 0
+
+    def sample(self, rng: np.random.Generator, batch: int) -> PairBatch:
+        """Draw a batch, after waiting for as many new pairs as the uses so far call for."""
+        self.fill(FIRST_PAIRS + int(self._n_used / USES_PER_PAIR))
+        self._n_used += batch
+        return sample_batch(self.pairs, rng, batch)
+
+    def fill(self, wanted: int) -> None:
+        """Take over rendered pairs until so many were made in all."""
+        while self._n_made < wanted:
+            for pair in next(self._ahead):
+                if len(self.pairs) < KEPT_PAIRS:
+                    self.pairs.append(pair)
+                else:
+                    self.pairs[self._n_made % KEPT_PAIRS] = pair
+                self._n_made += 1
+
+    def close(self) -> None:
+        """End the rendering thread."""
+        self._ahead.close()  # type: ignore[attr-defined]
+
+
+def make_pairs(pool: Path, seed: int, count: int) -> list[Pair]:
+    """Pairs for checks: the same ones for the same seed."""
+    draw, extractor = open_drawer(pool), KeypointExtractor(VerifyOptions())
+    rng = np.random.default_rng([seed, 0x4E1D])
+    return [make_pair(rng, draw, extractor) for _ in range(count)]
+
+
+def sample_batch(pairs: Sequence[Pair], rng: np.random.Generator, batch: int) -> PairBatch:
+    """Draw pairs and change them as the module says."""
+    count = int(rng.choice(COUNTS))
+    examples: list[Example] = []
+    for index in rng.integers(len(pairs), size=batch):
+        pair = pairs[int(index)]
+        partner0, partner1 = assign(pair, count)
+        scene = pair.scene
+        if rng.random() < FOREIGN_SHARE:
+            scene = pairs[int(rng.integers(len(pairs)))].scene
+            if scene is not pair.scene:
+                partner0 = np.full(len(partner0), UNMATCHED)
+                partner1 = np.full(min(count, len(scene)), UNMATCHED)
+        if rng.random() < TURN_SHARE:
+            scene = turn_quarters(scene, int(rng.integers(1, 4)))
+        example = (pair.view, scene, partner0, partner1)
+        if rng.random() < 0.5:
+            example = (scene, pair.view, partner1, partner0)
+        examples.append(example)
+    return collate(examples, count)
+
+
+def collate(examples: Sequence[Example], count: int) -> PairBatch:
+    """Stack examples, padded to `count` keypoints; padding is IGNORED in the truth."""
+    partners = np.full((2, len(examples), count), IGNORED)
+    padded = []
+    for row, (first, second, partner0, partner1) in enumerate(examples):
+        padded.append((*first.padded(count), *second.padded(count)))
+        partners[0, row, : len(partner0)] = partner0
+        partners[1, row, : len(partner1)] = partner1
+    kpts0, desc0, kpts1, desc1 = (
+        torch.from_numpy(np.stack(part)) for part in zip(*padded, strict=True)
+    )
+    sizes0 = torch.tensor([e[0].image_size_wh for e in examples], dtype=torch.float32)
+    sizes1 = torch.tensor([e[1].image_size_wh for e in examples], dtype=torch.float32)
+    truth = torch.from_numpy(partners)
+    return PairBatch([kpts0, kpts1, desc0, desc1, sizes0, sizes1], truth[0], truth[1])
+
+
+def turn_quarters(keypoints: Keypoints, quarters: int) -> Keypoints:
+    """The keypoints as if their picture had been turned clockwise by quarters of a turn."""
+    rows, (width, height) = keypoints.xy_scale_ori.copy(), keypoints.image_size_wh
+    for _ in range(quarters):
+        rows[:, 0], rows[:, 1] = height - rows[:, 1], rows[:, 0].copy()
+        width, height = height, width
+    rows[:, 3] = np.mod(rows[:, 3] + quarters * np.pi / 2, 2 * np.pi)
+    return Keypoints(rows, keypoints.descriptors, (width, height))
