@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.errors import ConfigError
-from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions
+from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, SearchOptions
 
 if TYPE_CHECKING:
     from catalog_tools.build import BuildReport, Networks
@@ -175,7 +175,9 @@ def query(
     from pipeline.matcher import create_matcher
 
     options = MatcherOptions(
-        engine=EngineOptions(engine=engine, device=device), embed=EmbedOptions(weights=embedder)
+        engine=EngineOptions(engine=engine, device=device),
+        embed=EmbedOptions(weights=embedder),
+        search=SearchOptions(k=max(k, SearchOptions().k)),
     )
     matcher = create_matcher(options, {"query": directory})
     n_usable = 0
