@@ -146,7 +146,8 @@ def report_lines(report: ProbeReport) -> list[str]:
         f"fps         {fps}{measured}",
         f"key frames  {'fewer than two seen' if every is None else f'every {every:.2f} s'}",
         f"delay       {'no camera clock' if delay is None else f'{delay:.0f} ms by its clock'}",
-        f"opened in   {report.open_ms:.0f} ms, first picture after {report.first_picture_ms:.0f} ms",
+        f"opened in   {report.open_ms:.0f} ms, "
+        f"first picture after {report.first_picture_ms:.0f} ms",
         f"colour      {report.matrix}{said_matrix}, {report.range} range{said_range}",
         f"read        {report.pictures} pictures, {report.damaged} damaged",
     ]

@@ -363,9 +363,7 @@ def test_no_frame_is_ever_torn(rings: Rings, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["newest", "lossless"])
-def test_a_killed_camera_leaves_a_sum_that_holds(
-    rings: Rings, tmp_path: Path, policy: str
-) -> None:
+def test_a_killed_camera_leaves_a_sum_that_holds(rings: Rings, tmp_path: Path, policy: str) -> None:
     """1. The camera is killed while it writes. 2. A new incarnation writes on.
     Result: the matcher goes on with the new one, and no frame is missing in the counts."""
     reader = rings.reader("door")
