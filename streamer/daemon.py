@@ -19,6 +19,7 @@ from streamer.process_table import build_process_table
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
+from streamer.publishing.sockets import refuse_used
 from streamer.reporting import Log
 from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir
 from streamer.run_figures import RunFigures
@@ -81,6 +82,7 @@ class Daemon:
         run_dir = create_run_dir()
         try:
             with contextlib.ExitStack() as open_things:
+                refuse_used(self._config.publish)
                 journal = Journal(journal_path(self._config.publish, run_dir))
                 open_things.callback(journal.close)
                 publisher = Publisher(self._config.publish, journal, run_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -65,7 +66,8 @@ class Asker:
             self._socket = self._open()
         self._id += 1
         self._asked, self._asked_s = question, time.monotonic()
-        self._socket.send(json.dumps({**question, "id": self._id}).encode())
+        with contextlib.suppress(zmq.Again):  # refused (keys): tried anew on a fresh connection
+            self._socket.send(json.dumps({**question, "id": self._id}).encode(), zmq.NOBLOCK)
 
     def _open(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)

@@ -6,9 +6,11 @@ import json
 import sys
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from streamer.publishing.events import HeartbeatEvent, MatchEvent, StatusEvent
 
-MODEL_BY_NAME = {"match": MatchEvent, "status": StatusEvent, "heartbeat": HeartbeatEvent}
+MODEL_BY_NAME: dict[str, type[BaseModel]] = {"match": MatchEvent, "status": StatusEvent, "heartbeat": HeartbeatEvent}
 
 
 def schema_text(name: str) -> str:

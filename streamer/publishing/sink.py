@@ -38,15 +38,16 @@ class EventSink:
         worker, incarnation: whose sightings these are (the child context's name and incarnation);
         the daemon ends them by these when the worker dies.
         """
+        address = f"ipc://{sink_path(run_dir)}"
         self._worker = worker
         self._incarnation = incarnation
-        self._timeout_ms = timeout_ms
         self._lost = Tally(Log("sink"), "sightings lost on the way to the daemon")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.sndhwm = _QUEUE
+        self._socket.sndtimeo = timeout_ms
         self._socket.linger = LINGER_MS
-        self._socket.connect(f"ipc://{sink_path(run_dir)}")
+        self._socket.connect(address)
 
     @property
     def n_lost(self) -> int:
@@ -64,10 +65,11 @@ class EventSink:
         if len(payload) > DRAFT_MAX_BYTES:
             self._lost.add("too_large")
             return False
-        if not self._socket.poll(self._timeout_ms, zmq.POLLOUT):
+        try:
+            self._socket.send(payload)
+        except zmq.Again:
             self._lost.add("daemon_busy")
             return False
-        self._socket.send(payload)
         return True
 
     def close(self) -> None:

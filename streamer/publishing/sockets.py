@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from pipeline.errors import ConfigError, WorkerError
-from streamer.publishing.options import MAX_IPC_PATH_BYTES, Endpoint
+from streamer.publishing.options import MAX_IPC_PATH_BYTES, Endpoint, PublishOptions
 
 if TYPE_CHECKING:
     from zmq.auth.thread import ThreadAuthenticator
@@ -61,6 +61,22 @@ def bind(socket: zmq.Socket[bytes], endpoint: Endpoint, where: str) -> str:
         )
         raise ConfigError.at(where, rule, endpoint.text, remedy) from error
     return bytes(socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
+
+
+def refuse_used(options: PublishOptions) -> None:
+    """Raise ConfigError when a socket of these options could not be bound now.
+
+    Asked before the journal is opened: a second daemon must hear of the port that is in use, not
+    of the journal that belongs to it.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        for endpoint, name in zip(options.check(), ("endpoint", "ask_endpoint"), strict=True):
+            with context.socket(zmq.PUB) as socket:
+                socket.linger = 0
+                bind(socket, endpoint, f"publish.{name}")
+    finally:
+        context.term()  # returns when the ports are free again
 
 
 def _refuse_used_ipc(

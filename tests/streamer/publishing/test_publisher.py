@@ -16,7 +16,7 @@ from pipeline.types import Phase
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
-from streamer.publishing.sockets import sink_path
+from streamer.publishing.sockets import refuse_used, sink_path
 from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -196,7 +196,10 @@ def test_a_port_in_use_is_a_usage_error_and_leaves_nothing_open(run_dir: Path) -
         options = PublishOptions(endpoint=f"tcp://127.0.0.1:{port}")
         journal = Journal(run_dir / "journal.db")
         publisher = Publisher(options, journal, run_dir)
-        with pytest.raises(ConfigError, match=f"publish.endpoint: must be free.*{port}.*--publish"):
+        match = f"publish.endpoint: must be free.*{port}.*--publish"
+        with pytest.raises(ConfigError, match=match):
+            refuse_used(options)
+        with pytest.raises(ConfigError, match=match):
             publisher.start()
         publisher.stop()
         journal.close()
@@ -211,6 +214,14 @@ def test_a_taken_ask_port_is_named(run_dir: Path, wire: Wire) -> None:
     with pytest.raises(ConfigError, match=r"publish\.ask_endpoint: must be free"):
         Publisher(options, journal, other).start()
     journal.close()
+
+
+def test_a_look_at_a_free_port_leaves_it_free(wire: Wire, run_dir: Path) -> None:
+    wire.stop()
+    options = PublishOptions(endpoint=wire.publisher.endpoint)
+    for _ in range(20):
+        refuse_used(options)
+    wire.restart()
 
 
 def test_an_address_of_another_machine_is_refused(run_dir: Path) -> None:
