@@ -1,0 +1,190 @@
+"""The whole pipeline on fake networks: real tracking, search, SIFT verification and decisions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog_tools.build import add_to_catalog
+from pipeline.catalog import Catalog
+from pipeline.errors import WeightsError
+from pipeline.matcher import Matcher, create_matcher
+from pipeline.options import EmbedOptions, MatcherOptions
+from pipeline.types import Frame, Phase, Sighting, Tier
+from tests.pipeline.fake_networks import (
+    EMBEDDER_SHA256,
+    OPTIONS,
+    SEED,
+    build_pack_catalog,
+    draw_frame,
+    make_matcher,
+    networks,
+)
+
+KNOWN = [SEED + i for i in range(6)]
+STRANGERS = [SEED + 100 + i for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_pack_catalog(tmp_path_factory.mktemp("shelf"), KNOWN)
+
+
+def run(matcher: Matcher, frames: list[Frame]) -> list[Sighting]:
+    return [sighting for frame in frames for sighting in matcher.match([frame])]
+
+
+def test_an_item_appears_once_and_leaves_once(catalog: Path) -> None:
+    matcher = make_matcher({"door": catalog})
+    coming = [draw_frame([(KNOWN[2], (100 + 6 * i, 90))], i) for i in range(30)]
+    gone = [draw_frame([], 30 + i) for i in range(40)]
+
+    sightings = run(matcher, coming + gone)
+
+    phases = [s.phase for s in sightings]
+    assert phases[0] is Phase.APPEARED and phases[-1] is Phase.LEFT
+    assert Counter(phases)[Phase.APPEARED] == Counter(phases)[Phase.LEFT] == 1
+    assert len({s.sighting_id for s in sightings}) == 1
+    first, last = sightings[0], sightings[-1]
+    assert first.match.item_id == "pack-2" and first.match.tier is Tier.EXACT
+    assert first.frame_number <= 3, "identified at its first good look"
+    assert last.reason == "gone" and 30 < last.frame_number <= 60
+    assert first.match.outline is not None
+    x = 100 + 6 * first.frame_number
+    expected = np.array([[x, 90], [x + 110, 90], [x + 110, 240], [x, 240]])
+    assert np.abs(first.match.outline - expected).max() < 4
+    assert set(first.stage_ms) >= {"decode", "wait", "detect", "track", "embed", "search", "verify"}
+
+
+def test_strangers_are_never_told(catalog: Path) -> None:
+    matcher = make_matcher({"door": catalog})
+    frames = [
+        draw_frame([(seed, (30 + 200 * j + i, 100)) for j, seed in enumerate(STRANGERS)], i)
+        for i in range(25)
+    ]
+    assert run(matcher, frames) == []
+
+
+def test_several_items_at_once_each_get_their_sighting(catalog: Path) -> None:
+    matcher = make_matcher({"door": catalog})
+    places = [(30, 60), (200, 150), (380, 60), (510, 180)]
+    packs = list(zip([KNOWN[0], KNOWN[1], STRANGERS[0], KNOWN[1]], places, strict=True))
+    sightings = run(matcher, [draw_frame(packs, i) for i in range(12)])
+    appeared = [s.match.item_id for s in sightings if s.phase is Phase.APPEARED]
+    assert sorted(appeared) == ["pack-0", "pack-1", "pack-1"]
+
+
+def test_batch_and_single_give_the_same_verdicts(catalog: Path) -> None:
+    frames = {
+        camera: [draw_frame([(seed, (60 + 5 * i, 80))], i, camera) for i in range(8)]
+        for camera, seed in (("door", KNOWN[3]), ("till", KNOWN[4]), ("yard", STRANGERS[1]))
+    }
+    together = make_matcher(dict.fromkeys(frames, catalog))
+    batched = [s for step in zip(*frames.values(), strict=True) for s in together.match(step)]
+    single = []
+    for camera, own in frames.items():
+        single += run(make_matcher({camera: catalog}), own)
+
+    def verdicts(sightings: list[Sighting]) -> list[tuple[object, ...]]:
+        return sorted(
+            (
+                s.camera,
+                s.frame_number,
+                s.phase,
+                s.match.item_id,
+                s.match.tier,
+                s.match.inliers,
+                round(s.match.probability, 4),
+                tuple(np.round(s.match.box_xyxy, 2)),
+            )
+            for s in sightings
+        )
+
+    assert verdicts(batched) == verdicts(single) and len(single) == 2
+
+
+def test_a_settled_track_costs_only_detection_and_tracking(catalog: Path) -> None:
+    matcher = make_matcher({"door": catalog})
+    frames = [draw_frame([(KNOWN[2], (200, 90))], i) for i in range(45)]
+    run(matcher, frames)
+    engine = matcher._embedder._engine  # the fake's own counter
+    looks_at_box = sum(engine.batches)  # type: ignore[attr-defined]
+    assert looks_at_box <= 14, "one look settles the box; the rest are the empty whole frame's"
+
+
+def test_whole_frame_is_told_when_an_item_fills_it(catalog: Path) -> None:
+    from catalog_tools.packs import render_pack
+    from pipeline.color import frame_from_bgr
+
+    matcher = make_matcher({"photo": catalog})
+    picture = render_pack(KNOWN[5], (264, 360))
+    sightings = matcher.match([frame_from_bgr(picture)])
+    assert [s.match.item_id for s in sightings] == ["pack-5"]
+
+
+def test_camera_that_starts_anew_closes_its_sightings(catalog: Path) -> None:
+    matcher = make_matcher({"door": catalog})
+    run(matcher, [draw_frame([(KNOWN[0], (100, 90))], i) for i in range(4)])
+    lefts = matcher.reset_camera("door")
+    assert [(s.phase, s.reason) for s in lefts] == [(Phase.LEFT, "camera_lost")]
+    assert matcher.reset_camera("door") == []
+
+
+def test_silent_live_camera_loses_its_sightings_by_time(catalog: Path) -> None:
+    matcher = make_matcher({"door": catalog})
+    frames = [draw_frame([(KNOWN[0], (100, 90))], i, clock="arrival") for i in range(4)]
+    assert len(run(matcher, frames)) == 1
+    last_ns = frames[-1].captured_ns
+    assert matcher.tick("door", last_ns + 500_000_000) == []
+    assert [s.reason for s in matcher.tick("door", last_ns + 1_500_000_000)] == ["gone"]
+
+
+def test_catalog_switch_closes_and_goes_on_with_the_new_items(
+    catalog: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    import cv2
+
+    from catalog_tools.packs import render_pack
+
+    directory = tmp_path / "catalog"
+    shutil.copytree(catalog, directory)
+    matcher = make_matcher({"door": directory})
+    packs = [(KNOWN[0], (100, 90)), (STRANGERS[0], (400, 90))]
+    before = run(matcher, [draw_frame(packs, i) for i in range(5)])
+    assert [s.match.item_id for s in before] == ["pack-0"]
+    (tmp_path / "new").mkdir()
+    cv2.imwrite(str(tmp_path / "new" / "stranger.png"), render_pack(STRANGERS[0], (220, 300)))
+    add_to_catalog(directory, tmp_path / "new", networks())
+
+    lefts = matcher.switch_catalog("door", Catalog.load(directory, EMBEDDER_SHA256))
+    assert [s.reason for s in lefts] == ["catalog_changed"]
+    after = run(matcher, [draw_frame(packs, i) for i in range(5, 10)])
+    assert sorted(s.match.item_id for s in after) == ["pack-0", "stranger"]
+    assert {s.catalog_generation for s in after} == {2}
+
+
+def test_pictures_name_every_instance_and_rank_the_whole(catalog: Path) -> None:
+    from pipeline.color import frame_bgr
+
+    matcher = make_matcher({"query": catalog})
+    packs = [(KNOWN[0], (60, 90)), (KNOWN[3], (250, 90)), (STRANGERS[0], (450, 90))]
+    pictures = [frame_bgr(draw_frame(packs, 0)), frame_bgr(draw_frame([(KNOWN[4], (250, 90))], 0))]
+    both, one = matcher.match_pictures(pictures, matcher.catalogs["query"], 3)
+    assert sorted(m.item_id for m in both.matches) == ["pack-0", "pack-3"]
+    assert [m.item_id for m in one.matches] == ["pack-4"]
+    assert len(one.ranked) == 3 and one.ranked[0].item_id == "pack-4"
+    assert one.ranked[0].probability > one.ranked[1].probability
+    alone = matcher.match_pictures(pictures[1:], matcher.catalogs["query"], 3)[0]
+    assert [r.item_id for r in alone.ranked] == [r.item_id for r in one.ranked]
+
+
+def test_missing_weights_are_named_with_what_to_do(tmp_path: Path, catalog: Path) -> None:
+    options = MatcherOptions(embed=EmbedOptions(weights=tmp_path / "none.safetensors"))
+    with pytest.raises(WeightsError, match=r"weights of the embedder: .*none\.safetensors.*; "):
+        create_matcher(options, {"door": catalog})
+    assert OPTIONS.verify.verifier == "sift"
