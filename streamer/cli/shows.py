@@ -58,3 +58,14 @@ def bench_end_to_end(
     from benchmarks.bench_end_to_end import run_benchmark
 
     run_benchmark(out, MAGPIE, source, catalog, n_cameras=cameras, is_realtime=realtime)
+
+
+@bench_app.command("publish")
+def bench_publish(
+    out: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-output"),
+    seconds: Annotated[float, typer.Option(min=1, help="How long at each rate.")] = 5.0,
+) -> None:
+    """How long an event takes from the matcher to a subscriber, at 10, 100 and 1000 a second."""
+    from benchmarks.bench_publish import run_benchmark
+
+    print(run_benchmark(out, seconds))

@@ -10,7 +10,11 @@ from pydantic import BaseModel
 
 from streamer.publishing.events import HeartbeatEvent, MatchEvent, StatusEvent
 
-MODEL_BY_NAME: dict[str, type[BaseModel]] = {"match": MatchEvent, "status": StatusEvent, "heartbeat": HeartbeatEvent}
+MODEL_BY_NAME: dict[str, type[BaseModel]] = {
+    "match": MatchEvent,
+    "status": StatusEvent,
+    "heartbeat": HeartbeatEvent,
+}
 
 
 def schema_text(name: str) -> str:

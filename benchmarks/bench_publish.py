@@ -1,0 +1,134 @@
+"""How long an event takes from the matcher's hand-over to a subscriber: `magpie bench publish`.
+
+Three processes as in a run: one sends sightings at a steady rate over its sink, this one numbers,
+journals (on the disk of --out) and publishes, one subscribes and looks at the clock. Prints a
+table and writes JSON. `published`: hand-over to just before the commit and send, as `stage_ms`
+tells; `received`: hand-over until a subscriber has the event.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.harness import percentiles, write_result
+from pipeline.types import ItemId, Match, Phase, Sighting, Tier
+from streamer.publishing import Subscriber
+from streamer.publishing.journal import Journal
+from streamer.publishing.options import PublishOptions
+from streamer.publishing.publisher import Publisher
+from streamer.publishing.sink import EventSink
+
+RATES = (10, 100, 1000)
+_SILENT_S = 10.0
+
+
+def run_benchmark(out: Path, seconds: float = 5.0, rates: Sequence[int] = RATES) -> Path:
+    """Send for `seconds` at each rate (events a second); return the JSON's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    figures = {f"{rate}/s": _measure(out, rate, seconds) for rate in rates}
+    path = write_result(out, "publish", {"seconds": seconds, "rates": list(rates)}, figures)
+    table = Table("events", "", "n", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    for rate, rows in figures.items():
+        for name, row in rows.items():
+            table.add_row(rate, name, *(str(row[key]) for key in ("n", "p50", "p95", "p99", "max")))
+    Console().print(table)
+    return path
+
+
+def _measure(out: Path, rate: int, seconds: float) -> dict[str, Any]:
+    """Latencies of one rate, in ms."""
+    n_events = max(2, int(rate * seconds))
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=out) as disk:
+        with tempfile.TemporaryDirectory(prefix="mb-") as folder:
+            run_dir = Path(folder)
+            journal = Journal(Path(disk) / "journal.db")
+            publisher = Publisher(PublishOptions(endpoint="tcp://127.0.0.1:0"), journal, run_dir)
+            publisher.start()
+            ours, theirs = spawn.Pipe()
+            where = (publisher.endpoint, publisher.ask_endpoint)
+            reader = spawn.Process(target=_read, args=(*where, n_events, theirs))
+            reader.start()
+            ours.recv()  # it is subscribed
+            sender = spawn.Process(target=_send, args=(run_dir, rate, n_events))
+            sender.start()
+            published_ms, received_ms = ours.recv()
+            sender.join()
+            reader.join()
+            publisher.stop()
+            journal.close()
+    return {"published": percentiles(published_ms), "received": percentiles(received_ms)}
+
+
+def _send(run_dir: Path, rate: int, n_events: int) -> None:
+    sink = EventSink(run_dir, "matcher.0")
+    next_s = time.monotonic()
+    for number in range(n_events):
+        time.sleep(max(0.0, next_s - time.monotonic()))
+        next_s += 1 / rate
+        sink.send_sighting(_sighting(number))
+    sink.close()
+
+
+def _read(endpoint: str, ask: str, n_events: int, results: Connection) -> None:
+    published_ms, received_ms = [], []
+    with Subscriber(endpoint, ask_endpoint=ask, since=0) as events:
+        events.receive_dict(0.5)
+        results.send("subscribed")
+        while len(received_ms) < n_events:
+            event = events.receive_dict(_SILENT_S)
+            now_ns = time.time_ns()
+            if event is None:
+                break
+            captured = datetime.fromisoformat(event["time"]["captured"])
+            received_ms.append(now_ns / 1e6 - captured.timestamp() * 1e3)
+            published_ms.append(event["stage_ms"]["publish"])
+    results.send((published_ms, received_ms))
+
+
+def _sighting(number: int) -> Sighting:
+    """One that is captured now, of the size that real ones have."""
+    match = Match(
+        item_id=ItemId(f"item-{number % 50}"),
+        label="An item of the shelf",
+        view_index=0,
+        tier=Tier.EXACT,
+        probability=0.98,
+        similarity=0.83,
+        margin=0.2,
+        inliers=60,
+        agreement=0.7,
+        box_xyxy=np.array([64, 48, 320, 240], np.float32),
+        outline=np.array([[64, 48], [320, 48], [320, 240], [64, 240]], np.float32),
+        angle_deg=12.0,
+    )
+    return Sighting(
+        sighting_id=f"s{number}",
+        phase=Phase.APPEARED,
+        camera="door",
+        track_id=number,
+        match=match,
+        frame_number=number,
+        frame_size_wh=(1280, 720),
+        captured_ns=time.monotonic_ns(),
+        wall_ns=time.time_ns(),
+        clock="arrival",
+        catalog="shelf",
+        catalog_generation=1,
+        stage_ms={"decode": 1.0, "wait": 2.0, "detect": 20.0, "embed": 3.0, "verify": 9.0},
+    )
+
+
+if __name__ == "__main__":
+    print(run_benchmark(Path("bench-output")))
