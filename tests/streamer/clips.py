@@ -45,7 +45,8 @@ def write_clip(
         stream: Any = container.add_stream(codec, rate=fps, options=defaults | (options or {}))
         stream.width, stream.height = size_wh
         stream.pix_fmt = pixel_format
-        stream.codec_context.time_base = Fraction(1, 1000)
+        time_base = Fraction(1, fps) if times_s is None else Fraction(1, 1000)
+        stream.codec_context.time_base = time_base
         for tag, value in (tags or {}).items():
             setattr(stream.codec_context, tag, value)
         if rotation_deg:
@@ -53,8 +54,8 @@ def write_clip(
         for number, picture in enumerate(pictures):
             if isinstance(picture, np.ndarray):
                 picture = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            time_s = number / fps if times_s is None else times_s[number]
-            picture.pts, picture.time_base = round(time_s * 1000), Fraction(1, 1000)
+            picture.pts = number if times_s is None else round(times_s[number] * 1000)
+            picture.time_base = time_base
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return path

@@ -1,0 +1,277 @@
+"""Streams from real servers on the loopback: what arrives, and one typed error a cause."""
+
+import contextlib
+import io
+import itertools
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import av.logging
+import pytest
+from PIL import Image
+
+from pipeline.errors import SourceError
+from streamer.errors import (
+    AuthenticationError,
+    CodecError,
+    EndedError,
+    NotFoundError,
+    RefusedError,
+    StalledError,
+    UnreachableError,
+    redact,
+)
+from streamer.sources.base import Picture, SourceOptions, create_source
+from streamer.sources.failures import capture_ffmpeg_log
+from tests.streamer.clips import moving_square, write_clip
+
+FAST = {"open_timeout_s": 3.0, "read_timeout_s": 1.0}
+
+
+def no_wait(_: float) -> bool:
+    return False
+
+
+def sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def pictures_of(url: str, n: int = 10**9, **options: object) -> list[Picture]:
+    source = create_source(SourceOptions(url=url, **FAST | options))  # type: ignore[arg-type]
+    with contextlib.closing(source.pictures(sleep)) as stream:  # type: ignore[type-var]
+        return [each for each in itertools.islice(stream, n) if isinstance(each, Picture)]
+
+
+# --- HTTP -------------------------------------------------------------------------------
+
+
+def jpeg(number: int) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(moving_square(number)).save(data, "JPEG")
+    return data.getvalue()
+
+
+class Camera(BaseHTTPRequestHandler):
+    """/mjpeg for ever; /short: five pictures, then the end; /silent: five, then nothing."""
+
+    hold = threading.Event()
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        if path == "/secret":
+            return self.send_error(401)
+        if path == "/forbidden":
+            return self.send_error(403)
+        if path not in ("/mjpeg", "/short", "/silent"):
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        numbers = itertools.count() if path == "/mjpeg" else range(30)
+        with contextlib.suppress(ConnectionError):
+            for number in numbers:
+                data = jpeg(number)
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+            if path == "/silent":
+                self.hold.wait(30)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def camera() -> Iterator[str]:
+    Camera.hold.clear()
+    with serving(Camera) as address:
+        yield address
+        Camera.hold.set()
+
+
+def test_mjpeg_over_http(camera: str) -> None:
+    pictures = pictures_of(f"http://{camera}/mjpeg", 20)
+    assert len(pictures) == 20
+    assert {picture.size_wh for picture in pictures} == {(320, 240)}
+    assert {(picture.clock, picture.range) for picture in pictures} == {("arrival", "full")}
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("secret", AuthenticationError),
+        ("forbidden", AuthenticationError),
+        ("nothing", NotFoundError),
+        ("short", EndedError),
+        ("silent", StalledError),
+    ],
+)
+def test_http_errors_have_their_cause(
+    camera: str, path: str, error: type[SourceError], caplog: pytest.LogCaptureFixture
+) -> None:
+    began_s = time.monotonic()
+    with pytest.raises(error) as caught:
+        pictures_of(f"http://anna:hunter2@{camera}/{path}?token=abc123")
+    assert time.monotonic() - began_s < 8
+    said = str(caught.value) + caplog.text
+    assert f"{camera}/{path}" in said
+    for secret in ("anna", "hunter2", "abc123"):
+        assert secret not in said
+
+
+def test_a_recording_over_http_ends_by_itself_at_its_pace(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", 20, options={"movflags": "faststart"})
+    with serving(partial(_Files, directory=str(tmp_path))) as address:
+        began_s = time.monotonic()
+        assert len(pictures_of(f"http://{address}/clip.mp4")) == 20
+        assert time.monotonic() - began_s > 0.7
+
+
+def test_hls(tmp_path: Path) -> None:
+    write_clip(tmp_path / "list.m3u8", 50, options={"g": "10"})
+    assert list(tmp_path.glob("*.ts"))
+    with serving(partial(_Files, directory=str(tmp_path))) as address:
+        assert len(pictures_of(f"http://{address}/list.m3u8", 30)) == 30
+
+
+class _Files(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_data_that_is_no_video_over_http(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<html>no video here</html>" * 50)
+    with serving(partial(_Files, directory=str(tmp_path))) as address, pytest.raises(CodecError):
+        pictures_of(f"http://{address}/page.html")
+
+
+# --- sockets that answer badly, or not at all -------------------------------------------
+
+
+@contextlib.contextmanager
+def answering(answer: bytes | None) -> Iterator[str]:
+    """A server that gives every request the same answer; None: it never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    clients: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                clients.append(client)
+                threading.Thread(target=talk, args=(client,)).start()
+
+    def talk(client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while request := client.recv(65536):
+                if answer is None:
+                    continue
+                number = request.split(b"CSeq: ")[-1].split(b"\r")[0]
+                client.sendall(answer.replace(b"NUMBER", number))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            client.close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (
+            b"RTSP/1.0 401 Unauthorized\r\nCSeq: NUMBER\r\n"
+            b'WWW-Authenticate: Basic realm="x"\r\n\r\n',
+            AuthenticationError,
+            "check user and password",
+        ),
+        (b"RTSP/1.0 403 Forbidden\r\nCSeq: NUMBER\r\n\r\n", AuthenticationError, "refuses access"),
+        (b"RTSP/1.0 404 Not Found\r\nCSeq: NUMBER\r\n\r\n", NotFoundError, "no such stream"),
+        (None, UnreachableError, "no answer within 0.8 s"),
+    ],
+)
+def test_rtsp_errors_have_their_cause(
+    answer: bytes | None,
+    error: type[SourceError],
+    says: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with answering(answer) as address, pytest.raises(error, match=says) as caught:
+        pictures_of(f"rtsp://anna:hunter2@{address}/1", open_timeout_s=0.8)
+    said = str(caught.value) + caplog.text
+    assert "anna" not in said and "hunter2" not in said
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_a_port_where_nobody_listens_refuses(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(RefusedError, match="nothing listens there"):
+        pictures_of(f"{scheme}://me:secret@127.0.0.1:{port}/1")
+
+
+def test_a_webcam_that_is_not_there() -> None:
+    with pytest.raises(NotFoundError, match="no device /dev/video97; devices of this machine"):
+        pictures_of("97")
+
+
+# --- secrets ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("no URL in it: a@b", "no URL in it: a@b"),
+        ("rtsp://camera/1", "rtsp://camera/1"),
+        ("open rtsp://me:p%40ss@camera:554/1 failed", "open rtsp://***@camera:554/1 failed"),
+        ("rtsp://me:p@ss:w@camera/1", "rtsp://***@camera/1"),
+        ("RTSPS://me@camera/1", "RTSPS://***@camera/1"),
+        ("http://a:b@c and https://d:e@f", "http://***@c and https://***@f"),
+        ("http://camera/v?user=me&pwd=x1&n=3", "http://camera/v?user=***&pwd=***&n=3"),
+        ("http://c/l.m3u8?access_token=abc#t", "http://c/l.m3u8?access_token=***#t"),
+        ("Authorization: Basic YTpi\r\nAccept: */*", "Authorization: ***\r\nAccept: */*"),
+    ],
+)
+def test_redact(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+def test_ffmpegs_own_messages_lose_their_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("libav").handlers.clear()
+    capture_ffmpeg_log()
+    capture_ffmpeg_log()
+    with caplog.at_level(logging.WARNING):
+        av.logging.log(av.logging.ERROR, "test", "cannot open rtsp://me:secret@camera/1\n")
+        for number in range(50):
+            av.logging.log(av.logging.ERROR, "test", f"error {number}\n")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["ffmpeg: cannot open rtsp://***@camera/1"]
