@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from pipeline.attend import Attention, State, checks_after, first_checks
 from pipeline.boxes import area
 from pipeline.catalog import Catalog
@@ -166,6 +169,15 @@ class Matcher:
         """Forget all tracks of a camera that starts anew or is gone; return its `left`s."""
         return self._renew(camera, self._cameras[camera].shelf, "camera_lost")
 
+    def warm_up(self) -> None:
+        """Compile every network for what it will be given, so that no first frame waits for it."""
+        noise = np.random.default_rng(0).integers(0, 255, (45, 80, 3), np.uint8)
+        image = np.asarray(cv2.resize(noise, (1280, 720), interpolation=cv2.INTER_CUBIC), np.uint8)
+        self._detector.detect([frame_from_bgr(image)])
+        self._embedder.embed([image])
+        picture = self._verifier.prepare(image)
+        self._verifier.verify([(picture, picture)])
+
     def load_catalog(self, directory: Path) -> Catalog:
         """Return the generation in use, made ready for `switch_catalog`; any thread may call."""
         catalog = Catalog.load(directory, self.embedder_sha256)
@@ -183,6 +195,14 @@ class Matcher:
         in_use = {id(known.shelf) for known in self._cameras.values()}
         self._shelves = {k: v for k, v in self._shelves.items() if id(v) in in_use}
         return sightings
+
+    def warm_up(self) -> None:
+        """Run every network once: the first frame must not wait until they are compiled."""
+        self._detector.detect([frame_from_bgr(np.zeros((720, 1280, 3), np.uint8))])
+        for camera in list(self._cameras.values())[:1]:
+            view = camera.shelf.view(0)
+            self._embedder.embed([view.image_bgr])
+            self._verifier.verify([(view, view)])
 
     @property
     def catalogs(self) -> Mapping[str, Catalog]:
@@ -317,6 +337,7 @@ def create_matcher(options: MatcherOptions, catalogs: Mapping[str, Path]) -> Mat
     matcher = Matcher(options, detector, embedder, verifier)
     for camera, directory in catalogs.items():
         matcher.switch_catalog(camera, by_directory[directory])
+    matcher.warm_up()
     return matcher
 
 

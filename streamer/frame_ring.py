@@ -101,7 +101,6 @@ class RingWriter:
 
         Returns False when a lossless ring gave no credit in time: nothing happened, try again.
         """
-        began_ns = time.monotonic_ns()
         if slot_bytes_for(picture.size_wh) > self._ring.slot_bytes:
             self._grow(picture.size_wh)
         row = self._slot_to_write(timeout_s)
@@ -111,6 +110,7 @@ class RingWriter:
             self._counts.count_written()
             self._counts.count_dropped(Drop.OVERRUN)
             return True
+        began_ns = time.monotonic_ns()
         self._ring.copy_planes(row, picture)
         decode_ns = round(picture.decode_ms * 1e6) + time.monotonic_ns() - began_ns
         with self._counts.locked():
