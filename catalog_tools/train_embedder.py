@@ -25,7 +25,7 @@ PEAK_LEARNING_RATE = 1.5e-3
 TEMPERATURE = 0.07
 # Small pictures first: four times as many of them are seen in the same time, and what they teach
 # carries over.
-SIDE_PX_BY_PROGRESS = ((0.45, 64), (0.8, 96), (1.0, 128))
+SIDE_PX_BY_PROGRESS = ((0.62, 64), (0.9, 96), (1.0, 128))
 REPORT_EVERY_STEPS = 20
 CHECK_EVERY_S = 420
 LICENCE = "AGPL-3.0-or-later"

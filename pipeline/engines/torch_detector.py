@@ -10,7 +10,7 @@ import pipeline.offline  # noqa: F401  (first: before ultralytics)
 from dataclasses import dataclass
 
 import torch
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Detector(torch.nn.Module):
     def __init__(self, spec: DetectorSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.network = DetectionModel(spec.architecture, nc=len(spec.class_names), verbose=False)
+        # The number of classes is set beforehand: ultralytics would print that it overrides it.
+        architecture = yaml_model_load(spec.architecture) | {"nc": len(spec.class_names)}
+        self.network = DetectionModel(architecture, verbose=False)
         head = self.network.model[-1]
         head.end2end = True
         head.max_det = 300

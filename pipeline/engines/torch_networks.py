@@ -116,4 +116,5 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(state, part, metadata=dict(metadata))
+    part.chmod(0o644)  # safetensors writes for the owner alone
     part.replace(path)
