@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
 from typing import Literal
 
 import zmq
@@ -25,6 +24,7 @@ from streamer.publishing.sockets import LINGER_MS, QUESTION_MAX_BYTES, ServerKey
 from streamer.reporting import Log
 
 PAGE_MAX = 1000
+OPEN_MAX = 2000  # open sightings in a state, the newest
 PAGE_MAX_BYTES = 2 * 2**20
 _log = Log("answers")
 
@@ -57,7 +57,7 @@ class Answers:
     ) -> None:
         self._journal_path = journal.path
         self._journal_id = journal.journal_id
-        self.summary: Mapping[str, object] = {}
+        self.summary = "{}"  # JSON; set by the publisher, read here
         self._waker = Waker()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -105,16 +105,18 @@ class Answers:
             asked = _parse(question)
         except _BadQuestion as error:
             return json.dumps({"schema": SCHEMA, "id": error.id, "error": str(error)}).encode()
-        db.execute("BEGIN")  # everything in an answer is of one moment
         try:
+            db.execute("BEGIN")  # everything in an answer is of one moment
             if isinstance(asked, SinceQuestion):
                 return self._events_since(db, asked)
             return self._state(db, asked)
         except sqlite3.Error as error:
+            _log.error("the journal cannot be read", cause=error)
             text = f"ask: the journal cannot be read ({error}); see the daemon's log"
             return json.dumps({"schema": SCHEMA, "id": asked.id, "error": text}).encode()
         finally:
-            db.execute("ROLLBACK")
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
     def _events_since(self, db: sqlite3.Connection, asked: SinceQuestion) -> bytes:
         query = "SELECT seq, json FROM events WHERE seq > ? {} ORDER BY seq LIMIT ?"
@@ -140,18 +142,19 @@ class Answers:
 
     def _state(self, db: sqlite3.Connection, asked: StateQuestion) -> bytes:
         states = [json.loads(row[0]) for row in db.execute("SELECT json FROM states ORDER BY seq")]
-        opened = db.execute("SELECT json FROM open_sightings ORDER BY seq")
-        return json.dumps(
+        newest = "SELECT seq, json FROM open_sightings ORDER BY seq DESC LIMIT ?"
+        opened = reversed(db.execute(newest, (OPEN_MAX,)).fetchall())
+        text = json.dumps(
             {
                 "id": asked.id,
                 **self._numbers(db),
                 "cameras": {event["camera"]: event for event in states if event["camera"]},
                 "workers": {event["process"]: event for event in states if not event["camera"]},
-                "open_sightings": [json.loads(row[0]) for row in opened],
-                "summary": self.summary,
+                "open_sightings": [json.loads(row[1]) for row in opened],
             },
             ensure_ascii=False,
-        ).encode()
+        )
+        return f'{text[:-1]}, "summary": {self.summary}}}'.encode()
 
     def _numbers(self, db: sqlite3.Connection) -> dict[str, object]:
         """The journal's first and last numbers, as this read sees them."""

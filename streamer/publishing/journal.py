@@ -71,7 +71,8 @@ class Journal:
         self._lock_file = _lock(path)
         try:
             self._db = connect(path)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            if self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+                raise sqlite3.OperationalError("its file system cannot share memory")
             self._db.execute("PRAGMA wal_autocheckpoint=0")  # the keeper's work
             self._prepare()
             self._take_up()

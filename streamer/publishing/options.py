@@ -170,5 +170,9 @@ def journal_path(options: PublishOptions, run_dir: Path) -> Path:
         name = str(events.port)
     else:
         return run_dir / "journal.db"
-    state_home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state_home) / "magpie" / f"{name}.db"
+    state_home = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    try:
+        return state_home.expanduser() / "magpie" / f"{name}.db"
+    except RuntimeError as error:  # a user without a home
+        rule = "no home folder to put it in"
+        raise ConfigError.at("journal", rule, remedy="name one: --journal") from error

@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 
 import zmq
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from pipeline.errors import WorkerError
 from streamer.errors import redact
@@ -54,6 +55,7 @@ from streamer.publishing.sockets import (
 from streamer.reporting import Log, Tally
 
 _BATCH = 256  # events a commit
+_BATCHES_A_TURN = 16
 _QUIET_MS = 100  # a stopping publisher waits so long for what is still under way
 _DRAIN_MAX_S = 1.0
 _PENDING_MAX = 10_000  # without numbers
@@ -90,6 +92,7 @@ class Publisher:
         self._waker = Waker()
         self._started_s = time.monotonic()
         self._next_heartbeat_s = 0.0
+        self._last_oldest_seq = 1
         self.endpoint = options.endpoint
         self.ask_endpoint = options.ask_endpoint or ""
 
@@ -148,8 +151,8 @@ class Publisher:
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
-        """Set what `{"state": true}` answers under "summary"; JSON only."""
-        self._answers.summary = dict(summary)
+        """Set what `{"state": true}` answers under "summary"; NaN becomes null."""
+        self._answers.summary = to_json(dict(summary), inf_nan_mode="null").decode()
 
     def summary(self) -> PublishSummary:
         """Return counts and latencies of what was published since the start."""
@@ -221,7 +224,7 @@ class Publisher:
     def _turn(self) -> None:
         """Publish everything that waits now; a worker's last words go before its `left`s."""
         self._waker.clear()
-        while True:
+        for _ in range(_BATCHES_A_TURN):  # bounded: heartbeats and orders come in a flood as well
             n_received = self._receive()
             self._flush()
             if n_received < _BATCH:
@@ -301,7 +304,7 @@ class Publisher:
             journal_id=self._journal.journal_id,
             last_seq=self._journal.last_seq,
             last_camera_seq=self._journal.last_camera_seq,
-            oldest_seq=self._journal.oldest_seq(),
+            oldest_seq=self._oldest_seq(),
             n_open_sightings=len(self._sightings),
             is_journal_ok=not self._unwritten,
             heartbeat_s=self._options.heartbeat_s,
@@ -309,6 +312,13 @@ class Publisher:
             time=PublishedTime(published=datetime.now(UTC)),
         )
         self._pub.send_multipart([event.topic().encode(), event.model_dump_json().encode()])
+
+    def _oldest_seq(self) -> int:
+        try:
+            self._last_oldest_seq = self._journal.oldest_seq()
+        except sqlite3.Error as error:
+            self._journal_trouble.add(type(error).__name__)
+        return self._last_oldest_seq
 
     def _finish(self) -> None:
         """Take what workers still had under way, end every sighting, beat once more."""
