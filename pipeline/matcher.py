@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pipeline.attend import Attention, State, checks_after, first_checks
@@ -168,15 +167,6 @@ class Matcher:
     def reset_camera(self, camera: str) -> list[Sighting]:
         """Forget all tracks of a camera that starts anew or is gone; return its `left`s."""
         return self._renew(camera, self._cameras[camera].shelf, "camera_lost")
-
-    def warm_up(self) -> None:
-        """Compile every network for what it will be given, so that no first frame waits for it."""
-        noise = np.random.default_rng(0).integers(0, 255, (45, 80, 3), np.uint8)
-        image = np.asarray(cv2.resize(noise, (1280, 720), interpolation=cv2.INTER_CUBIC), np.uint8)
-        self._detector.detect([frame_from_bgr(image)])
-        self._embedder.embed([image])
-        picture = self._verifier.prepare(image)
-        self._verifier.verify([(picture, picture)])
 
     def load_catalog(self, directory: Path) -> Catalog:
         """Return the generation in use, made ready for `switch_catalog`; any thread may call."""

@@ -109,9 +109,6 @@ class ScriptedMatcher:
             if script.get("dies"):
                 raise RuntimeError("the network fell over")
 
-    def warm_up(self) -> None:
-        pass
-
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
         found = []
         for frame in frames:
