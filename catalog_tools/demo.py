@@ -159,12 +159,14 @@ def _watch_clip(
     }
     given = [str(part) for option in options.items() for part in option]
     command = [*magpie, "run", f"{CAMERA}={clip}", "--realtime", *given]
-    console.print(f"daemon           {' '.join(command[-len(given) - 3 :])}", highlight=False)
+    shown = " ".join(["magpie", *command[len(magpie) :]])
+    console.print(f"daemon           {shown}", highlight=False, soft_wrap=True)
     with files.log.open("w") as log:
         daemon = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             endpoint, ask = _read_endpoints(daemon, files.log)
-            deadline_s = time.monotonic() + truth.n_frames / truth.fps + _AFTER_CLIP_S
+            clip_s = truth.n_frames / truth.fps
+            deadline_s = time.monotonic() + _START_WITHIN_S + clip_s + _AFTER_CLIP_S
             with subscribe(endpoint, ask) as source, LiveView(console, truth) as view:
                 events = _collect(source, daemon, view, deadline_s)
         finally:
