@@ -143,19 +143,20 @@ def _video_packets(
 ) -> Generator[Packet[VideoStream], None, None]:
     """Yield the video's packets; sound that goes on does not hide that the picture stalled."""
     demuxed = container.demux()
+    limit_s = options.read_timeout_s
     last_s = time.monotonic()
     while True:
-        with typed_errors(options.url, "read", options.read_timeout_s):
+        with typed_errors(options.url, "read", limit_s):
             packet = next(demuxed, None)
+        # a read that ran into its deadline may still hand out what was left in the parser
+        is_late = options.is_live and time.monotonic() - last_s > limit_s * 0.99
         if packet is None:
             return
+        if is_late:
+            raise StalledError.at(source_name(options.url), f"no picture data for {limit_s:g} s")
         if packet.stream.index == stream.index:
             yield packet  # type: ignore[misc]
             last_s = time.monotonic()
-        elif options.is_live and time.monotonic() - last_s > options.read_timeout_s:
-            raise StalledError.at(
-                source_name(options.url), f"no picture data for {options.read_timeout_s:g} s"
-            )
 
 
 def _picture(frame: VideoFrame, maker: PlaneMaker, began_ns: int, media_ns: int) -> Picture:

@@ -250,7 +250,7 @@ def test_damaged_data_is_told_and_the_rest_is_delivered(tmp_path: Path) -> None:
         places = [(packet.pos, packet.size) for packet in victims]
     for position, size in places:
         assert position is not None
-        data[position + 8 : position + 8 + size] = bytes(size)
+        data[position : position + size] = bytes(size)
     clip.write_bytes(data)
     seen = read(clip)
     damaged = [each for each in seen if isinstance(each, Damaged)]
