@@ -1,0 +1,70 @@
+"""Agreement of aligned pictures: what lowers it, and what must not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from catalog_tools.packs import DEMO_SEED_START, render_pack, render_twin
+from pipeline.agreement import measure_agreement
+from pipeline.geometry import warp_picture
+
+WH = (210, 310)
+SAME = np.eye(3)
+
+
+def pack(seed: int = 1) -> np.ndarray:
+    return render_pack(DEMO_SEED_START + seed, WH)
+
+
+def agreement(crop: np.ndarray, view: np.ndarray) -> float:
+    return measure_agreement(crop, view, SAME, WH, WH)[0]
+
+
+def test_a_picture_agrees_with_itself_and_lies_inside_itself() -> None:
+    value, coverage = measure_agreement(pack(), pack(), SAME, WH, WH)
+    assert value > 0.98 and coverage == 1.0
+
+
+def test_other_light_costs_little() -> None:
+    darker = (pack().astype(np.float32) * 0.5 + 20).clip(0, 255)
+    warm = (darker * np.array([0.8, 1.0, 1.15])).clip(0, 255).astype(np.uint8)
+    assert agreement(warm, pack()) > 0.8
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_a_twin_agrees_less_than_the_pack_and_more_than_another(seed: int) -> None:
+    photo = cv2.GaussianBlur(pack(seed), (0, 0), 1.0)
+    same = agreement(photo, pack(seed))
+    twin = agreement(photo, render_twin(DEMO_SEED_START + seed, 1, WH))
+    other = agreement(photo, pack(seed + 20))
+    assert same > twin + 0.01
+    assert twin > other + 0.2
+    assert other < 0.3
+
+
+def test_another_colour_of_the_same_print_agrees_less() -> None:
+    colours = cv2.cvtColor(pack(), cv2.COLOR_BGR2HSV)
+    colours[..., 0] = (colours[..., 0].astype(int) + 60) % 180
+    assert agreement(cv2.cvtColor(colours, cv2.COLOR_HSV2BGR), pack()) < 0.6
+
+
+def test_pictures_of_other_sizes_give_the_same_answer() -> None:
+    truth = np.array([[0.7, -0.2, 60], [0.2, 0.7, 10], [0.0002, 0, 1]])
+    crop, _ = warp_picture(pack(), np.linalg.inv(truth), WH)
+    whole, coverage = measure_agreement(crop, pack(), truth, WH, WH)
+    larger = cv2.resize(crop, (WH[0] * 3, WH[1] * 3), interpolation=cv2.INTER_LINEAR)
+    smaller = cv2.resize(pack(), (140, 207), interpolation=cv2.INTER_AREA)
+    other, other_coverage = measure_agreement(larger, smaller, truth, WH, WH)
+    assert whole > 0.8
+    assert other == pytest.approx(whole, abs=0.06)
+    assert other_coverage == pytest.approx(coverage, abs=0.02)
+
+
+def test_coverage_is_the_share_of_the_view_inside_the_crop() -> None:
+    half_out = np.array([[1.0, 0, WH[0] / 2], [0, 1, 0], [0, 0, 1]])
+    crop, _ = warp_picture(pack(), np.linalg.inv(half_out), WH)
+    value, coverage = measure_agreement(crop, pack(), half_out, WH, WH)
+    assert coverage == pytest.approx(0.5, abs=0.02)
+    assert value > 0.9  # what lies outside says nothing
+    gone = np.array([[1.0, 0, WH[0] * 2], [0, 1, 0], [0, 0, 1]])
+    assert measure_agreement(crop, pack(), gone, WH, WH) == (0.0, 0.0)

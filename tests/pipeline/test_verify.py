@@ -1,0 +1,162 @@
+"""Verification on packs of known geometry: the right pair passes, the wrong one fails."""
+
+import cv2
+import numpy as np
+import pytest
+
+from catalog_tools.packs import DEMO_SEED_START, render_pack
+from catalog_tools.scenes import camera_effects, make_background
+from pipeline.errors import WeightsError
+from pipeline.geometry import angle_deg, project_points, warp_picture
+from pipeline.options import EngineOptions, VerifyOptions
+from pipeline.types import Verification
+from pipeline.verify import (
+    NOT_VERIFIED,
+    Picture,
+    Verifier,
+    load_verifier,
+    pair_by_assignment,
+    run_lightglue,
+)
+from pipeline.weights import find_weights
+
+CROP_WH = (300, 320)
+VIEW_TO_CROP = np.array([[0.62, -0.22, 110.0], [0.20, 0.70, 30.0], [0.0003, -0.0002, 1.0]])
+
+
+def view_of(seed: int) -> np.ndarray:
+    return render_pack(DEMO_SEED_START + seed)
+
+
+def crop_of(seed: int) -> np.ndarray:
+    """The pack tilted before a textured background, through a bad camera."""
+    rng = np.random.default_rng([9, seed])
+    view = view_of(seed)
+    drawn, inside = warp_picture(view, np.linalg.inv(VIEW_TO_CROP), CROP_WH)
+    scene = np.where(inside[..., None], drawn, make_background(rng, CROP_WH))
+    return camera_effects(scene.astype(np.uint8), rng, 0.5)
+
+
+class TrueEngine:
+    """Says what the geometry says: keypoints that the homography carries onto each other."""
+
+    name, device = "scripted", "cpu"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        views, crops = arrays[0], arrays[1]
+        self.batches.append(len(views))
+        rows = []
+        for view, crop in zip(views, crops, strict=True):
+            there = project_points(VIEW_TO_CROP, view[:, :2])
+            distance = np.linalg.norm(there[:, None] - crop[None, :, :2], axis=2)
+            real = (view[:, 2] > 0)[:, None] & (crop[:, 2] > 0)[None]
+            rows.append(np.exp(-((distance / 2) ** 2)) * real)
+        return (np.stack(rows).astype(np.float32),)
+
+
+def make_verifier(kind: str) -> Verifier:
+    if kind == "sift":
+        return Verifier(None, VerifyOptions(verifier="sift"))
+    if kind == "scripted":
+        return Verifier(TrueEngine(), VerifyOptions())
+    try:
+        find_weights("matcher")
+    except WeightsError:
+        pytest.skip("no LightGlue weights in this checkout")
+    return load_verifier(EngineOptions(engine="torch", device="cpu"), VerifyOptions())
+
+
+@pytest.mark.parametrize("kind", ["scripted", "sift", "lightglue"])
+def test_the_right_pack_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
+    verifier = make_verifier(kind)
+    crop = verifier.prepare(crop_of(1))
+    view, other = verifier.prepare(view_of(1)), verifier.prepare(view_of(2))
+    right, wrong = verifier.verify([(crop, view), (crop, other)])
+    assert right.homography is not None and right.outline is not None
+    assert right.inliers >= 15
+    height, width = view_of(1).shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]])
+    error = np.linalg.norm(right.outline - project_points(VIEW_TO_CROP, corners), axis=1)
+    assert error.max() <= 8
+    assert right.angle_deg == pytest.approx(angle_deg(VIEW_TO_CROP, (width, height)), abs=2)
+    assert right.agreement > 0.5 and right.coverage > 0.9
+    assert right.correspondences_xyxy.shape == (right.inliers, 4)
+    assert wrong.homography is None or kind == "scripted" or wrong.inliers < 8
+    assert wrong.agreement < 0.35
+    assert right.correspondences >= right.inliers
+
+
+@pytest.mark.parametrize("kind", ["scripted", "sift", "lightglue"])
+def test_a_batch_gives_the_same_verdicts_as_one_pair_at_a_time(kind: str) -> None:
+    verifier = make_verifier(kind)
+    crops = [verifier.prepare(crop_of(seed)) for seed in (1, 2, 3)]
+    views = [verifier.prepare(view_of(seed)) for seed in (1, 2, 3, 4)]
+    pairs = [(crop, view) for crop in crops for view in views]
+    together = verifier.verify(pairs)
+    alone = [verifier.verify([pair])[0] for pair in pairs]
+    assert [v.homography is None for v in together] == [v.homography is None for v in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert abs(one.inliers - other.inliers) <= 1  # float32 sums in another order
+        assert one.agreement == pytest.approx(other.agreement, abs=0.03)
+
+
+def test_pairs_without_keypoints_are_answered_in_their_place() -> None:
+    engine = TrueEngine()
+    verifier = Verifier(engine, VerifyOptions(batch=2))
+    crop, view = verifier.prepare(crop_of(1)), verifier.prepare(view_of(1))
+    flat = verifier.prepare(np.full((80, 80, 3), 127, np.uint8))
+    found = verifier.verify([(flat, view), (crop, view), (crop, flat), (crop, view), (crop, view)])
+    assert [v.inliers > 0 for v in found] == [False, True, False, True, True]
+    assert found[0] is NOT_VERIFIED
+    assert engine.batches == [2, 1]
+    assert verifier.verify([]) == []
+
+
+def test_a_view_shown_smaller_than_its_keypoints_say_changes_nothing_but_sharpness() -> None:
+    verifier = make_verifier("scripted")
+    crop, view = verifier.prepare(crop_of(3)), verifier.prepare(view_of(3))
+    small = cv2.resize(view.image_bgr, (160, 240), interpolation=cv2.INTER_AREA)
+    whole, thumbnail = verifier.verify([(crop, view), (crop, Picture(view.keypoints, small))])
+    np.testing.assert_array_equal(whole.homography, thumbnail.homography)
+    assert thumbnail.agreement == pytest.approx(whole.agreement, abs=0.05)
+
+
+def test_lightglue_without_its_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs its engine"):
+        Verifier(None, VerifyOptions())
+
+
+def test_only_mutual_likely_pairs_count_and_padding_never_does() -> None:
+    assignment = np.zeros((4, 4), np.float32)
+    assignment[0, 1], assignment[2, 1], assignment[1, 0], assignment[3, 3] = 0.9, 0.5, 0.05, 0.2
+    rows, columns = pair_by_assignment(assignment, 0.1)
+    assert list(zip(rows, columns, strict=True)) == [(0, 1), (3, 3)]
+    rows, _ = pair_by_assignment(np.zeros((4, 4), np.float32), 0.0)
+    assert len(rows) == 0
+
+
+def test_the_network_gets_views_first_padded_to_the_fixed_count() -> None:
+    seen: list[tuple[np.ndarray, ...]] = []
+
+    class Recorder(TrueEngine):
+        def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+            seen.append(arrays)
+            return super().__call__(*arrays)
+
+    verifier = Verifier(None, VerifyOptions(verifier="sift"))
+    view, crop = verifier.prepare(view_of(1)), verifier.prepare(crop_of(1))
+    assignment = run_lightglue(Recorder(), [(view.keypoints, crop.keypoints)], 300)
+    assert assignment.shape == (1, 300, 300)
+    shapes = [array.shape for array in seen[0]]
+    assert shapes == [(1, 300, 4), (1, 300, 4), (1, 300, 128), (1, 300, 128), (1, 2), (1, 2)]
+    np.testing.assert_array_equal(seen[0][4], [view.keypoints.image_size_wh])
+
+
+def test_nothing_found_says_nothing() -> None:
+    assert NOT_VERIFIED == Verification(
+        0, 0, None, None, 0.0, 0.0, 0.0, NOT_VERIFIED.correspondences_xyxy
+    )
+    assert NOT_VERIFIED.correspondences_xyxy.shape == (0, 4)
