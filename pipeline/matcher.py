@@ -22,7 +22,7 @@ from pipeline.detect import Detector
 from pipeline.embed import Embedder, load_embedder
 from pipeline.engines import load_engine
 from pipeline.keypoints import KeypointExtractor
-from pipeline.options import MatcherOptions
+from pipeline.options import MatcherOptions, Regions
 from pipeline.pictures import merge_shortlists, picture_result, picture_tracks, search_side_px
 from pipeline.shelf import Shelf
 from pipeline.sightings import Identified, Sightings
@@ -65,10 +65,10 @@ class _Look:
 class _Camera:
     """What is known of one camera between its frames."""
 
-    def __init__(self, name: str, shelf: Shelf, options: MatcherOptions) -> None:
+    def __init__(self, name: str, shelf: Shelf, options: MatcherOptions, regions: Regions) -> None:
         self.shelf = shelf
-        detect, catalog = options.detect, shelf.catalog
-        self.tracker = Tracker(name, options.track, detect.whole_frame, detect.regions)
+        catalog = shelf.catalog
+        self.tracker = Tracker(name, options.track, options.detect.whole_frame, regions)
         self.clock = FrameClock()
         self.attention = Attention(options.crop)
         self.beliefs: dict[int, Belief] = {}
@@ -89,7 +89,7 @@ class _Camera:
 class Matcher:
     """Finds the catalog's items before cameras and in pictures.
 
-    catalogs: by camera, as they are in use.
+    regions: fixed regions of cameras that have their own, in place of the options'.
     """
 
     def __init__(
@@ -98,8 +98,10 @@ class Matcher:
         detector: Detector,
         embedder: Embedder,
         verifier: Verifier,
+        regions: Mapping[str, Regions] | None = None,
     ) -> None:
         self._options = options
+        self._regions = dict(regions or {})
         self._detector = detector
         self._cropper = Cropper(options.crop)
         self._embedder = embedder
@@ -179,7 +181,7 @@ class Matcher:
         old = self._cameras[camera].shelf if camera in self._cameras else None
         shelf = self._shelf(catalog)
         if old is None:
-            self._cameras[camera] = _Camera(camera, shelf, self._options)
+            self._cameras[camera] = self._new_camera(camera, shelf)
             return []
         sightings = self._renew(camera, shelf, "catalog_changed")
         in_use = {id(known.shelf) for known in self._cameras.values()}
@@ -303,12 +305,22 @@ class Matcher:
 
     def _renew(self, camera: str, shelf: Shelf, reason: str) -> list[Sighting]:
         sightings = self._cameras[camera].sightings.close(reason)
-        self._cameras[camera] = _Camera(camera, shelf, self._options)
+        self._cameras[camera] = self._new_camera(camera, shelf)
         return sightings
 
+    def _new_camera(self, camera: str, shelf: Shelf) -> _Camera:
+        regions = self._regions.get(camera, self._options.detect.regions)
+        return _Camera(camera, shelf, self._options, regions)
 
-def create_matcher(options: MatcherOptions, catalogs: Mapping[str, Path]) -> Matcher:
-    """Return a matcher ready to run. catalogs: a catalog's directory by camera.
+
+def create_matcher(
+    options: MatcherOptions,
+    catalogs: Mapping[str, Path],
+    regions: Mapping[str, Regions] | None = None,
+) -> Matcher:
+    """Return a matcher ready to run.
+
+    catalogs: a catalog's directory by camera. regions: of cameras that have their own.
 
     Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
     """
@@ -324,7 +336,7 @@ def create_matcher(options: MatcherOptions, catalogs: Mapping[str, Path]) -> Mat
         verifier = Verifier(load_engine(matcher_weights, options.engine), options.verify)
     else:
         verifier = Verifier(None, options.verify)
-    matcher = Matcher(options, detector, embedder, verifier)
+    matcher = Matcher(options, detector, embedder, verifier, regions)
     for camera, directory in catalogs.items():
         matcher.switch_catalog(camera, by_directory[directory])
     matcher.warm_up()

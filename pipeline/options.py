@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Regions = tuple[tuple[float, float, float, float], ...]
+
 
 class Options(BaseModel):
     """Frozen, and an unknown key is an error."""
@@ -35,7 +37,7 @@ class DetectOptions(Options):
     whole_frame: bool = Field(
         True, description="the whole frame stands as a region when an item fills it"
     )
-    regions: tuple[tuple[float, float, float, float], ...] = Field(
+    regions: Regions = Field(
         (), description="fixed regions, x0 y0 x1 y1 as shares of the frame (0..1)"
     )
 

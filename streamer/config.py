@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from pipeline.catalog_format import current_generation
 from pipeline.errors import ConfigError, MagpieError
-from pipeline.options import MatcherOptions, Options
+from pipeline.options import MatcherOptions, Options, Regions
 from streamer.publishing.options import PublishOptions
 from streamer.sources.base import SourceOptions, check_source
 from streamer.supervisor import SupervisorOptions
@@ -25,7 +25,20 @@ CameraName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 class CameraOptions(SourceOptions):
     """One camera: its stream and what it looks for."""
 
-    catalog: Path | None = Field(None, description="what it looks for; none: `catalog` above")
+    catalog: Path | None = Field(None, description="what it looks for; none: the one above")
+    regions: Regions = Field(
+        (), description="its own fixed regions, as matcher.detect.regions; none: those"
+    )
+
+    @field_validator("regions")
+    @classmethod
+    def _are_regions(cls, regions: Regions) -> Regions:
+        for x0, y0, x1, y1 in regions:
+            if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+                raise ValueError(
+                    f"expected x0 < x1 and y0 < y1, shares from 0 to 1, got {[x0, y0, x1, y1]}"
+                )
+        return regions
 
 
 class AppConfig(Options):

@@ -268,14 +268,13 @@ def _check_outputs(config: AppConfig) -> None:
 
 @contextlib.contextmanager
 def stop_on_signals(daemon: Daemon) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the run in order, while in this context."""
+    """Let SIGINT, SIGTERM and SIGHUP end the run in order, while in this context."""
 
     def on_signal(number: int, _: FrameType | None) -> None:
         daemon.stop()
 
-    before = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

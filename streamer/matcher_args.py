@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.options import MatcherOptions
+from pipeline.options import MatcherOptions, Regions
 
 DEFAULT_CREATOR = "pipeline.matcher:create_matcher"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraFeed:
-    """A camera that this matcher looks after, and the catalog that it searches."""
+    """A camera that this matcher looks after, what it searches, and its fixed regions if any."""
 
     name: str
     catalog: Path
+    regions: Regions = ()
 
 
 @dataclass(frozen=True, slots=True)

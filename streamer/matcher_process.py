@@ -50,7 +50,8 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
     module, _, name = args.creator.partition(":")
     create: Callable[..., FrameMatcher] = getattr(importlib.import_module(module), name)
     began_s = time.monotonic()
-    matcher = create(args.options, {feed.name: feed.catalog for feed in args.feeds})
+    regions = {feed.name: feed.regions for feed in args.feeds if feed.regions}
+    matcher = create(args.options, {feed.name: feed.catalog for feed in args.feeds}, regions)
     log.info("ready", cameras=len(args.feeds), after_s=time.monotonic() - began_s)
     with Bell(matcher_bell(context.run_dir, args.index)) as bell:
         loop = _Loop(context, args, matcher, bell)

@@ -41,7 +41,10 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
         target=MATCHER_TARGET,
         args=MatcherArgs(
             index=index,
-            feeds=tuple(CameraFeed(name, config.catalog_of(name)) for name in cameras),
+            feeds=tuple(
+                CameraFeed(name, config.catalog_of(name), config.cameras[name].regions)
+                for name in cameras
+            ),
             options=options,
             evidence=config.evidence,
             creator=creator,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import CatalogError
-from pipeline.options import MatcherOptions
+from pipeline.options import MatcherOptions, Regions
 from pipeline.types import Frame, ItemId, Match, Phase, Sighting, Tier
 from streamer.child import ChildContext, WorkerState
 
@@ -94,7 +94,12 @@ def write_scripted_catalog(directory: Path, generation: int = 1, **script: objec
 class ScriptedMatcher:
     """A matcher without networks: sees "soup" in the frames that its catalog's script names."""
 
-    def __init__(self, options: MatcherOptions, catalogs: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        options: MatcherOptions,
+        catalogs: Mapping[str, Path],
+        regions: Mapping[str, Regions],
+    ) -> None:
         self._catalogs = {name: ScriptedCatalog.load(path) for name, path in catalogs.items()}
         self._scripts = {
             name: json.loads((path / "script.json").read_text()) for name, path in catalogs.items()
@@ -117,12 +122,7 @@ class ScriptedMatcher:
                 raise ValueError("an odd picture")
             phase = frame.number % script.get("period", 40)
             is_in_view = script.get("appear", 5) <= phase < script.get("leave", 25)
-            if is_in_view and frame.camera not in self._open:
-                sighting = self._sighting(frame, Phase.APPEARED, uuid.uuid4().hex)
-                self._open[frame.camera] = sighting
-                found.append(sighting)
-            elif not is_in_view:
-                found += self._leave(frame.camera, "gone")
+            found += self._see(frame, "soup" if is_in_view else None)
         self.stage_ms = {"detect": 0.5, "track": 0.1}
         return found
 
@@ -146,18 +146,42 @@ class ScriptedMatcher:
     def catalogs(self) -> Mapping[str, ScriptedCatalog]:
         return self._catalogs
 
+    def _see(self, frame: Frame, item: str | None) -> list[Sighting]:
+        """Return what changes when this item, or none, is in view."""
+        seen = self._open.get(frame.camera)
+        if seen is not None and seen.match.item_id == item:
+            return []
+        found = self._leave(frame.camera, "gone")
+        if item is not None:
+            self._open[frame.camera] = self._sighting(frame, item)
+            found.append(self._open[frame.camera])
+        return found
+
     def _leave(self, camera: str, reason: str) -> list[Sighting]:
         seen = self._open.pop(camera, None)
         return [] if seen is None else [replace(seen, phase=Phase.LEFT, reason=reason)]
 
-    def _sighting(self, frame: Frame, phase: Phase, sighting_id: str) -> Sighting:
+    def _sighting(self, frame: Frame, item: str) -> Sighting:
         box = np.array([10, 20, 110, 220], np.float32)
         match = Match(
-            ItemId("soup"), "Tomato soup", 0, Tier.EXACT, 0.99, 0.9, 0.3, 60, 0.8, box, None, 0.0
+            ItemId(item), item.title(), 0, Tier.EXACT, 0.99, 0.9, 0.3, 60, 0.8, box, None, 0.0
         )
         catalog = self._catalogs[frame.camera]
         return Sighting(
-            sighting_id, phase, frame.camera, 1, match, frame.number, frame.size_wh,
+            uuid.uuid4().hex, Phase.APPEARED, frame.camera, 1, match, frame.number, frame.size_wh,
             frame.captured_ns, frame.wall_ns, frame.clock, catalog.directory.name,
             catalog.generation,
         )  # fmt: skip
+
+
+class ColorMatcher(ScriptedMatcher):
+    """A matcher that looks at the pictures: sees "red" or "blue" where most of one is."""
+
+    def match(self, frames: Sequence[Frame]) -> list[Sighting]:
+        found = []
+        for frame in frames:
+            blue, red = float(frame.u.mean()), float(frame.v.mean())
+            item = "red" if red > 160 else "blue" if blue > 160 else None
+            found += self._see(frame, item)
+        self.stage_ms = {"detect": 0.5}
+        return found

@@ -24,7 +24,7 @@ from streamer.summary import write_summary
 from pipeline.errors import MagpieError
 configure_logging("daemon", "debug")
 config = AppConfig.model_validate_json(sys.argv[2])
-daemon = Daemon(config, "tests.fakes:ScriptedMatcher")
+daemon = Daemon(config, "tests.fakes:" + sys.argv[3])
 try:
     with stop_on_signals(daemon):
         summary = daemon.run(lambda d: print(json.dumps([d.endpoint, d.ask_endpoint]), flush=True))
@@ -77,8 +77,13 @@ class RunningDaemon:
 
 
 @contextmanager
-def running_daemon(folder: Path, config: dict[str, Any]) -> Iterator[RunningDaemon]:
-    """Start a daemon with this configuration on free ports; kill it at the end if need be."""
+def running_daemon(
+    folder: Path, config: dict[str, Any], matcher: str = "ScriptedMatcher"
+) -> Iterator[RunningDaemon]:
+    """Start a daemon with this configuration on free ports; kill it at the end if need be.
+
+    matcher: the class of tests/fakes.py that stands in for the networks.
+    """
     config = {
         "publish": {"endpoint": "tcp://127.0.0.1:0", "journal": str(folder / "journal.db")},
         "summary_json": str(folder / "summary.json"),
@@ -87,7 +92,7 @@ def running_daemon(folder: Path, config: dict[str, Any]) -> Iterator[RunningDaem
     log_path = folder / "daemon.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, json.dumps(sys.path), json.dumps(config)],
+            [sys.executable, "-c", _CODE, json.dumps(sys.path), json.dumps(config), matcher],
             stdout=subprocess.PIPE,
             stderr=log,
             env={**os.environ, "OMP_NUM_THREADS": "2"},

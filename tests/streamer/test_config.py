@@ -164,3 +164,10 @@ def test_options_are_frozen_and_the_default_run_has_no_camera() -> None:
     with pytest.raises(ValueError, match="frozen"):
         AppConfig().matchers = 2  # type: ignore[misc]
     assert AppConfig().cameras == {}
+
+
+def test_regions_of_a_camera_are_shares_of_its_frame(tmp_path: Path) -> None:
+    text = mistake(
+        write(tmp_path, "cameras:\n  a:\n    url: 'test:'\n    regions: [[0.5, 0, 0.2, 1]]\n")
+    )
+    assert "cameras.a.regions (line 4): expected x0 < x1 and y0 < y1" in text

@@ -1,0 +1,50 @@
+"""Who runs: matchers first, cameras dealt out to them, nothing heavy named but by strings."""
+
+import pickle
+from pathlib import Path
+
+from streamer.camera_process import CameraArgs
+from streamer.config import AppConfig, CameraOptions
+from streamer.matcher_args import CameraFeed, MatcherArgs
+from streamer.process_table import build_process_table
+
+
+def config(n_cameras: int, matchers: int) -> AppConfig:
+    region = (0.0, 0.0, 0.5, 0.5)
+    cameras = {
+        f"cam{n}": CameraOptions(
+            url="test:", catalog=Path(f"shelf{n}"), regions=(region,) if n == 0 else ()
+        )
+        for n in range(n_cameras)
+    }
+    return AppConfig(cameras=cameras, matchers=matchers, evidence=Path("evidence"))
+
+
+def test_matchers_come_first_and_share_the_cameras() -> None:
+    table = build_process_table(config(3, 2))
+    assert [row.name for row in table] == [
+        "matcher.0", "matcher.1", "camera.cam0", "camera.cam1", "camera.cam2",
+    ]  # fmt: skip
+    first, second, *cameras = (row.args for row in table)
+    assert isinstance(first, MatcherArgs) and isinstance(second, MatcherArgs)
+    assert [feed.name for feed in first.feeds] == ["cam0", "cam2"]
+    assert second.feeds == (CameraFeed("cam1", Path("shelf1")),)
+    assert first.feeds[0].regions == ((0.0, 0.0, 0.5, 0.5),)
+    assert first.options.keep_evidence and first.evidence == Path("evidence")
+    assert [args.matcher for args in cameras if isinstance(args, CameraArgs)] == [0, 1, 0]
+
+
+def test_no_matcher_runs_without_a_camera() -> None:
+    assert len(build_process_table(config(1, 4))) == 2
+
+
+def test_rows_can_be_sent_to_another_process() -> None:
+    for row in build_process_table(config(2, 1)):
+        assert pickle.loads(pickle.dumps(row.args)) == row.args
+
+
+def test_a_camera_may_be_silent_for_as_long_as_its_longest_call() -> None:
+    slow = CameraOptions(url="rtsp://a/1", catalog=Path("shelf"), open_timeout_s=20.0)
+    row = build_process_table(AppConfig(cameras={"a": slow}))[1]
+    assert row.stall_after_s > 40.0
+    assert not row.is_finite
