@@ -1,0 +1,347 @@
+"""The camera process: what it delivers, reports, counts, and how it comes back."""
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.types import ColorMatrix, ColorRange, Frame
+from streamer.camera_process import CameraArgs, FrozenWatch, Pacer, Retry, run_camera
+from streamer.child import ChildContext, WorkerState
+from streamer.errors import AuthenticationError, CodecError, NotFoundError, UnreachableError
+from streamer.frame_ring import RingReader, read_counters
+from streamer.sources.base import Picture, SourceOptions
+from tests.streamer.clips import moving_square, write_clip
+from tests.streamer.rtsp import RtspServer, is_rtsp_server_there
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 30.0
+
+
+class Context(ChildContext):
+    """A real context without a parent, that keeps what was reported."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__("camera.door", run_dir)
+        self.reports: list[tuple[WorkerState, str | None]] = []
+        self.beats_s: list[float] = []
+
+    def report(
+        self, state: WorkerState, reason: str | None = None, **counters: int | float
+    ) -> None:
+        self.reports.append((state, reason))
+
+    def beat(self) -> None:
+        self.beats_s.append(time.monotonic())
+
+    def states(self) -> list[WorkerState]:
+        """The states in order, repeats left out."""
+        states = [state for state, _ in self.reports]
+        return [s for n, s in enumerate(states) if n == 0 or states[n - 1] != s]
+
+
+class Rig:
+    """A camera in a thread and a matcher's reader beside it."""
+
+    def __init__(self, run_dir: Path, **options: object) -> None:
+        self.context = Context(run_dir)
+        self.run_dir = run_dir
+        self.reader = RingReader(run_dir, "door")
+        self.error: BaseException | None = None
+        source = SourceOptions(**options)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self._run, args=(CameraArgs("door", source),))
+        self._thread.start()
+
+    def _run(self, args: CameraArgs) -> None:
+        try:
+            run_camera(self.context, args)
+        except SourceError as error:
+            self.error = error
+
+    def next_frame(self, timeout_s: float = DEADLINE_S) -> Frame:
+        """Take, check and give back the next frame; fails when none comes in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while (frame := self.reader.take()) is None:
+            assert time.monotonic() < deadline_s, f"no frame: {self.context.reports[-3:]}"
+            assert self._thread.is_alive() or not self.error, self.error
+            self.context.wait(0.001)
+        self.reader.release(frame)
+        return frame
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline_s, self.context.reports[-3:]
+            self.context.wait(0.005)
+
+    def work_until_end(self) -> list[int]:
+        """Take every frame until the camera has ended; returns their numbers."""
+        numbers = []
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self._thread.is_alive():
+            assert time.monotonic() < deadline_s
+            frame = self.reader.take()
+            if frame is None:
+                self._thread.join(0.001)
+                continue
+            numbers.append(frame.number)
+            self.reader.release(frame)
+        return numbers
+
+    def close(self) -> None:
+        self.context.stop()
+        self._thread.join(DEADLINE_S)
+        self.reader.close()
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: object) -> Rig:
+            run_dir = tmp_path / "run"
+            run_dir.mkdir()
+            made = Rig(run_dir, **options)
+            stack.callback(made.close)
+            return made
+
+        yield start
+
+
+def picture(value: int, captured_s: float = 0.0, media_s: float = -1e-9) -> Picture:
+    plane = np.full((8, 8), value, np.uint8)
+    return Picture(
+        plane, plane[:4, :4], plane[:4, :4], ColorMatrix.BT601, ColorRange.FULL,
+        captured_ns=round(captured_s * 1e9), wall_ns=0, media_ns=round(media_s * 1e9),
+    )  # fmt: skip
+
+
+# --- recordings -------------------------------------------------------------------------
+
+
+def test_a_file_is_delivered_whole_and_ends(rig: Callable[..., Rig], tmp_path: Path) -> None:
+    camera = rig(url=str(write_clip(tmp_path / "a.mp4", 40)))
+    assert camera.work_until_end() == list(range(40))
+    assert camera.context.states() == [
+        WorkerState.STARTING,
+        WorkerState.RUNNING,
+        WorkerState.ENDED,
+    ]
+    counters = read_counters(camera.run_dir, "door")
+    assert (counters.decoded, counters.processed, counters.pending) == (40, 40, 0)
+
+
+def test_a_file_waits_for_its_matcher_and_keeps_its_heart_beating(
+    rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    camera = rig(url=str(write_clip(tmp_path / "a.mp4", 40)))
+    camera.wait_for(lambda: read_counters(camera.run_dir, "door").pending == 4)
+    n_beats = len(camera.context.beats_s)
+    camera.wait_for(lambda: len(camera.context.beats_s) > n_beats + 2)
+    assert read_counters(camera.run_dir, "door").decoded == 4
+    assert camera.work_until_end() == list(range(40))
+
+
+def test_a_file_that_is_stopped_says_what_it_lost(rig: Callable[..., Rig], tmp_path: Path) -> None:
+    camera = rig(url=str(write_clip(tmp_path / "a.mp4", 40)))
+    camera.wait_for(lambda: read_counters(camera.run_dir, "door").pending == 4)
+    camera.close()
+    counters = read_counters(camera.run_dir, "door")
+    assert counters.dropped == {"stopped": 1} and counters.pending == 4
+    assert counters.settled().dropped == {"stopped": 1, "unread": 4}
+    assert camera.context.states()[-1] == WorkerState.STOPPED
+
+
+def test_a_file_that_cannot_be_read_raises(rig: Callable[..., Rig], tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video" * 1000)
+    camera = rig(url=str(tmp_path / "notes.mp4"))
+    camera.work_until_end()
+    assert isinstance(camera.error, CodecError)
+
+
+def test_frames_above_the_rate_are_skipped(rig: Callable[..., Rig], tmp_path: Path) -> None:
+    camera = rig(url=str(write_clip(tmp_path / "a.mp4", 50)), max_fps=10)
+    numbers = camera.work_until_end()
+    counters = read_counters(camera.run_dir, "door")
+    assert counters.decoded == 50 and counters.skipped == {"rate": 30}
+    assert len(numbers) == counters.processed == 20
+
+
+def test_damaged_pictures_are_counted(rig: Callable[..., Rig], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    from PIL import Image
+
+    for number in range(4):
+        Image.fromarray(moving_square(number)).save(folder / f"{number}.png")
+    (folder / "0.png").write_bytes(b"nothing")
+    (folder / "2.png").write_bytes(b"nothing")
+    camera = rig(url=str(folder))
+    assert camera.work_until_end() == [1, 3]
+    counters = read_counters(camera.run_dir, "door")
+    assert (counters.decoded, counters.processed, counters.dropped) == (4, 2, {"corrupt": 2})
+
+
+# --- live streams -----------------------------------------------------------------------
+
+
+def test_a_live_camera_drops_for_a_slow_matcher_and_the_sum_holds(
+    rig: Callable[..., Rig],
+) -> None:
+    camera = rig(url="test:?size=160x120&fps=200&frames=60")
+    first = camera.next_frame()
+    camera.wait_for(lambda: read_counters(camera.run_dir, "door").decoded >= first.number + 20)
+    second = camera.next_frame()
+    assert second.number >= first.number + 19
+    camera.work_until_end()
+    counters = read_counters(camera.run_dir, "door")
+    assert counters.decoded == 60 and counters.pending == 0
+    assert counters.dropped["overrun"] >= 15
+    assert counters.processed + sum(counters.dropped.values()) == 60
+
+
+def test_a_camera_that_nobody_answers_is_reconnecting_and_stops_at_once(
+    rig: Callable[..., Rig],
+) -> None:
+    camera = rig(url="rtsp://anna:hunter2@127.0.0.1:9/1")
+    camera.wait_for(lambda: len(camera.context.reports) >= 4)
+    began_s = time.monotonic()
+    camera.close()
+    assert time.monotonic() - began_s < 2
+    assert camera.context.states() == [
+        WorkerState.STARTING,
+        WorkerState.RECONNECTING,
+        WorkerState.STOPPED,
+    ]
+    said = str(camera.context.reports)
+    assert "nothing listens there" in said and "hunter2" not in said and "anna" not in said
+
+
+def test_frames_flow_again_soon_after_the_server_is_back(
+    rig: Callable[..., Rig], tmp_path: Path, need_tool: Callable[[bool, str], None]
+) -> None:
+    """1. A server serves a clip with a key frame each 0.4 s. 2. It is stopped, and started again at
+    the same port. Result: frames within 5 s plus a key frame's interval, in the same process."""
+    need_tool(is_rtsp_server_there(), "GStreamer's RTSP server")
+    clip = write_clip(tmp_path / "a.mp4", 50, options={"g": "10"})
+    server = RtspServer(clip)
+    try:
+        camera = rig(url=server.url)
+        before = [camera.next_frame() for _ in range(20)]
+        server.stop()
+        camera.wait_for(lambda: camera.context.states()[-1] == WorkerState.RECONNECTING)
+        while (frame := camera.reader.take()) is not None:
+            camera.reader.release(frame)
+        server = RtspServer(clip, server.port)
+        back_s = time.monotonic()
+        after = [camera.next_frame() for _ in range(20)]
+        assert (after[0].captured_ns / 1e9) - back_s < 5 + 0.4
+        assert after[0].number > before[-1].number and after[0].incarnation == 0
+        camera.wait_for(lambda: camera.context.states()[-1] == WorkerState.RUNNING)
+    finally:
+        server.stop()
+
+
+# --- the rules by themselves ------------------------------------------------------------
+
+
+def test_retries_wait_longer_and_longer() -> None:
+    retry = Retry(random.Random(1))
+    waits_s = [retry.after(UnreachableError("x")) for _ in range(40)]
+    for wait_s, usual_s in zip(waits_s, [0.5, 1, 2] + [2] * 37, strict=True):
+        assert 0.8 * usual_s <= wait_s <= 1.2 * usual_s
+    assert max(waits_s) - min(waits_s[3:]) > 0.4  # not all cameras at the same moment
+    retry.reset()
+    assert retry.after(UnreachableError("x")) <= 0.6
+
+
+@pytest.mark.parametrize("error", [AuthenticationError, NotFoundError])
+def test_a_no_is_not_asked_again_soon(error: type[SourceError]) -> None:
+    retry = Retry(random.Random(1))
+    waits_s = [retry.after(error("x")) for _ in range(2000)]
+    for wait_s, usual_s in zip(waits_s, [0.5, 1, 2, 4, 8, 16, 30, 30], strict=False):
+        assert 0.8 * usual_s <= wait_s <= 1.2 * usual_s
+    assert max(waits_s) <= 36
+
+
+def test_a_frozen_picture_is_noticed_and_so_is_its_end() -> None:
+    watch = FrozenWatch(after_s=2)
+    seen = [watch.look(picture(7, captured_s=number / 10)) for number in range(40)]
+    looks = [(number / 10, look) for number, look in enumerate(seen) if look is not None]
+    assert [at_s for at_s, _ in looks] == pytest.approx([0.5 * n for n in range(8)])
+    assert [look for _, look in looks] == [False] * 4 + [True] * 4
+    assert watch.look(picture(8, captured_s=5)) is False
+    moving = FrozenWatch(after_s=2)
+    assert not any(moving.look(picture(n, captured_s=n)) for n in range(20))
+    never = FrozenWatch(after_s=0)
+    assert not any(never.look(picture(7, captured_s=n)) for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("fps", "max_fps", "kept"), [(25, 0, 100), (25, 25, 100), (25, 30, 100), (25, 5, 20)]
+)
+def test_a_rate_is_kept_evenly(fps: float, max_fps: float, kept: int) -> None:
+    pacer = Pacer(max_fps)
+    numbers = [n for n in range(100) if pacer.is_due(picture(0, media_s=n / fps))]
+    assert len(numbers) == kept
+    assert len(set(np.diff(numbers))) == 1
+
+
+def test_a_rate_that_does_not_divide_is_met_on_average() -> None:
+    pacer = Pacer(10)
+    kept = sum(pacer.is_due(picture(0, captured_s=5 + n / 25)) for n in range(250))
+    assert kept == pytest.approx(100, abs=2)
+
+
+# --- what the process weighs ------------------------------------------------------------
+
+_WEIGH = """
+import json, sys, threading
+from pathlib import Path
+import psutil
+from streamer.camera_process import CameraArgs, run_camera
+from streamer.child import ChildContext
+from streamer.frame_ring import read_counters
+from streamer.sources.base import SourceOptions
+
+run_dir, url = Path(sys.argv[1]), sys.argv[2]
+context = ChildContext("camera.door", run_dir)
+args = CameraArgs("door", SourceOptions(url=url, realtime=True, loop=True))
+camera = threading.Thread(target=run_camera, args=(context, args))
+camera.start()
+while read_counters(run_dir, "door").decoded < 40: context.wait(0.01)
+uss = psutil.Process().memory_full_info().uss
+heavy = sorted(set(sys.modules) & {"torch", "openvino", "faiss", "cv2", "ultralytics", "zmq"})
+context.stop()
+camera.join()
+print(json.dumps({"uss": uss, "heavy": heavy}))
+"""
+
+
+def test_a_camera_process_stays_light_at_1080p(tmp_path: Path) -> None:
+    clip = write_clip(
+        tmp_path / "hd.mp4",
+        [np.tile(moving_square(n, (320, 270)), (4, 6, 1)) for n in range(30)],
+        size_wh=(1920, 1080),
+        options={"preset": "ultrafast"},
+    )
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", _WEIGH, str(run_dir), str(clip)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    weighed = json.loads(done.stdout)
+    assert weighed["heavy"] == []
+    assert weighed["uss"] < 120e6
