@@ -59,7 +59,7 @@ class WatchTable:
 
     def _sightings(self) -> Table:
         table = Table(expand=True)
-        for name in ("camera", "item", "label", "tier", "probability", "inliers", "", "since"):
+        for name in ("camera", "item", "label", "tier", "probability", "inliers", "what", "ago"):
             table.add_column(name)
         for event in (*self._open.values(), *self._left):
             has_left = event["type"] == "left"

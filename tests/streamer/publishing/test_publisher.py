@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zmq
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WorkerError
 from pipeline.types import Phase
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions
@@ -186,6 +186,16 @@ def test_events_go_out_though_the_journal_cannot_be_written_and_are_written_late
     late = wire.subscriber(since=1)
     wait_until(lambda: not wire.publisher._unwritten)
     assert take(late, 1)[0]["sighting_id"] == "b"
+
+
+def test_the_daemon_hears_that_its_publisher_died(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.publisher.check()
+    wire.publisher._order(lambda: [1 / 0])  # type: ignore[list-item]
+    wait_until(lambda: "the publisher died" in caplog.text)
+    with pytest.raises(WorkerError, match=r"publisher: must publish .* got 'ZeroDivisionError"):
+        wire.publisher.check()
 
 
 def test_a_port_in_use_is_a_usage_error_and_leaves_nothing_open(run_dir: Path) -> None:

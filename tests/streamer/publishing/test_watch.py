@@ -1,6 +1,7 @@
 """`magpie watch` as a user calls it."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.types import Phase
+from streamer.cli import main
 from streamer.cli.watch_table import WatchTable
 from tests.streamer.publishing.rig import DEADLINE_S, Wire, sighting, take
 
 MAGPIE = "from streamer.cli import main; main()"
 ROOT = Path(__file__).resolve().parents[3]
+Call = Callable[..., tuple[int, str, str]]
 Watch = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -35,6 +38,21 @@ def watch(wire: Wire) -> Iterator[Watch]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Calls `magpie watch` in this process; gives its exit code and what it printed."""
+
+    def call_it(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["magpie", "watch", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, printed.out, printed.err
+
+    return call_it
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
@@ -82,8 +100,6 @@ def test_ctrl_c_and_a_closed_pipe_end_it_without_complaint(
     wire: Wire,
     watch: Watch,
 ) -> None:
-    import signal
-
     wire.sink().send_sighting(sighting("a"))
     watching = watch("--since", "0", "--json")
     assert watching.stdout is not None
@@ -99,10 +115,11 @@ def test_ctrl_c_and_a_closed_pipe_end_it_without_complaint(
     assert deaf.stderr.read() == ""
 
 
-def test_time_is_up(wire: Wire, watch: Watch) -> None:
-    code, _, err = finish(watch("--count", "3", "--timeout", "0.4"))
+def test_time_is_up(wire: Wire, call: Call) -> None:
+    at = ["--endpoint", wire.publisher.endpoint, "--ask", wire.publisher.ask_endpoint]
+    code, _, err = call(*at, "--count", "3", "--timeout", "0.4")
     assert code == 3 and "expected 3 events, none more came within 0.4 s, got 0" in err
-    assert finish(watch("--timeout", "0.4", "--json")) == (0, "", "")
+    assert call(*at, "--timeout", "0.4", "--json") == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -117,11 +134,12 @@ def test_time_is_up(wire: Wire, watch: Watch) -> None:
     ],
 )
 def test_a_usage_mistake_is_one_sentence_and_its_code(
-    watch: Watch, arguments: list[str], code: int, text: str
+    wire: Wire, call: Call, arguments: list[str], code: int, text: str
 ) -> None:
-    if "tcp://127.0.0.1:1" in arguments:
-        arguments = [*arguments, "--ask", "tcp://127.0.0.1:2"]
-    got, out, err = finish(watch(*arguments))
+    if "--endpoint" not in arguments:
+        at = ["--endpoint", wire.publisher.endpoint, "--ask", wire.publisher.ask_endpoint]
+        arguments = [*at, *arguments]
+    got, out, err = call(*arguments)
     assert (got, out) == (code, "")
     assert text in err and "Traceback" not in err
 
