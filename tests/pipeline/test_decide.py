@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.decide import Belief, Calibration, Judgement, judge, match_of, sigmoid
+from pipeline.errors import CatalogError
+from pipeline.options import DecideOptions
+from pipeline.types import Candidate, Crop, ItemId, Tier, Track, Verification
+
+CALIBRATION = Calibration()
+OPTIONS = DecideOptions()
+
+
+def crop(xyxy: tuple[float, ...] = (100, 50, 200, 150), whole: bool = False) -> Crop:
+    box = np.array(xyxy, np.float32)
+    track = Track("door", 3, box, 0.9, 0, 5, is_whole_frame=whole)
+    return Crop(track, box, np.zeros((50, 50, 3), np.uint8))
+
+
+def candidates(**similarities: float) -> list[Candidate]:
+    return [Candidate(ItemId(name), i, s) for i, (name, s) in enumerate(similarities.items())]
+
+
+def verified(
+    inliers: int = 60, agreement: float = 0.85, x: float = 0.0, correspondences: int = 70
+) -> Verification:
+    outline = np.array([[x, 0], [x + 20, 0], [x + 20, 20], [x, 20]], np.float32)
+    return Verification(inliers, correspondences, np.eye(3), outline, 12.0, agreement, 1.0)
+
+
+NOTHING = Verification(0, 5, None, None, 0.0, 0.0, 0.0)
+
+
+def judged(log_odds: float, item: str = "tea", found: Verification | None = None) -> Judgement:
+    return Judgement(Candidate(ItemId(item), 0, 0.7), 0.2, found or verified(), log_odds, crop())
+
+
+def tier_of(belief: Belief, options: DecideOptions = OPTIONS) -> Tier | None:
+    verdict = belief.verdict(options, CALIBRATION)
+    assert verdict is not None
+    return verdict.tier
+
+
+def test_verified_candidate_wins_over_a_nearer_one_that_is_not() -> None:
+    shortlist = candidates(tea=0.7, milk=0.65)
+    found = {ItemId("tea"): NOTHING, ItemId("milk"): verified()}
+    first, second = judge(crop(), shortlist, found, CALIBRATION)
+    assert first.candidate.item_id == "milk" and sigmoid(first.log_odds) > 0.95
+    assert sigmoid(second.log_odds) < 0.5
+    assert (first.margin, second.margin) == (pytest.approx(-0.05), pytest.approx(0.05))
+
+
+def test_every_feature_counts_in_its_direction() -> None:
+    base = CALIBRATION.log_odds(0.5, 0.1, verified(20, 0.6))
+    assert CALIBRATION.log_odds(0.6, 0.1, verified(20, 0.6)) > base
+    assert CALIBRATION.log_odds(0.5, 0.2, verified(20, 0.6)) > base
+    assert CALIBRATION.log_odds(0.5, 0.1, verified(40, 0.6)) > base
+    assert CALIBRATION.log_odds(0.5, 0.1, verified(20, 0.9)) > base
+    assert CALIBRATION.log_odds(0.5, 0.1, NOTHING) < base
+
+
+def test_two_that_claim_one_object_share_its_probability_and_two_apart_do_not() -> None:
+    shortlist = candidates(tea=0.6, twin=0.6)
+    here = {ItemId("tea"): verified(), ItemId("twin"): verified()}
+    apart = {ItemId("tea"): verified(), ItemId("twin"): verified(x=30)}
+    sharing = [sigmoid(j.log_odds) for j in judge(crop(), shortlist, here, CALIBRATION)]
+    assert sum(sharing) <= 1.0 and max(sharing) == pytest.approx(min(sharing))
+    assert min(sigmoid(j.log_odds) for j in judge(crop(), shortlist, apart, CALIBRATION)) > 0.9
+
+
+def test_no_candidate_is_no_verdict() -> None:
+    assert judge(crop(), [], {}, CALIBRATION) == []
+    belief = Belief()
+    belief.add([])
+    assert belief.verdict(OPTIONS, CALIBRATION) is None and belief.item() is None
+
+
+def test_more_views_never_make_it_worse() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        belief, last = Belief(), 0.0
+        for log_odds in rng.normal(1, 2, 4):
+            belief.add([judged(float(log_odds))])
+            verdict = belief.verdict(OPTIONS, CALIBRATION)
+            assert verdict is not None and verdict.probability >= last
+            last = verdict.probability
+
+
+def test_views_that_agree_add_up_but_many_doubtful_ones_prove_nothing() -> None:
+    belief = Belief()
+    belief.add([judged(2.0)])
+    assert tier_of(belief) is Tier.VERY_SIMILAR
+    belief.add([judged(2.0)])
+    belief.add([judged(1.5)])
+    assert tier_of(belief) is Tier.EXACT
+    doubtful = Belief()
+    for _ in range(100):
+        doubtful.add([judged(-0.5)])
+    assert tier_of(doubtful) is None
+
+
+def test_failures_in_a_row_end_a_belief_sooner_when_another_item_shows() -> None:
+    swapped = Belief()
+    swapped.add([judged(6.0, "tea")])
+    for _ in range(2):
+        swapped.add([judged(3.0, "milk"), judged(-4.0, "tea")])
+    believed = swapped.item()
+    assert believed is not None and believed.item_id == "milk"
+
+    hidden = Belief()
+    hidden.add([judged(6.0, "tea")])
+    for _ in range(3):
+        hidden.add([judged(-3.0, "tea", NOTHING)])
+    assert tier_of(hidden) is Tier.EXACT, "three hidden views are not the end"
+    hidden.add([judged(-3.0, "tea", NOTHING)])
+    assert tier_of(hidden) is None
+
+
+@pytest.mark.parametrize(
+    ("log_odds", "found", "expected"),
+    [
+        (8.0, verified(), Tier.EXACT),
+        (8.0, verified(inliers=5), Tier.VERY_SIMILAR),
+        (8.0, verified(agreement=0.05), Tier.VERY_SIMILAR),
+        (2.0, verified(), Tier.VERY_SIMILAR),
+        (0.6, verified(), Tier.SIMILAR),
+        (8.0, NOTHING, Tier.SIMILAR),
+        (0.0, verified(), None),
+    ],
+)
+def test_tiers(log_odds: float, found: Verification, expected: Tier | None) -> None:
+    belief = Belief()
+    belief.add([judged(log_odds, found=found)])
+    assert tier_of(belief) is expected
+
+
+def test_lowest_published_tier_is_the_users() -> None:
+    belief = Belief()
+    belief.add([judged(2.0)])
+    assert tier_of(belief, DecideOptions(publish="very_similar")) is Tier.VERY_SIMILAR
+    assert tier_of(belief, DecideOptions(publish="exact")) is None
+
+
+def test_match_carries_the_outline_to_where_the_track_is_now() -> None:
+    belief = Belief()
+    belief.add([judged(8.0)])
+    verdict = belief.verdict(OPTIONS, CALIBRATION)
+    assert verdict is not None
+    moved = Track("door", 3, np.array([300, 50, 500, 250], np.float32), 0.9, 0, 9)
+    match = match_of(verdict, Tier.EXACT, moved, "Tea")
+    assert match.outline is not None
+    # outline 0..20 of a crop of 50 px that spans 100 px of the frame; the box has doubled since
+    assert match.outline.tolist() == [[300, 50], [380, 50], [380, 130], [300, 130]]
+    assert match.box_xyxy.tolist() == [300, 50, 500, 250]
+
+
+def test_match_in_a_fixed_region_has_the_outlines_box() -> None:
+    region = crop((0, 0, 100, 100), whole=True)
+    verdict_of = judge(region, candidates(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION)
+    belief = Belief()
+    belief.add(verdict_of)
+    verdict = belief.verdict(OPTIONS, CALIBRATION)
+    assert verdict is not None
+    match = match_of(verdict, Tier.EXACT, region.track, "Tea")
+    assert match.box_xyxy.tolist() == [0, 0, 40, 40]
+
+
+def test_catalogs_calibration_replaces_the_default(tmp_path: Path) -> None:
+    assert Calibration.of_catalog(tmp_path) == Calibration()
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"unverified": [1, 2, 3], "exact_inliers": 4}))
+    assert Calibration.of_catalog(tmp_path) == Calibration(unverified=(1, 2, 3), exact_inliers=4)
+    path.write_text('{"unverified": [1, 2]}')
+    with pytest.raises(CatalogError, match=r"calibration .*: cannot be used, got .*; magpie"):
+        Calibration.of_catalog(tmp_path)

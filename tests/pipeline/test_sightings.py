@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.options import DecideOptions
+from pipeline.sightings import Identified, Sightings
+from pipeline.types import Frame, ItemId, Match, Phase, Sighting, Tier, Track
+
+FPS = 10
+
+
+def frame(number: int, clock: str = "arrival") -> Frame:
+    plane, half = np.zeros((36, 64), np.uint8), np.zeros((18, 32), np.uint8)
+    at_ns = int(number * 1e9 / FPS)
+    return Frame("door", number, at_ns, at_ns, plane, half, half, clock=clock)
+
+
+def seen(
+    track_id: int,
+    item: str = "tea",
+    x: float = 100,
+    probability: float = 0.9,
+    tier: Tier = Tier.VERY_SIMILAR,
+    side: float = 50,
+) -> Identified:
+    box = np.array([x, 100, x + side, 100 + side], np.float32)
+    match = Match(
+        ItemId(item), item.title(), 0, tier, probability, 0.7, 0.1, 30, 0.6, box, None, 0.0
+    )
+    return Identified(Track("door", track_id, box, 0.9, 0, 3), match)
+
+
+def play(
+    frames: Sequence[Sequence[Identified]], options: DecideOptions | None = None
+) -> list[tuple[int, str, str]]:
+    sightings = Sightings(options or DecideOptions(update_every_s=0), "shelf", 1)
+    told: list[Sighting] = []
+    for number, identified in enumerate(frames):
+        told += sightings.step(frame(number), identified, number / FPS, {})
+    lives: dict[str, list[Phase]] = {}
+    for sighting in told:
+        lives.setdefault(sighting.sighting_id, []).append(sighting.phase)
+    for life in lives.values():
+        assert life[0] is Phase.APPEARED and life.count(Phase.APPEARED) == 1
+        assert life.count(Phase.LEFT) <= 1 and Phase.LEFT not in life[:-1]
+    return [(s.frame_number, s.phase.value, str(s.match.item_id)) for s in told]
+
+
+def test_nothing_seen_is_nothing_told() -> None:
+    assert play([[], [], []]) == []
+
+
+def test_item_appears_and_leaves_after_leave_after_s() -> None:
+    told = play([[seen(1)]] * 3 + [[]] * 15)
+    assert told == [(0, "appeared", "tea"), (13, "left", "tea")]
+
+
+def test_short_absence_is_no_leave() -> None:
+    assert len(play([[seen(1)], *[[]] * 8, [seen(1)]])) == 1
+
+
+def test_better_tier_and_better_evidence_are_updates() -> None:
+    told = play(
+        [[seen(1, probability=0.7, tier=Tier.SIMILAR)], [seen(1, probability=0.71)],
+         [seen(1, probability=0.72)], [seen(1, probability=0.99)]]
+    )  # fmt: skip
+    assert [(n, phase) for n, phase, _ in told] == [
+        (0, "appeared"), (1, "updated"), (3, "updated")
+    ]  # fmt: skip
+
+
+def test_updates_come_at_the_wanted_interval() -> None:
+    told = play([[seen(1)]] * 12, DecideOptions(update_every_s=0.5))
+    assert [n for n, phase, _ in told if phase == "updated"] == [5, 10]
+
+
+def test_changed_track_number_keeps_the_sighting() -> None:
+    told = play([[seen(1)]] * 3 + [[]] * 4 + [[seen(9, x=120)]] * 3)
+    assert told == [(0, "appeared", "tea")]
+
+
+def test_same_item_elsewhere_is_another_sighting() -> None:
+    told = play([[seen(1)], [], [seen(9, x=400)]])
+    assert [phase for _, phase, _ in told] == ["appeared", "appeared"]
+    both = play([[seen(1), seen(2, x=300)]] * 3)
+    assert [phase for _, phase, _ in both] == ["appeared", "appeared"]
+
+
+def test_two_tracks_on_one_object_are_one_sighting() -> None:
+    assert len(play([[seen(1)], [seen(1), seen(2, x=105, side=40)]])) == 1
+
+
+def test_two_new_tracks_on_one_object_are_one_sighting() -> None:
+    assert len(play([[seen(1), seen(2, x=105, side=40)]] * 3)) == 1
+
+
+def test_track_that_turns_out_to_be_another_item_leaves_and_appears() -> None:
+    told = play([[seen(1, "tea")], [seen(1, "milk")]])
+    assert told == [(0, "appeared", "tea"), (1, "left", "tea"), (1, "appeared", "milk")]
+
+
+def test_left_says_why_and_comes_once() -> None:
+    sightings = Sightings(DecideOptions(), "shelf", 7)
+    sightings.step(frame(0), [seen(1), seen(2, "milk", x=300)], 0.0, {"detect": 3.0})
+    lefts = sightings.close("catalog_changed")
+    assert [(s.reason, s.catalog_generation) for s in lefts] == [("catalog_changed", 7)] * 2
+    assert sightings.close("catalog_changed") == []
+
+
+def test_tick_ends_sightings_of_silent_live_cameras_only() -> None:
+    for clock, expected in (("arrival", 1), ("rtcp", 1), ("file", 0)):
+        sightings = Sightings(DecideOptions(leave_after_s=1.0), "shelf", 1)
+        assert sightings.tick(10**12) == []
+        sightings.step(frame(0, clock), [seen(1)], 0.0, {})
+        assert sightings.tick(900_000_000) == []
+        assert len(sightings.tick(1_100_000_000)) == expected
