@@ -25,7 +25,7 @@ FOREIGN_SHARE = 0.12  # pairs that share nothing
 TURN_SHARE = 0.3
 USES_PER_PAIR = 5.0
 KEPT_PAIRS = 5000
-FIRST_PAIRS = 120
+FIRST_BATCHES = 15  # pairs to begin with, in batches
 PAIRS_A_DRAW = 4
 
 Example = tuple[Keypoints, Keypoints, np.ndarray, np.ndarray]
@@ -57,7 +57,7 @@ class PairStore:
 
     def sample(self, rng: np.random.Generator, batch: int) -> PairBatch:
         """Draw a batch, after waiting for as many new pairs as the uses so far call for."""
-        self.fill(FIRST_PAIRS + int(self._n_used / USES_PER_PAIR))
+        self.fill(FIRST_BATCHES * batch + int(self._n_used / USES_PER_PAIR))
         self._n_used += batch
         return sample_batch(self.pairs, rng, batch)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catalog_tools.pair_batches import FIRST_PAIRS, PairBatch, PairStore, collate, make_pairs
+from catalog_tools.pair_batches import FIRST_BATCHES, PairBatch, PairStore, collate, make_pairs
 from catalog_tools.pairs import IGNORED, UNMATCHED, Pair, assign
 from catalog_tools.training import TrainingRun, check_options
 from pipeline.engines.torch_lightglue import (
@@ -68,7 +68,7 @@ def train_matcher(
     store = PairStore(options.pool, options.seed, run.step)
     try:
         if state is None:
-            store.fill(FIRST_PAIRS)
+            store.fill(FIRST_BATCHES * options.batch)
             start_from_principal_axes(network, store.pairs)
             average = {name: t.clone() for name, t in network.state_dict().items()}
         else:
@@ -95,17 +95,20 @@ def _train(
     rng = np.random.default_rng([run.options.seed, run.step])
     checked_s = run.elapsed_s()
     losses: list[float] = []
-    while run.progress() < 1:
+    while True:  # at least one step, so that even the shortest training leaves a checkpoint
         rate = run.learning_rate(PEAK_LEARNING_RATE)
         for group in optimizer.param_groups:
             group["lr"] = rate
         losses.append(_step(network, optimizer, average, store.sample(rng, run.options.batch)))
         run.advance()
-        if run.progress() >= 1 or run.elapsed_s() - checked_s > CHECK_EVERY_S:
+        done = run.progress() >= 1
+        if done or run.elapsed_s() - checked_s > CHECK_EVERY_S:
             run.report({"loss": float(np.mean(losses)), "lr": rate} | measure(average, held_out))
             state = {"network": network.state_dict(), "average": average}
             run.save({**state, "optimizer": optimizer.state_dict()})
             losses, checked_s = [], run.elapsed_s()
+        if done:
+            return
 
 
 def _step(
