@@ -3,6 +3,7 @@
 Imports neither torch, openvino nor faiss: about 60 MB of its own, plus what the decoder holds.
 """
 
+import gc
 import random
 import time
 import zlib
@@ -70,6 +71,7 @@ def _run_live(context: ChildContext, camera: "_Camera") -> None:
             is_stalled = isinstance(error, StalledError)
             state = WorkerState.STALLED if is_stalled else WorkerState.RECONNECTING
             context.report(state, str(error), **camera.counts())
+            gc.collect()  # the broken stream's decoder is in a circle, and memory is counted
             camera.wait(retry.after(error))
             if not context.is_stopping():
                 context.report(WorkerState.RECONNECTING, str(error), **camera.counts())

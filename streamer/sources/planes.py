@@ -28,6 +28,7 @@ _LIMITED, _FULL = 1, 2  # AVCOL_RANGE_*
 _HD_LINES = 720
 
 Planes = tuple[U8, U8, U8]
+_Turn = tuple[bool, bool, bool]  # transpose, then mirror left-right, then up-down
 
 
 class PlaneMaker:
@@ -36,6 +37,8 @@ class PlaneMaker:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
         self._neutral: U8 = np.zeros((0, 0), np.uint8)
+        self._turned_by: tuple[int, int, int] | None = None
+        self._turn: _Turn | None = None
 
     def planes(self, frame: VideoFrame) -> tuple[Planes, ColorMatrix, ColorRange]:
         """Return y (H, W), u, v ((H+1)//2, (W+1)//2) uint8, upright, and how to read them.
@@ -51,10 +54,21 @@ class PlaneMaker:
             if frame.format.name not in _DIRECT:
                 frame, matrix, color_range = self._to_420(frame, matrix, color_range)
             planes = (_view(frame, 0), _view(frame, 1), _view(frame, 2))
-        turn = _turn_of(frame)
+        turn = self._turn_for(frame)
         if turn is not None:
             planes = (_turned(planes[0], turn), _turned(planes[1], turn), _turned(planes[2], turn))
         return planes, matrix, color_range
+
+    def _turn_for(self, frame: VideoFrame) -> _Turn | None:
+        """Return how to turn the frame upright; looks again when its size or rotation changes.
+
+        Not at every frame: a frame whose side data was looked at lives until the garbage collector
+        comes by (PyAV ties the two in a circle), and a hundred frames of 1080p are 300 MB.
+        """
+        known_by = (frame.width, frame.height, frame.rotation)
+        if known_by != self._turned_by:
+            self._turned_by, self._turn = known_by, _turn_of(frame)
+        return self._turn
 
     def _to_420(
         self, frame: VideoFrame, matrix: ColorMatrix, color_range: ColorRange
@@ -124,8 +138,8 @@ def _view(frame: VideoFrame, index: int) -> U8:
     return (rows if stride > 0 else rows[::-1])[:, : plane.width]
 
 
-def _turn_of(frame: VideoFrame) -> tuple[bool, bool, bool] | None:
-    """Return (transpose, mirror left-right, mirror up-down) from the display matrix, or None.
+def _turn_of(frame: VideoFrame) -> _Turn | None:
+    """Return how the display matrix turns the frame, or None when it does not.
 
     The matrix takes a pixel (x, y) to (a x + c y, b x + d y); angles between the right ones are
     taken to the nearest.
@@ -141,7 +155,7 @@ def _turn_of(frame: VideoFrame) -> tuple[bool, bool, bool] | None:
     return turn if any(turn) else None
 
 
-def _turned(plane: U8, turn: tuple[bool, bool, bool]) -> U8:
+def _turned(plane: U8, turn: _Turn) -> U8:
     is_transposed, is_mirrored_x, is_mirrored_y = turn
     if is_transposed:
         plane = plane.T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # PyAV's classes are generic for the type checker only
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ class VideoFileSource:
                 yield from paced_pictures(container, self.options, wait, clock, pace)
             if not self.options.loop or wait(0):
                 return
+            gc.collect()  # PyAV's containers are circles; each round would keep its decoder
 
     def open(self) -> av.container.InputContainer:
         """Open the file; raises a SourceError."""
