@@ -79,8 +79,8 @@ class VerifyOptions(Options):
     max_keypoints: int = Field(256, ge=32, le=2048)
     keypoint_side_px: int = Field(320, ge=64, le=2048, description="side at which they are found")
     min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")
-    inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold at the crop's own scale")
-    batch: int = Field(8, ge=1, description="pairs a network call; short batches are padded")
+    inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold, px at the side above")
+    batch: int = Field(8, ge=1, description="pairs a network call")
 
 
 class DecideOptions(Options):
