@@ -108,7 +108,7 @@ def read_kind(path: Path, expected: Kind | None = None) -> Kind:
     if kind not in SHIPPED_NAMES or (expected is not None and kind != expected):
         raise WeightsError.at(
             f"weights {path}",
-            f"expected a {expected or 'detector, embedder or matcher'} of Magpie's own format",
+            f"expected a file of kind {expected or 'detector, embedder or matcher'}",
             kind or "a file without its kind in the header",
         )
     return kind

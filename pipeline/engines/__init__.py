@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import EngineError
@@ -115,13 +114,3 @@ def count_cuda_devices() -> int:
 def split_batch(n_rows: int, largest: int) -> list[slice]:
     """Return slices that cut n_rows into pieces of at most `largest` rows."""
     return [slice(start, min(start + largest, n_rows)) for start in range(0, n_rows, largest)]
-
-
-def pad_batch(arrays: Sequence[Array], n_rows: int) -> list[Array]:
-    """Return the arrays with zero rows added up to n_rows."""
-    return [
-        array
-        if len(array) == n_rows
-        else np.concatenate([array, np.zeros((n_rows - len(array), *array.shape[1:]), array.dtype)])
-        for array in arrays
-    ]

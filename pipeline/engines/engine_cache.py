@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.errors import EngineError
+from pipeline.errors import EngineError, WeightsError
 from pipeline.weights import cache_dir, read_kind, sha256_of
 
 EXPORT_VERSION = 1  # raise when torch_export or a network's definition changes its graph
@@ -76,8 +76,10 @@ def _export(weights: Path, done: Path) -> None:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, env=environment
         )
+        said = result.stderr.strip().splitlines()
+        if result.returncode == WeightsError.exit_code and said:
+            raise WeightsError(said[-1])
         if result.returncode != 0:
-            said = result.stderr.strip().splitlines()
             raise EngineError.at(
                 f"weights {weights}",
                 "expected to convert them for OpenVINO",

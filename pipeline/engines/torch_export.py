@@ -16,6 +16,7 @@ from openvino.frontend.pytorch import ConversionExtension
 
 import pipeline.offline  # noqa: F401  (before torch and ultralytics)
 from pipeline.engines.torch_networks import load_network
+from pipeline.errors import WeightsError
 from pipeline.weights import Kind, read_kind
 
 TRACE_BATCH = 2  # not 1: a batch of one would be traced as a constant
@@ -72,7 +73,11 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m pipeline.engines.torch_export WEIGHTS OUT_DIR", file=sys.stderr)
         return 2
-    export_openvino(Path(arguments[0]), Path(arguments[1]))
+    try:
+        export_openvino(Path(arguments[0]), Path(arguments[1]))
+    except WeightsError as error:
+        print(error, file=sys.stderr)
+        return WeightsError.exit_code
     return 0
 
 

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.engines import choose_engine, count_cuda_devices, load_engine, split_batch
+from pipeline.engines.engine_cache import converted_network
+from pipeline.errors import EngineError, WeightsError
+from pipeline.options import EngineOptions
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small embedder with random weights."""
+    import torch
+
+    from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
+    from pipeline.engines.torch_networks import save_weights, spec_json
+
+    torch.manual_seed(0)
+    spec = EmbedderSpec(backbone="resnet10t", dim=32)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    metadata = {
+        "kind": "embedder",
+        "architecture": "resnet10t",
+        "spec": spec_json(spec),
+        "input_size_wh": "[128, 128]",
+        "licence": "test",
+    }
+    save_weights(path, build_embedder(spec).state_dict(), metadata)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAGPIE_CACHE", str(cache))
+
+
+def images(n: int) -> np.ndarray:
+    return np.random.default_rng(0).random((n, 3, 128, 128), dtype=np.float32)
+
+
+def test_openvino_and_torch_give_the_same_vectors(weights: Path) -> None:
+    openvino = load_engine(weights, EngineOptions(engine="openvino", precision="f32"))
+    torch = load_engine(weights, EngineOptions(engine="torch", device="cpu"))
+    assert (openvino.name, openvino.device) == ("openvino", "cpu")
+    assert (torch.name, torch.device) == ("torch", "cpu")
+    for n in (0, 1, 3):
+        (first,), (second,) = openvino(images(n)), torch(images(n))
+        assert first.shape == second.shape == (n, 32) and first.dtype == np.float32
+        assert np.abs(first - second).max(initial=0) < 2e-3
+
+
+def test_batch_equals_single(weights: Path) -> None:
+    for options in (EngineOptions(engine="openvino"), EngineOptions(engine="torch", device="cpu")):
+        engine = load_engine(weights, options)
+        rows = images(4)
+        single = np.concatenate([engine(rows[i : i + 1])[0] for i in range(4)])
+        assert np.abs(engine(rows)[0] - single).max() < 1e-5
+
+
+def test_outputs_are_the_callers_own(weights: Path) -> None:
+    engine = load_engine(weights, EngineOptions(engine="openvino"))
+    first = engine(images(2))[0]
+    kept = first.copy()
+    engine(images(2)[::-1].copy())
+    assert np.array_equal(first, kept)
+
+
+def test_several_that_ask_at_once_convert_once(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MAGPIE_CACHE", str(tmp_path))
+    with caplog.at_level("INFO"), ThreadPoolExecutor(3) as pool:
+        paths = set(pool.map(lambda _: converted_network(weights), range(3)))
+    assert len(paths) == 1 and paths.pop().is_file()
+    assert sum("once" in record.message for record in caplog.records) == 1
+    left = [p.name for p in (tmp_path / "engines").iterdir()]
+    assert len(left) == 2, f"the network and its lock, nothing half-made: {left}"
+
+
+def test_openvino_process_has_nothing_of_torch(weights: Path) -> None:
+    converted_network(weights)
+    code = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from pipeline.engines import load_engine; from pipeline.options import EngineOptions\n"
+        f"engine = load_engine(Path({str(weights)!r}), EngineOptions(engine='openvino'))\n"
+        "engine(np.zeros((1, 3, 128, 128), np.float32))\n"
+        "import pipeline.matcher\n"
+        "heavy = {'torch', 'torchvision', 'ultralytics', 'kornia', 'timm', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (EngineOptions(device="tpu"), "expected auto, cpu, cuda or cuda:N, got 'tpu'"),
+        (EngineOptions(engine="openvino", device="cuda"), "runs on the CPU, got 'cuda'; set"),
+        (EngineOptions(device="cuda:99"), r"this machine has \d+ CUDA devices, got 'cuda:99'; set"),
+    ],
+)
+def test_what_cannot_be_had_is_said(options: EngineOptions, match: str) -> None:
+    with pytest.raises(EngineError, match=match):
+        choose_engine(options)
+
+
+def test_auto_takes_what_is_there() -> None:
+    has_cuda = count_cuda_devices() > 0
+    expected = ("torch", "cuda:0") if has_cuda else ("openvino", "cpu")
+    assert choose_engine(EngineOptions()) == expected
+    assert choose_engine(EngineOptions(device="cpu")) == ("openvino", "cpu")
+    assert choose_engine(EngineOptions(engine="torch", device="cpu")) == ("torch", "cpu")
+
+
+def test_hidden_devices_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
+    assert count_cuda_devices() == 0
+
+
+@pytest.mark.gpu
+def test_cuda_gives_what_the_cpu_gives(weights: Path) -> None:
+    if count_cuda_devices() == 0:
+        pytest.skip("no CUDA device")
+    cpu = load_engine(weights, EngineOptions(engine="torch", device="cpu"))
+    cuda = load_engine(weights, EngineOptions(device="cuda"))
+    assert cuda.device == "cuda:0"
+    assert np.abs(cpu(images(3))[0] - cuda(images(3))[0]).max() < 2e-3
+
+
+def test_cache_that_cannot_be_written_is_said(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MAGPIE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(EngineError, match=r"engine cache: expected to write into .*MAGPIE_CACHE"):
+        converted_network(weights)
+
+
+def test_weights_that_do_not_fit_their_header_are_said(tmp_path: Path, weights: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(weights.read_bytes().replace(b"resnet10t", b"resnet18x"))
+    with pytest.raises(WeightsError, match="tensors and header must fit each other"):
+        load_engine(broken, EngineOptions(engine="openvino"))
+    with pytest.raises(WeightsError):
+        load_engine(tmp_path / "none.safetensors", EngineOptions(engine="openvino"))
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, []), (3, [3]), (4, [4]), (9, [4, 4, 1])])
+def test_batches_are_split(n: int, expected: list[int]) -> None:
+    assert [s.stop - s.start for s in split_batch(n, 4)] == expected
