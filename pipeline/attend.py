@@ -14,7 +14,7 @@ from enum import IntEnum
 import cv2
 import numpy as np
 
-from pipeline.boxes import pad_and_clip
+from pipeline.boxes import area, intersection_matrix, pad_and_clip
 from pipeline.options import CropOptions
 from pipeline.types import Candidate, Frame, ItemId, Track
 
@@ -24,6 +24,8 @@ WORSE_VIEW = 0.5  # a settled track is not checked again in a view so much worse
 FIRST_WAIT_S = 0.1  # after a look that decided nothing; doubles with each
 LONGEST_WAIT_S = 3.0
 RECHECK_S = 2.0  # a settled track
+SUSPECT_RECHECK_S = 0.3  # a settled track that met another: the two may have been exchanged
+MEETING_SHARE = 0.1  # of the smaller box that two tracks share when they meet
 REGION_RECHECK_S = 0.4  # a fixed region, which does not end when its item leaves
 BORDER_PX = 3.0
 FULL_SIDE_PX = 200.0  # more pixels do not make a view better
@@ -54,6 +56,7 @@ class Attention:
     def __init__(self, options: CropOptions) -> None:
         self._min_side_px = options.min_side_px
         self._looked: dict[int, _Looked] = {}
+        self._suspects: set[int] = set()  # met another track since they were last looked at alone
 
     def choose(
         self,
@@ -68,6 +71,8 @@ class Attention:
         states: by track number; a track that is missing is undecided.
         """
         waiting: list[tuple[float, Track]] = []
+        meeting = _meeting(tracks)
+        self._suspects |= meeting
         for track in tracks:
             looked = self._looked.get(track.track_id)
             state = states.get(track.track_id, State.UNDECIDED)
@@ -79,11 +84,13 @@ class Attention:
         chosen = [track for _, track in waiting[:at_most]]
         for track in chosen:
             self._note(frame, track, states.get(track.track_id, State.UNDECIDED), now_s)
+        self._suspects -= {track.track_id for track in chosen} - meeting
         return chosen
 
     def forget(self, alive: set[int]) -> None:
         """Drop what is known of tracks that are gone."""
         self._looked = {k: v for k, v in self._looked.items() if k in alive}
+        self._suspects &= alive
 
     def _may_look(self, track: Track, looked: _Looked | None, state: State, now_s: float) -> bool:
         sides = track.xyxy[2:] - track.xyxy[:2]
@@ -102,6 +109,8 @@ class Attention:
         if state is State.SETTLED:
             if track.is_whole_frame:
                 return waited_s >= REGION_RECHECK_S
+            if track.track_id in self._suspects:
+                return waited_s >= SUSPECT_RECHECK_S
             return waited_s >= RECHECK_S and quality >= WORSE_VIEW * looked.quality
         if quality > BETTER_VIEW * looked.quality:
             return True
@@ -114,6 +123,19 @@ class Attention:
         n_undecided = before.n_undecided + 1 if before and state is not State.SETTLED else 0
         best = max(quality, before.quality) if before else quality
         self._looked[track.track_id] = _Looked(now_s, best, n_undecided)
+
+
+def _meeting(tracks: Sequence[Track]) -> set[int]:
+    """Return the numbers of the tracks whose boxes overlap another's in this frame."""
+    boxed = [track for track in tracks if not track.is_whole_frame]
+    if len(boxed) < 2:
+        return set()
+    boxes = np.stack([track.xyxy for track in boxed])
+    areas = np.maximum(area(boxes), 1.0)
+    shared = intersection_matrix(boxes, boxes) / np.minimum(areas[:, None], areas[None, :])
+    np.fill_diagonal(shared, 0.0)
+    met = shared.max(axis=1) >= MEETING_SHARE
+    return {track.track_id for track, is_met in zip(boxed, met, strict=True) if is_met}
 
 
 def view_quality(frame: Frame, track: Track) -> float:

@@ -1,0 +1,43 @@
+"""Which tracks get a look: settled ones seldom, those that met another soon."""
+
+import numpy as np
+import pytest
+
+from pipeline.attend import Attention, State
+from pipeline.color import frame_from_bgr
+from pipeline.options import CropOptions
+from pipeline.types import Frame, Track
+
+
+@pytest.fixture(scope="module")
+def frame() -> Frame:
+    noise = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
+    return frame_from_bgr(noise)
+
+
+def _track(track_id: int, x: float) -> Track:
+    box = np.array([x, 100, x + 100, 220], np.float32)
+    return Track("door", track_id, box, 0.9, 0, 5)
+
+
+def _looked_at(attention: Attention, frame: Frame, xs: tuple[float, float], now_s: float) -> set:
+    settled = {1: State.SETTLED, 2: State.SETTLED}
+    tracks = [_track(1, xs[0]), _track(2, xs[1])]
+    return {track.track_id for track in attention.choose(frame, tracks, settled, now_s, 4)}
+
+
+def test_settled_tracks_apart_are_left_alone_until_their_recheck(frame):
+    attention = Attention(CropOptions())
+    assert _looked_at(attention, frame, (50, 400), 0.0) == {1, 2}
+    assert _looked_at(attention, frame, (50, 400), 1.0) == set()
+    assert _looked_at(attention, frame, (50, 400), 2.1) == {1, 2}
+
+
+def test_tracks_that_meet_are_looked_at_soon_and_once_more_when_they_have_parted(frame):
+    attention = Attention(CropOptions())
+    _looked_at(attention, frame, (50, 400), 0.0)
+    assert _looked_at(attention, frame, (150, 200), 0.2) == set()
+    assert _looked_at(attention, frame, (150, 200), 0.4) == {1, 2}
+    assert _looked_at(attention, frame, (50, 400), 0.5) == set()
+    assert _looked_at(attention, frame, (50, 400), 0.8) == {1, 2}
+    assert _looked_at(attention, frame, (50, 400), 1.5) == set()
