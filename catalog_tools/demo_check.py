@@ -1,9 +1,9 @@
 """Holds the events of a run against the truth of its clip.
 
 An event is *right* when its item is truly there in its frame: the event's box and the part of the
-item's own box that is in the picture overlap by at least 30 % (intersection over union). A
-published sighting is right when each of its `appeared` and `updated` is. Precision is the share of
-these that are right; recall the share of true sightings of catalog items that got a right
+item's own box that is in the picture overlap by at least 30 % (intersection over union). Precision
+of events is the share of `appeared` and `updated` that are right; precision of sightings the share
+of `appeared` that are. Recall is the share of true sightings of catalog items that got a right
 event. The time to the first event runs from the appearance (see demo_truth.py) to the send.
 """
 
@@ -32,6 +32,7 @@ class CheckReport:
     """What the comparison found; the texts name each single fault."""
 
     n_events: int
+    n_right_events: int
     n_sightings: int
     n_right_sightings: int
     n_true_sightings: int
@@ -43,7 +44,12 @@ class CheckReport:
 
     @property
     def precision(self) -> float:
+        """Of sightings."""
         return self.n_right_sightings / self.n_sightings if self.n_sightings else 0.0
+
+    @property
+    def precision_of_events(self) -> float:
+        return self.n_right_events / self.n_events if self.n_events else 0.0
 
     @property
     def recall(self) -> float:
@@ -66,6 +72,8 @@ class CheckReport:
         return [
             ("precision of sightings", f"{self.precision:.3f}", f"≥ {MIN_PRECISION}",
              self.precision >= MIN_PRECISION),
+            ("precision of events", f"{self.precision_of_events:.3f}", f"≥ {MIN_PRECISION}",
+             self.precision_of_events >= MIN_PRECISION),
             ("recall of sightings", f"{self.recall:.3f}", f"≥ {MIN_RECALL}",
              self.recall >= MIN_RECALL),
             ("events of items not in the catalog", str(self.n_events_of_strangers), "0",
@@ -77,6 +85,7 @@ class CheckReport:
         """Give the report as JSON values."""
         derived = {
             "precision": round(self.precision, 4),
+            "precision_of_events": round(self.precision_of_events, 4),
             "recall": round(self.recall, 4),
             "median_first_event_s": self.median_first_event_s,
             "is_met": self.is_met,
@@ -91,14 +100,14 @@ def check_events(events: Sequence[Event], truth: Truth) -> CheckReport:
     seen = [event for event in events if event["type"] in ("appeared", "updated")]
     faults: list[str] = []
     n_of_strangers = 0
-    wrong_ids: set[str] = set()
+    n_wrong_appeared = 0
     right: list[Event] = []
     for event in seen:
         in_frame = frames[event["frame_number"]] if event["frame_number"] < len(frames) else []
         if _is_right(event, in_frame, item_by_name, truth.frame_size_wh):
             right.append(event)
             continue
-        wrong_ids.add(event["sighting_id"])
+        n_wrong_appeared += event["type"] == "appeared"
         there = _pack_at(event, in_frame, truth.frame_size_wh)
         is_stranger = there is not None and item_by_name[there] is None
         n_of_strangers += is_stranger
@@ -108,12 +117,13 @@ def check_events(events: Sequence[Event], truth: Truth) -> CheckReport:
         )
     found, first_s, n_repeated = _match_sightings(truth, right, faults)
     faults += _life_faults(events)
-    sightings = {event["sighting_id"] for event in seen}
+    n_appeared = sum(event["type"] == "appeared" for event in seen)
     known = [sighting for sighting in truth.sightings if sighting.item_id is not None]
     return CheckReport(
-        n_events=len(events),
-        n_sightings=len(sightings),
-        n_right_sightings=len(sightings - wrong_ids),
+        n_events=len(seen),
+        n_right_events=len(right),
+        n_sightings=n_appeared,
+        n_right_sightings=n_appeared - n_wrong_appeared,
         n_true_sightings=len(known),
         n_found=found,
         n_events_of_strangers=n_of_strangers,

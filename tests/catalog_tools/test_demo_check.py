@@ -59,11 +59,12 @@ def test_an_event_on_a_stranger_is_counted_and_named(truth):
     assert "frame 70: appeared b (exact, 0.99) where stranger is" in report.faults
 
 
-def test_a_wrong_item_spoils_its_whole_sighting(truth):
+def test_a_match_that_drifts_onto_another_pack_costs_precision_of_events(truth):
     events = _right_events()
     events[1] = {**events[1], "item_id": "b"}  # the first sighting says b where a is, once
     report = check_events(events, truth)
-    assert report.n_right_sightings == 2 and report.n_events_of_strangers == 0
+    assert report.precision == 1.0 and report.n_events_of_strangers == 0
+    assert report.precision_of_events == pytest.approx(5 / 6) and not report.is_met
     assert report.recall == 1.0  # its other event was right
 
 
