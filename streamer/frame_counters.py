@@ -22,7 +22,6 @@ import numpy as np
 
 from pipeline.errors import WorkerError
 
-_MAGIC = 0x4D61_6770_6901
 _FILE_BYTES = 4096
 LOCK_TIMEOUT_S = 1.0
 
@@ -52,10 +51,9 @@ BEFORE_RING = (Drop.CORRUPT, Drop.STOPPED)
 
 
 class _Cell(IntEnum):
-    MAGIC = 0
-    WRITTEN = 1
-    PROCESSED = 2
-    LAST_TAKE_NS = 3
+    WRITTEN = 0
+    PROCESSED = 1
+    LAST_TAKE_NS = 2
     SKIPPED = 16  # first of a cell a cause
     DROPPED = 32
 
@@ -94,14 +92,23 @@ class FrameCounters:
 class CountsFile:
     """One incarnation's counts, shared by the camera and its matcher, and their common lock."""
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        self._fd = os.open(path, flags, 0o600)
-        if create:
-            os.ftruncate(self._fd, _FILE_BYTES)
+    def __init__(self, path: Path) -> None:
+        """Open the counts; raises FileNotFoundError when they were never created."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._cells = np.frombuffer(mmap.mmap(self._fd, _FILE_BYTES), np.int64, _N_CELLS)
-        if create:
-            self._cells[_Cell.MAGIC] = _MAGIC
+
+    @classmethod
+    def create(cls, path: Path) -> "CountsFile":
+        """Create the counts, all zero, or open those that are there; nobody sees half a file."""
+        if not path.exists():
+            unfinished = path.with_suffix(".new")
+            fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.ftruncate(fd, _FILE_BYTES)
+            finally:
+                os.close(fd)
+            unfinished.rename(path)
+        return cls(path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

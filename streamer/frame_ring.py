@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 from pipeline.types import Frame
 from streamer.bell import Bell, Ringer
+from streamer.errors import RingSpaceError
 from streamer.frame_counters import (
     CountsFile,
     Drop,
@@ -76,8 +77,14 @@ class RingWriter:
             raise ValueError(f"n_slots must be 3..{MAX_SLOTS}, got {n_slots}")
         self._run_dir, self._camera, self._incarnation = run_dir, camera, incarnation
         self._is_lossless, self._n_slots, self._n = policy == "lossless", n_slots, 0
-        self._ring = self._create(slot_bytes_for(size_wh))
-        self._counts = CountsFile(counts_path(run_dir, camera, incarnation), create=True)
+        # the counts first: a reader opens them as soon as it sees the ring
+        self._counts = CountsFile.create(counts_path(run_dir, camera, incarnation))
+        self._is_closed = False
+        try:
+            self._ring = self._create(slot_bytes_for(size_wh))
+        except RingSpaceError:
+            self._counts.close()
+            raise
         self._generation = self._counts.decoded  # never repeats within an incarnation
         self._bell = None if bell is None else Ringer(bell)
         self._credit = Bell(_credit_path(run_dir, camera)) if self._is_lossless else None
@@ -144,12 +151,14 @@ class RingWriter:
 
     def close(self) -> None:
         """End the ring; frames that a lossless one still holds stay readable. Twice is fine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if not self._is_lossless:
             self._abandon(Drop.UNREAD)
         for end in (self._bell, self._credit, self._counts):
             if end is not None:
                 end.close()
-        self._bell = self._credit = None
 
     def _create(self, slot_bytes: int) -> RingFile:
         path = self._run_dir / f"{self._camera}.{self._incarnation}.{self._n}.ring"
@@ -164,10 +173,9 @@ class RingWriter:
 
     def _abandon(self, cause: Drop) -> None:
         """Drop what is ready and remove the file; a frame at the matcher stays with it."""
-        if self._ring.path.exists():
-            self._ring.path.unlink()
-            with self._counts.locked():
-                self._drop_ready(cause)
+        self._ring.path.unlink(missing_ok=True)  # the reader may have removed it already
+        with self._counts.locked():
+            self._drop_ready(cause)
 
     def _slot_to_write(self, timeout_s: float) -> int | None:
         deadline_s = time.monotonic() + timeout_s
@@ -249,6 +257,8 @@ class RingReader:
             slot[SlotCell.STATE] = SlotState.FREE
         if attached.ring.is_lossless:
             self._credit.ring()
+        if attached is not self._attached and attached not in self._held.values():
+            attached.counts.close()  # the last frame of a ring that was left
 
     def close(self) -> None:
         """Let go of the ring; frames not released stay taken. Twice is fine."""

@@ -64,7 +64,7 @@ class Rig:
     def _run(self, args: CameraArgs) -> None:
         try:
             run_camera(self.context, args)
-        except SourceError as error:
+        except BaseException as error:
             self.error = error
 
     def next_frame(self, timeout_s: float = DEADLINE_S) -> Frame:
@@ -72,7 +72,7 @@ class Rig:
         deadline_s = time.monotonic() + timeout_s
         while (frame := self.reader.take()) is None:
             assert time.monotonic() < deadline_s, f"no frame: {self.context.reports[-3:]}"
-            assert self._thread.is_alive() or not self.error, self.error
+            assert self.error is None, self.error
             self.context.wait(0.001)
         self.reader.release(frame)
         return frame
@@ -155,6 +155,8 @@ def test_a_file_waits_for_its_matcher_and_keeps_its_heart_beating(
 def test_a_file_that_is_stopped_says_what_it_lost(rig: Callable[..., Rig], tmp_path: Path) -> None:
     camera = rig(url=str(write_clip(tmp_path / "a.mp4", 40)))
     camera.wait_for(lambda: read_counters(camera.run_dir, "door").pending == 4)
+    n_beats = len(camera.context.beats_s)
+    camera.wait_for(lambda: len(camera.context.beats_s) > n_beats + 2)  # it waits for credit
     camera.close()
     counters = read_counters(camera.run_dir, "door")
     assert counters.dropped == {"stopped": 1} and counters.pending == 4

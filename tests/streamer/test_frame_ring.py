@@ -432,7 +432,7 @@ def test_too_little_shared_memory_is_refused_with_the_bytes(
     monkeypatch.setattr(os, "statvfs", lambda _: free)
     with pytest.raises(RingSpaceError, match=rf"'door'.*needs {needed_bytes} bytes.*1024000 free"):
         rings.writer("door", 0, (1920, 1080), "newest")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["door.0.counts"]
 
 
 _RUN = """
