@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,6 +118,23 @@ def expected_sha256(entry: WeightsEntry) -> str:
 
 def _record_path(entry: WeightsEntry) -> Path:
     return cache_dir() / "weights" / f"{entry.file}.sha256"
+
+
+def record_shipped_hashes(path: Path = MANIFEST_PATH) -> list[str]:
+    """Write the hashes of the shipped files as they are now into the manifest; give the names.
+
+    For maintainers, after a training: the manifest's own text and order stay.
+    """
+    recorded = []
+    for entry in read_manifest(path):
+        shipped = path.parent / entry.file
+        if not entry.shipped or not shipped.is_file():
+            continue
+        pattern = rf'(file = "{re.escape(entry.file)}"\n(?:.*\n)*?sha256 = )"[0-9a-f]*"'
+        text = path.read_text()
+        path.write_text(re.sub(pattern, rf'\g<1>"{sha256_of(shipped)}"', text, count=1))
+        recorded.append(entry.name)
+    return recorded
 
 
 def pull(

@@ -66,10 +66,15 @@ def _place_of(path: Path) -> str:
 @weights_app.command("verify")
 def verify_weights(
     names: list[str] = typer.Argument(None, help="none: all that are here"),
+    record: bool = typer.Option(
+        False, "--record", help="first write the shipped files' hashes into the manifest"
+    ),
 ) -> None:
     """Check the files' hashes; exit 2 when a shipped or named file is missing or not itself."""
-    from catalog_tools.weights import verify
+    from catalog_tools.weights import record_shipped_hashes, verify
 
+    if record:
+        print("recorded:", ", ".join(record_shipped_hashes()) or "nothing is shipped")
     states = [verify(entry) for entry in _chosen(names or [])]
     for state in states:
         where = f"  {state.path}" if state.path else ""

@@ -7,7 +7,14 @@ import threading
 
 import pytest
 
-from catalog_tools.weights import WeightsEntry, find_entry, pull, read_manifest, verify
+from catalog_tools.weights import (
+    WeightsEntry,
+    find_entry,
+    pull,
+    read_manifest,
+    record_shipped_hashes,
+    verify,
+)
 from pipeline.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
@@ -164,3 +171,16 @@ def test_mistakes_in_names_and_manifest_are_told_with_their_place(tmp_path):
     manifest.write_text('[[weights]]\nname = "a"\nkind = "detector"\n')
     with pytest.raises(WeightsError, match=r"manifest.toml, weights 'a', file"):
         read_manifest(manifest)
+
+
+def test_hashes_of_shipped_files_are_recorded_in_place(tmp_path):
+    table = '[[weights]]\nname = "{0}"\nkind = "detector"\nfile = "{0}.bin"\nurl = "{1}"\n'
+    rest = 'sha256 = ""\nlicence = "MIT"\ninput_size_wh = [8, 8]\nnormalisation = "x"\n'
+    manifest = tmp_path / "manifest.toml"
+    other = table.format("b", "https://example.invalid/b") + rest
+    manifest.write_text("# head\n" + table.format("a", "") + rest + "shipped = true\n\n" + other)
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    assert record_shipped_hashes(manifest) == ["a"]
+    first, second = read_manifest(manifest)
+    assert (first.sha256, second.sha256) == (SHA256, "")
+    assert manifest.read_text().startswith("# head\n")
