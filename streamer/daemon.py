@@ -21,6 +21,7 @@ from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sockets import refuse_used
 from streamer.reporting import Log
+from streamer.ring_file import check_room
 from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir
 from streamer.run_figures import RunFigures
 from streamer.summary import RunSummary
@@ -30,6 +31,14 @@ from streamer.worker import Exit, WorkerSpec
 TURN_S = 0.1
 SUMMARY_EVERY_S = 1.0
 DRAIN_WITHIN_S = 10.0  # what an ended file left in its ring
+
+_TROUBLE = (
+    WorkerState.RECONNECTING,
+    WorkerState.STALLED,
+    WorkerState.FROZEN,
+    WorkerState.RESTARTING,
+    WorkerState.FAILED,
+)
 
 log = Log("daemon")
 
@@ -81,6 +90,7 @@ class Daemon:
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
+            check_room(run_dir, self._config.cameras)
             with contextlib.ExitStack() as open_things:
                 refuse_used(self._config.publish)
                 journal = Journal(journal_path(self._config.publish, run_dir))
@@ -246,7 +256,10 @@ class Daemon:
             return
         self._states[worker] = (state, reason)
         fields = {"worker": worker, **({"reason": reason} if reason else {})}
-        (log.debug if worker == "daemon" else log.info)(str(state), **fields)
+        if state in _TROUBLE:
+            log.warning(str(state), **fields)
+        else:
+            (log.debug if worker == "daemon" else log.info)(str(state), **fields)
         self._publisher.publish_status(worker, state.value, reason, counters)
 
 

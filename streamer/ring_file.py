@@ -5,7 +5,7 @@ Only the layout is here; frame_ring.py says who may touch what, and when.
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from pipeline.types import U8, ColorMatrix, ColorRange, Frame
 from streamer.run_dir import check_space, space_error
-from streamer.sources.base import Picture
+from streamer.sources.base import Picture, SourceOptions
+from streamer.sources.test_pattern import parse_pattern
 
 _PAGE = 4096
 MAX_SLOTS = 16
+_USUAL_WH = (1280, 720)
 _MATRICES, _RANGES = tuple(ColorMatrix), tuple(ColorRange)
 _CLOCKS = ("arrival", "rtcp", "file")
 
@@ -60,6 +62,22 @@ _N_CELLS = 16
 def ring_bytes(size_wh: tuple[int, int], n_slots: int = 4) -> int:
     """Return what a ring for pictures of this size takes in shared memory."""
     return _PAGE + n_slots * slot_bytes_for(size_wh)
+
+
+def check_room(run_dir: Path, cameras: Mapping[str, SourceOptions], n_slots: int = 4) -> None:
+    """Raise RingSpaceError when shared memory cannot hold the rings of these cameras.
+
+    Asked before anything starts. A size that only the stream knows is taken as 1280x720; a camera
+    with larger pictures that do not fit says so itself when they come.
+    """
+    needed_bytes = sum(ring_bytes(_expected_size_wh(each), n_slots) for each in cameras.values())
+    check_space(run_dir, f"cameras {', '.join(cameras)}", needed_bytes)
+
+
+def _expected_size_wh(source: SourceOptions) -> tuple[int, int]:
+    if source.kind == "test":
+        return parse_pattern(source.url).size_wh
+    return (source.width, source.height) if source.width and source.height else _USUAL_WH
 
 
 def _up(value: int, step: int) -> int:

@@ -26,8 +26,9 @@ from streamer.frame_ring import (
     read_counters,
     ring_bytes,
 )
+from streamer.ring_file import check_room
 from streamer.run_dir import create_run_dir, reclaim_dead_runs
-from streamer.sources.base import Picture
+from streamer.sources.base import Picture, SourceOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -433,6 +434,14 @@ def test_too_little_shared_memory_is_refused_with_the_bytes(
     with pytest.raises(RingSpaceError, match=rf"'door'.*needs {needed_bytes} bytes.*1024000 free"):
         rings.writer("door", 0, (1920, 1080), "newest")
     assert [path.name for path in tmp_path.iterdir()] == ["door.0.counts"]
+    cameras = {
+        "door": SourceOptions(url="test:?size=64x48"),
+        "desk": SourceOptions(url="0", width=1920, height=1080),
+    }
+    needed_bytes += ring_bytes((64, 48))
+    with pytest.raises(RingSpaceError, match=rf"door, desk: .* {needed_bytes} bytes.*--shm-size"):
+        check_room(tmp_path, cameras)
+    check_room(tmp_path, {"door": cameras["door"]})
 
 
 _RUN = """
