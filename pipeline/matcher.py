@@ -29,6 +29,7 @@ from pipeline.sightings import Identified, Sightings
 from pipeline.timing import FrameClock, StageTimer
 from pipeline.track import WHOLE_FRAME_ID, Tracker
 from pipeline.types import (
+    F32,
     U8,
     Candidate,
     Crop,
@@ -57,6 +58,7 @@ class _Look:
     crop: Crop
     shelf: Shelf
     believed: Candidate | None = None
+    embedding: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
     shortlist: list[Candidate] = field(default_factory=list)
     verifications: dict[ItemId, Verification] = field(default_factory=dict)
     judgements: list[Judgement] = field(default_factory=list)
@@ -225,6 +227,7 @@ class Matcher:
                 found = shelf.searcher.search(embeddings[rows])
                 for row, shortlist in zip(rows, found, strict=True):
                     looks[row].shortlist = shortlist
+                    looks[row].embedding = embeddings[row]
 
     def _verify(self, looks: Sequence[_Look]) -> None:
         """Check the nearest candidates, then the rest of a shortlist that proved nothing yet."""
@@ -232,6 +235,10 @@ class Matcher:
             Picture(self._extractor.extract(look.crop.image_bgr), look.crop.image_bgr)
             for look in looks
         ]
+        for look, picture in zip(looks, pictures, strict=True):
+            look.shortlist = look.shelf.join_votes(
+                look.shortlist, look.embedding, picture.keypoints
+            )
         todo = [first_checks(look.shortlist, look.believed) for look in looks]
         for _ in range(2):
             pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
