@@ -170,9 +170,7 @@ def warp_picture(image: U8, homography: F64, size_wh: tuple[int, int]) -> tuple[
     warped = cv2.warpPerspective(
         image, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
-    columns, rows = np.meshgrid(np.arange(size_wh[0]) + 0.5, np.arange(size_wh[1]) + 0.5)
-    points = project_points(homography, np.stack([columns.ravel(), rows.ravel()], 1))
-    height, width = image.shape[:2]
-    with np.errstate(invalid="ignore"):
-        inside = (points >= 0).all(1) & (points[:, 0] <= width) & (points[:, 1] <= height)
-    return np.asarray(warped, np.uint8), inside.reshape(size_wh[1], size_wh[0])
+    ones = np.ones(image.shape[:2], np.uint8)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    inside = cv2.warpPerspective(ones, matrix, size_wh, flags=flags)
+    return np.asarray(warped, np.uint8), inside.astype(bool)
