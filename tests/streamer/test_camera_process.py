@@ -1,6 +1,7 @@
 """The camera process: what it delivers, reports, counts, and how it comes back."""
 
 import contextlib
+import itertools
 import json
 import random
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from streamer.errors import AuthenticationError, CodecError, NotFoundError, Unre
 from streamer.frame_ring import RingReader, read_counters
 from streamer.sources.base import Picture, SourceOptions
 from tests.streamer.clips import moving_square, write_clip
+from tests.streamer.mjpeg import jpeg, serving
 from tests.streamer.rtsp import RtspServer, is_rtsp_server_there
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +45,10 @@ class Context(ChildContext):
 
     def beat(self) -> None:
         self.beats_s.append(time.monotonic())
+
+    def state(self) -> WorkerState | None:
+        """What was reported last."""
+        return self.reports[-1][0] if self.reports else None
 
     def states(self) -> list[WorkerState]:
         """The states in order, repeats left out."""
@@ -161,7 +168,7 @@ def test_a_file_that_is_stopped_says_what_it_lost(rig: Callable[..., Rig], tmp_p
     counters = read_counters(camera.run_dir, "door")
     assert counters.dropped == {"stopped": 1} and counters.pending == 4
     assert counters.settled().dropped == {"stopped": 1, "unread": 4}
-    assert camera.context.states()[-1] == WorkerState.STOPPED
+    assert camera.context.state() == WorkerState.STOPPED
 
 
 def test_a_file_that_cannot_be_read_raises(rig: Callable[..., Rig], tmp_path: Path) -> None:
@@ -229,6 +236,66 @@ def test_a_camera_that_nobody_answers_is_reconnecting_and_stops_at_once(
     assert "nothing listens there" in said and "hunter2" not in said and "anna" not in said
 
 
+class Picky(BaseHTTPRequestHandler):
+    """An MJPEG camera: /frozen shows one picture until `moves` is set; /silent says no more after
+    ten pictures."""
+
+    moves = threading.Event()
+    over = threading.Event()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        numbers = range(10) if self.path == "/silent" else itertools.count()
+        with contextlib.suppress(ConnectionError):
+            for number in numbers:
+                moves = self.path == "/silent" or self.moves.is_set()
+                data = jpeg(number if moves else 0)
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+                if self.over.wait(0.02):
+                    return
+            self.over.wait(DEADLINE_S)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def picky() -> Iterator[str]:
+    Picky.moves.clear()
+    Picky.over.clear()
+    with serving(Picky) as address:
+        yield address
+        Picky.over.set()
+
+
+def test_a_frozen_picture_is_reported_and_so_is_its_end(
+    rig: Callable[..., Rig], picky: str
+) -> None:
+    camera = rig(url=f"http://{picky}/frozen", frozen_after_s=1)
+    camera.wait_for(lambda: camera.context.state() == WorkerState.FROZEN)
+    assert camera.context.reports[-1][1] == "the picture has not changed for 1 s"
+    Picky.moves.set()
+    camera.wait_for(lambda: camera.context.state() == WorkerState.RUNNING)
+    camera.next_frame()
+
+
+def test_a_stalled_stream_is_reported_and_opened_again(rig: Callable[..., Rig], picky: str) -> None:
+    camera = rig(url=f"http://{picky}/silent", read_timeout_s=0.5)
+    expected = [
+        WorkerState.STARTING,
+        WorkerState.RUNNING,
+        WorkerState.STALLED,
+        WorkerState.RECONNECTING,
+        WorkerState.RUNNING,
+    ]
+    camera.wait_for(lambda: len(camera.context.states()) >= len(expected))
+    assert camera.context.states()[: len(expected)] == expected
+    assert read_counters(camera.run_dir, "door").decoded > 10
+
+
 def test_frames_flow_again_soon_after_the_server_is_back(
     rig: Callable[..., Rig], tmp_path: Path, need_tool: Callable[[bool, str], None]
 ) -> None:
@@ -241,7 +308,7 @@ def test_frames_flow_again_soon_after_the_server_is_back(
         camera = rig(url=server.url)
         before = [camera.next_frame() for _ in range(20)]
         server.stop()
-        camera.wait_for(lambda: camera.context.states()[-1] == WorkerState.RECONNECTING)
+        camera.wait_for(lambda: camera.context.state() == WorkerState.RECONNECTING)
         while (frame := camera.reader.take()) is not None:
             camera.reader.release(frame)
         server = RtspServer(clip, server.port)
@@ -249,7 +316,7 @@ def test_frames_flow_again_soon_after_the_server_is_back(
         after = [camera.next_frame() for _ in range(20)]
         assert (after[0].captured_ns / 1e9) - back_s < 5 + 0.4
         assert after[0].number > before[-1].number and after[0].incarnation == 0
-        camera.wait_for(lambda: camera.context.states()[-1] == WorkerState.RUNNING)
+        camera.wait_for(lambda: camera.context.state() == WorkerState.RUNNING)
     finally:
         server.stop()
 

@@ -1,21 +1,19 @@
 """Streams from real servers on the loopback: what arrives, and one typed error a cause."""
 
 import contextlib
-import io
 import itertools
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import av
 import av.logging
 import pytest
-from PIL import Image
 
 from pipeline.errors import SourceError
 from streamer.errors import (
@@ -30,7 +28,8 @@ from streamer.errors import (
 )
 from streamer.sources.base import Picture, SourceOptions, create_source
 from streamer.sources.failures import capture_ffmpeg_log
-from tests.streamer.clips import moving_square, write_clip
+from tests.streamer.clips import write_clip
+from tests.streamer.mjpeg import jpeg, serving
 
 FAST = {"open_timeout_s": 3.0, "read_timeout_s": 1.0}
 
@@ -51,12 +50,6 @@ def pictures_of(url: str, n: int = 10**9, **options: object) -> list[Picture]:
 
 
 # --- HTTP -------------------------------------------------------------------------------
-
-
-def jpeg(number: int) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(moving_square(number)).save(data, "JPEG")
-    return data.getvalue()
 
 
 class Camera(BaseHTTPRequestHandler):
@@ -86,20 +79,6 @@ class Camera(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-@contextlib.contextmanager
-def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
