@@ -68,6 +68,8 @@ def _wait_for_lock(descriptor: int, name: str) -> None:
 
 
 def _export(weights: Path, done: Path) -> None:
+    for stale in done.parent.glob(f".{done.name}.*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f".{done.name}.", dir=done.parent))
     command = [sys.executable, "-m", "pipeline.engines.torch_export", str(weights), str(work)]
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))

@@ -58,9 +58,16 @@ def test_every_feature_counts_in_its_direction() -> None:
     base = CALIBRATION.log_odds(0.5, 0.1, verified(20, 0.6))
     assert CALIBRATION.log_odds(0.6, 0.1, verified(20, 0.6)) > base
     assert CALIBRATION.log_odds(0.5, 0.2, verified(20, 0.6)) > base
-    assert CALIBRATION.log_odds(0.5, 0.1, verified(40, 0.6)) > base
+    assert CALIBRATION.log_odds(0.5, 0.1, verified(25, 0.6)) > base
     assert CALIBRATION.log_odds(0.5, 0.1, verified(20, 0.9)) > base
     assert CALIBRATION.log_odds(0.5, 0.1, NOTHING) < base
+
+
+def test_many_inliers_that_disagree_somewhere_are_the_sign_of_a_twin() -> None:
+    sure = CALIBRATION.log_odds(0.8, 0.1, verified(60, 0.9))
+    photo = CALIBRATION.log_odds(0.6, 0.1, verified(22, 0.4, correspondences=26))
+    twin = CALIBRATION.log_odds(0.8, 0.1, verified(60, 0.3))
+    assert sigmoid(sure) > 0.97 and sigmoid(photo) > 0.8 and sigmoid(twin) < 0.2
 
 
 def test_two_that_claim_one_object_share_its_probability_and_two_apart_do_not() -> None:
