@@ -229,7 +229,7 @@ class Supervisor:
             return self._state(slot, WorkerState.FAILED, reason)
         delay_s = restart_delay_s(n_failures)
         slot.start_at_s = now_s + delay_s
-        log.warning("restarting", worker=slot.spec.name, reason=reason, after_s=delay_s)
+        log.debug("restarting", worker=slot.spec.name, reason=reason, after_s=delay_s)
         return self._state(slot, WorkerState.RESTARTING, reason)
 
     def _state(self, slot: _Slot, state: WorkerState, reason: str | None) -> WorkerEvent:

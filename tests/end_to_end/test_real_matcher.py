@@ -1,0 +1,141 @@
+"""`magpie run` with its real networks, as a user has it: shipped weights, a catalog, a clip."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from catalog_tools.packs import render_pack
+from pipeline.weights import SHIPPED_DIR, SHIPPED_NAMES
+from streamer.publishing import Subscriber
+from tests.end_to_end.test_daemon import first
+from tests.streamer.clips import write_clip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all((SHIPPED_DIR / f"{name}.safetensors").is_file() for name in SHIPPED_NAMES.values()),
+        reason="the shipped weights are not in weights/",
+    ),
+]
+MAGPIE = [sys.executable, "-c", "from streamer.cli import main; main()"]
+SHOWN, OTHERS = 90_001, (90_002, 90_003)  # packs that training never drew
+MATCHER_MAX_BYTES = 400 * 2**20  # of its own; the aim is 350
+
+
+def magpie(*arguments: str | Path, exit_code: int = 0) -> str:
+    """Run a command to its end; returns what it said."""
+    done = subprocess.run([*MAGPIE, *arguments], capture_output=True, text=True, timeout=500)
+    assert done.returncode == exit_code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """images/ and more/ with packs, shelf/ built from images, clip.mp4 with one pack that moves."""
+    folder = tmp_path_factory.mktemp("real")
+    for name, seeds in (("images", (SHOWN, OTHERS[0])), ("more", (OTHERS[1],))):
+        (folder / name).mkdir()
+        for seed in seeds:
+            cv2.imwrite(str(folder / name / f"pack{seed}.png"), render_pack(seed, (360, 480)))
+    write_clip(folder / "clip.mp4", [scene(number) for number in range(75)], size_wh=(640, 360))
+    assert "2 items" in magpie("catalog", "build", folder / "images", "--out", folder / "shelf")
+    return folder
+
+
+def scene(number: int) -> np.ndarray:
+    """(360, 640, 3) uint8 RGB: the pack before a soft background, moving to the right."""
+    noise = np.random.default_rng(5).integers(60, 200, (9, 16, 3), np.uint8)
+    image = cv2.resize(noise, (640, 360), interpolation=cv2.INTER_CUBIC)
+    left = 100 + number
+    image[60:300, left : left + 180] = render_pack(SHOWN, (180, 240))[..., ::-1]
+    return image
+
+
+@contextmanager
+def running(
+    folder: Path, *arguments: str | Path
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Start `magpie run`; gives the process and both addresses; kills it at the end if need be."""
+    command = [
+        *MAGPIE, "run", *arguments, "--publish", "tcp://127.0.0.1:0", "--log-level", "debug",
+    ]  # fmt: skip
+    with (folder / "run.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        assert words[:1] == ["events"], (folder / "run.log").read_text()
+        yield process, [words[1], words[3]]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_item_in_view_is_published_and_a_new_catalog_is_taken_up(folder: Path) -> None:
+    """1. A clip runs in a loop. 2. An item is added to the catalog. 3. SIGINT.
+
+    Result: the right item and no other; evidence on disk; the new generation within the run; the
+    matcher holds no torch and stays below its memory limit.
+    """
+    evidence = folder / "evidence"
+    arguments = ["cam=" + str(folder / "clip.mp4"), "--catalog", folder / "shelf", "--realtime"]
+    with running(folder, *arguments, "--loop", "--evidence", evidence) as (process, addresses):
+        with Subscriber(
+            addresses[0], ask_endpoint=addresses[1], since=0, timeout_s=400
+        ) as subscriber:
+            appeared = first(subscriber, "appeared")
+            assert appeared.item_id == f"pack{SHOWN}" and appeared.tier == "exact"
+            assert {"decode", "wait", "detect", "embed", "search", "verify"} <= set(
+                appeared.stage_ms
+            )
+            matcher = matcher_of(process.pid)
+            maps = Path(f"/proc/{matcher.pid}/maps").read_text()
+            assert "openvino" in maps and "libtorch" not in maps
+            used_bytes = matcher.memory_full_info().uss
+            assert used_bytes <= MATCHER_MAX_BYTES, f"{used_bytes / 2**20:.0f} MiB"
+            assert "generation 2" in magpie("catalog", "add", folder / "shelf", folder / "more")
+            left = first(subscriber, "left", reason="catalog_changed")
+            assert left.catalog_generation == 1
+            again = first(subscriber, "appeared")
+            assert (again.item_id, again.catalog_generation) == (f"pack{SHOWN}", 2)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+    names = [path.name for path in evidence.iterdir()]
+    assert any(f"pack{SHOWN}" in name and name.endswith(".png") for name in names)
+    assert not any(f"pack{other}" in name for other in OTHERS for name in names)
+
+
+def matcher_of(daemon_pid: int) -> psutil.Process:
+    children = psutil.Process(daemon_pid).children()
+    return next(child for child in children if "matcher.0" in child.cmdline())
+
+
+def test_catalog_of_another_embedder_is_refused_with_the_command_that_mends_it(
+    folder: Path,
+) -> None:
+    manifest = next((folder / "shelf" / "generations").glob("000001/manifest.json"))
+    foreign = folder / "foreign"
+    subprocess.run(["cp", "-r", folder / "shelf", foreign], check=True)
+    text = manifest.read_text()
+    sha256 = text.split('"embedder_sha256": "')[1].split('"')[0]
+    for copy in foreign.glob("generations/*/manifest.json"):
+        os.chmod(copy, 0o600)
+        copy.write_text(copy.read_text().replace(sha256, "0" * 64))
+    told = magpie(
+        "run", folder / "clip.mp4", "--catalog", foreign, "--publish", "tcp://127.0.0.1:0",
+        exit_code=2,
+    )  # fmt: skip
+    last = told.strip().splitlines()[-1]
+    assert last.startswith(f"magpie: catalog '{foreign}': built with embedder 00000000…")
+    assert "magpie catalog build" in last
