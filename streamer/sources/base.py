@@ -22,6 +22,7 @@ Wait = Callable[[float], bool]
 """Sleeps so many seconds; returns True at once when asked to stop."""
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
+_HLS_SILENCE_S = 15.0  # two segments and a half of the usual 6 s
 _EXPECTED = "rtsp://, rtsps://, http(s)://, a device number, a file, a folder or test:"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?=//)")
 _STREAM_SCHEMES = frozenset(("rtsp", "rtsps", "http", "https"))
@@ -70,9 +71,18 @@ class SourceOptions(Options):
         return self.kind in ("rtsp", "http", "webcam") or self.realtime
 
     @property
+    def silence_s(self) -> float:
+        """Silence after which the stream counts as stalled.
+
+        HLS is silent between two segments by its nature, and gets more.
+        """
+        is_hls = self.kind == "http" and urlsplit(self.url).path.endswith(".m3u8")
+        return max(_HLS_SILENCE_S, self.read_timeout_s) if is_hls else self.read_timeout_s
+
+    @property
     def longest_call_s(self) -> float:
         """The longest time that one call into the stream may block (opening has two)."""
-        return max(2 * self.open_timeout_s, self.read_timeout_s)
+        return max(2 * self.open_timeout_s, self.silence_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def _video_packets(
 ) -> Generator[Packet[VideoStream], None, None]:
     """Yield the video's packets; sound that goes on does not hide that the picture stalled."""
     demuxed = container.demux()
-    limit_s = options.read_timeout_s
+    limit_s = options.silence_s
     last_s = time.monotonic()
     while True:
         with typed_errors(options.url, "read", limit_s):

@@ -24,8 +24,9 @@ _REORDER_US = 200_000  # how long RTP over udp waits for a packet that comes lat
 class NetworkStreamSource:
     """Pictures of a stream; the newest is what counts.
 
-    A URL whose length is known (a file, a finished HLS list) is played at its own pace and ends; a
-    stream without an end that ends raises EndedError.
+    HLS comes in bursts, and a recording as fast as the network is: both are played at their own
+    pace. A recording (its length is known) ends by itself; a stream without an end that ends raises
+    EndedError.
     """
 
     def __init__(self, options: SourceOptions) -> None:
@@ -34,15 +35,19 @@ class NetworkStreamSource:
 
     def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
         with open_stream(self.options) as container:
-            if self.options.kind == "http" and container.duration:
+            is_recording = self.options.kind == "http" and bool(container.duration)
+            if is_recording or container.format.name.startswith("hls"):
                 nominal_s = 1 / fps_of(video_stream(container, self.options))
                 clock, pace = MediaClock(nominal_s), Pace(wait, nominal_s)
-                yield from paced_pictures(container, self.options, wait, clock, pace)
-                return
-            for picture in read_pictures(container, self.options, rtcp_or_arrival):
-                if wait(0):
+                clock_name = "file" if is_recording else "arrival"
+                yield from paced_pictures(container, self.options, wait, clock, pace, clock_name)
+                if is_recording or wait(0):
                     return
-                yield picture
+            else:
+                for picture in read_pictures(container, self.options, rtcp_or_arrival):
+                    if wait(0):
+                        return
+                    yield picture
         raise EndedError.at(source_name(self.options.url), "the server ended the stream")
 
 
@@ -53,7 +58,7 @@ def open_stream(options: SourceOptions) -> av.container.InputContainer:
             options.url,
             "r",
             options=_ffmpeg_options(options),
-            timeout=(options.open_timeout_s, options.read_timeout_s),
+            timeout=(options.open_timeout_s, options.silence_s),
         )
 
 

@@ -72,13 +72,17 @@ def paced_pictures(
     wait: Wait,
     clock: MediaClock,
     pace: Pace | None,
+    clock_name: str = "file",
 ) -> Iterator[Picture | Damaged]:
-    """Yield a recording's pictures until it ends or `wait` says stop."""
+    """Yield a recording's pictures until it ends or `wait` says stop.
+
+    clock_name: what the pictures' times are ("arrival" for a live stream that comes in bursts).
+    """
 
     def stamp(packet: Packet[VideoStream]) -> Moment:
         if pace is not None:
             pace.hold(packet)
-        return Moment(time.monotonic_ns(), time.time_ns(), "file")
+        return Moment(time.monotonic_ns(), time.time_ns(), clock_name)
 
     def media_ns(frame: VideoFrame) -> int:
         return round(clock.at(frame.time) * 1e9)

@@ -127,11 +127,27 @@ def test_a_recording_over_http_ends_by_itself_at_its_pace(tmp_path: Path) -> Non
         assert time.monotonic() - began_s > 0.7
 
 
-def test_hls(tmp_path: Path) -> None:
-    write_clip(tmp_path / "list.m3u8", 50, options={"g": "10"})
+@pytest.mark.parametrize("is_live", [False, True])
+def test_hls_is_played_at_its_pace(tmp_path: Path, is_live: bool) -> None:
+    options = {"g": "10"}
+    playlist = write_clip(tmp_path / "list.m3u8", 50, options=options)
     assert list(tmp_path.glob("*.ts"))
+    if is_live:  # a list that may grow
+        playlist.write_text(playlist.read_text().replace("#EXT-X-ENDLIST\n", ""))
     with serving(partial(_Files, directory=str(tmp_path))) as address:
-        assert len(pictures_of(f"http://{address}/list.m3u8", 30)) == 30
+        began_s = time.monotonic()
+        pictures = pictures_of(f"http://{address}/list.m3u8", 40)
+        assert len(pictures) == 40
+        assert {picture.clock for picture in pictures} == {"arrival" if is_live else "file"}
+        assert time.monotonic() - began_s > 1.4
+        if not is_live:
+            assert len(pictures_of(f"http://{address}/list.m3u8")) == 50
+
+
+def test_hls_may_be_silent_between_its_segments() -> None:
+    hls, mjpeg = SourceOptions(url="http://c/l.m3u8?x=1"), SourceOptions(url="http://c/l.mjpg")
+    assert mjpeg.silence_s == mjpeg.read_timeout_s < 3
+    assert hls.silence_s > 12 and hls.longest_call_s >= hls.silence_s
 
 
 class _Files(SimpleHTTPRequestHandler):
