@@ -31,9 +31,11 @@ from streamer.frame_counters import (
 from streamer.ring_file import (
     MAX_SLOTS,
     RingFile,
+    RingName,
     SlotCell,
     SlotState,
     ring_bytes,
+    ring_names,
     slot_bytes_for,
 )
 from streamer.sources.base import Picture
@@ -46,13 +48,6 @@ Policy = Literal["newest", "lossless"]
 
 _MATCHER_SILENT_NS = 3_000_000_000  # no take for so long: there is no matcher
 _MTIME_STEP_NS = 100_000_000  # a folder's time is coarser than the clock
-
-
-class _Name(NamedTuple):
-    """What a ring file's name says; sorts from the oldest to the newest."""
-
-    incarnation: int
-    n: int
 
 
 class RingWriter:
@@ -161,7 +156,7 @@ class RingWriter:
                 end.close()
 
     def _create(self, slot_bytes: int) -> RingFile:
-        path = self._run_dir / f"{self._camera}.{self._incarnation}.{self._n}.ring"
+        path = RingName(self._incarnation, self._n).path(self._run_dir, self._camera)
         return RingFile.create(path, slot_bytes, self._n_slots, self._is_lossless)
 
     def _grow(self, size_wh: tuple[int, int]) -> None:
@@ -209,7 +204,7 @@ class RingWriter:
 class _Attached(NamedTuple):
     """A ring that the reader has open."""
 
-    name: _Name
+    name: RingName
     ring: RingFile
     counts: CountsFile
 
@@ -297,7 +292,8 @@ class RingReader:
         if mtime_ns == self._seen_mtime_ns:
             return False
         here = None if self._attached is None else self._attached.name
-        later = [name for name in self._ring_names() if here is None or name > here]
+        names = ring_names(self._run_dir, self._camera)
+        later = [name for name in names if here is None or name > here]
         if not later:
             if time.time_ns() - mtime_ns > _MTIME_STEP_NS:
                 self._seen_mtime_ns = mtime_ns
@@ -317,15 +313,8 @@ class RingReader:
             self._leave(self._attached)  # a live camera's older ring: only its newest counts
         return False
 
-    def _ring_names(self) -> list[_Name]:
-        names = []
-        for path in self._run_dir.glob(f"{self._camera}.*.ring"):
-            incarnation, n = path.name.removesuffix(".ring").rsplit(".", 2)[1:]
-            names.append(_Name(int(incarnation), int(n)))
-        return sorted(names)
-
-    def _attach(self, name: _Name) -> _Attached:
-        ring = RingFile(self._run_dir / f"{self._camera}.{name.incarnation}.{name.n}.ring")
+    def _attach(self, name: RingName) -> _Attached:
+        ring = RingFile(name.path(self._run_dir, self._camera))
         counts = CountsFile(counts_path(self._run_dir, self._camera, name.incarnation))
         with counts.locked():
             for row in ring.rows(SlotState.TAKEN):  # by a matcher that died with it

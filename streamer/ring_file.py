@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,22 @@ class SlotCell(IntEnum):
 
 
 _N_CELLS = 16
+
+
+class RingName(NamedTuple):
+    """Which of a camera's rings; sorts from the oldest to the newest."""
+
+    incarnation: int
+    n: int
+
+    def path(self, run_dir: Path, camera: str) -> Path:
+        return run_dir / f"{camera}.{self.incarnation}.{self.n}.ring"
+
+
+def ring_names(run_dir: Path, camera: str) -> list[RingName]:
+    """Return the rings of a camera that are there, the oldest first."""
+    stems = (path.stem for path in run_dir.glob(f"{camera}.*.ring"))
+    return sorted(RingName(*map(int, stem.rsplit(".", 2)[1:])) for stem in stems)
 
 
 def ring_bytes(size_wh: tuple[int, int], n_slots: int = 4) -> int:
