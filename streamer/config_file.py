@@ -185,10 +185,14 @@ def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
 
 
 def _origin(keys: KeyPath, origins: Origins) -> str:
-    """Return where a key was written, or the nearest key around it that was."""
+    """Return where a key was written, or the nearest key around it, or beside it, that was."""
     for size in range(len(keys), 0, -1):
-        if keys[:size] in origins:
-            return origins[keys[:size]]
+        around = keys[:size]
+        if around in origins:
+            return origins[around]
+        beside = (origin for known, origin in origins.items() if known[:size] == around)
+        if origin := next(beside, ""):
+            return origin
     return ""
 
 

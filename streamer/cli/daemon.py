@@ -74,8 +74,8 @@ def run(
     from streamer.summary import write_summary
 
     overrides: dict[KeyPath, tuple[object, str]] = {}
-    _add_sources(overrides, sources or [], realtime, loop, config)
-    _add_catalogs(overrides, catalog or [])
+    add_sources(overrides, sources or [], realtime, loop, config)
+    add_catalogs(overrides, catalog or [])
     for keys, value, option in (
         (("publish", "endpoint"), publish, "--publish"),
         (("duration_s",), duration, "--duration"),
@@ -104,14 +104,17 @@ def _say_where(daemon: "Daemon") -> None:
     print(f"events {daemon.endpoint}  ask {daemon.ask_endpoint}", flush=True)
 
 
-def _add_sources(
+def add_sources(
     overrides: "dict[KeyPath, tuple[object, str]]",
     sources: list[str],
     realtime: bool,
     loop: bool,
     config: Path | None,
 ) -> None:
-    """Lay the sources of the command line, and how files run, over the configuration."""
+    """Lay the sources of the command line, and how files run, over the configuration.
+
+    Raises ConfigError when two are given the same name.
+    """
     from pipeline.errors import ConfigError
     from streamer.config import default_name, parse_source
     from streamer.config_file import read_yaml
@@ -135,7 +138,8 @@ def _add_sources(
             overrides["cameras", name, "loop"] = (True, "--loop")
 
 
-def _add_catalogs(overrides: "dict[KeyPath, tuple[object, str]]", catalogs: list[str]) -> None:
+def add_catalogs(overrides: "dict[KeyPath, tuple[object, str]]", catalogs: list[str]) -> None:
+    """Lay `--catalog DIR` and `--catalog NAME=DIR` over the configuration."""
     from streamer.config import parse_source
 
     for text in catalogs:

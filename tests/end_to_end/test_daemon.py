@@ -1,7 +1,10 @@
 """The daemon as users run it: real processes, real sockets, a scripted matcher."""
 
 import itertools
+import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -167,6 +170,30 @@ def test_running_daemon_takes_up_a_new_catalog_within_a_second(tmp_path: Path) -
         assert daemon.stop() == 0
     counters = daemon.summary()["cameras"]["door"]["counters"]
     assert counters["dropped"].get("failed", 0) == 0
+
+
+def test_status_tells_how_the_workers_are_and_what_became_of_the_frames(tmp_path: Path) -> None:
+    catalog = write_scripted_catalog(tmp_path / "shelf", period=10**6, appear=1, leave=10**6)
+    with (
+        running_daemon(tmp_path, one_camera(catalog, LIVE)) as daemon,
+        daemon.subscribe() as subscriber,
+    ):
+        first(subscriber, "appeared")
+        ask = ["status", "--endpoint", daemon.endpoint, "--ask", daemon.ask_endpoint]
+        wait_until(lambda: "camera door: decoded" in magpie(*ask), "the summary is there")
+        told = magpie(*ask).splitlines()
+        assert {"daemon running", "matcher.0 running", "camera.door running"} <= set(told)
+        assert any(line.startswith("open sightings 1, last number") for line in told)
+        state = json.loads(magpie(*ask, "--json"))
+        counters = state["summary"]["cameras"]["door"]["counters"]
+        lost = sum(counters["dropped"].values()) + counters["pending"]
+        assert counters["decoded"] == counters["processed"] + lost
+        assert daemon.stop() == 0
+
+
+def magpie(*arguments: str) -> str:
+    command = [sys.executable, "-c", "from streamer.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_odd_pictures_are_counted_and_the_others_go_on(tmp_path: Path) -> None:
