@@ -18,6 +18,10 @@ from typing import ClassVar
 from pipeline.errors import SourceError, WorkerError
 
 _USER_INFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^/?#\s]*@)")
+# a password with / ? or # in it, not encoded: what follows the first colon is no port
+_RAW_USER_INFO = re.compile(
+    r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s:@]*:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]*@"
+)
 _SECRET_PARAMETER = re.compile(
     r"(?P<key>[?&;](?:[^=&;\s]*(?:pass(?:word|wd)?|pwd|token|secret|auth|key|signature|sig)"
     r"[^=&;\s]*|psw|user(?:name)?|usr|login|account)=)[^&;#\s'\"]*",
@@ -32,6 +36,7 @@ def redact(text: str) -> str:
     The user name goes as well: on many cameras it is half of the secret. Works on a whole log
     line; what holds no URL comes back as it was.
     """
+    text = _RAW_USER_INFO.sub(lambda found: f"{found['scheme']}***@", text)
     text = _USER_INFO.sub(lambda found: f"{found['scheme']}***@", text)
     text = _SECRET_PARAMETER.sub(lambda found: f"{found['key']}***", text)
     return _HEADER.sub(lambda found: f"{found['name']}***", text)

@@ -20,7 +20,7 @@ from streamer.sources.base import (
     check_source,
     create_source,
 )
-from streamer.sources.decoding import MediaClock
+from streamer.sources.decoding import MediaClock, video_stream
 from tests.pipeline.test_color import (
     LUMA_WEIGHTS,
     PATCH_PX,
@@ -148,6 +148,17 @@ def test_realtime_keeps_the_files_pace_and_loop_goes_on(tmp_path: Path) -> None:
     first, last = pictures[0], pictures[-1]
     took_ms = (last.captured_ns - first.captured_ns) / 1e6  # type: ignore[union-attr]
     assert took_ms >= 10 * 40
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_no_decoder_has_frame_threads(tmp_path: Path, n_threads: int) -> None:
+    """Frame threads hold each picture back for as many pictures as there are threads."""
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    options = SourceOptions(url=str(clip), decoder_threads=n_threads)
+    with av.open(str(clip)) as container:
+        stream = video_stream(container, options)
+        assert next(container.decode(stream)).width == 320
+        assert stream.thread_type.name == "SLICE" and stream.thread_count == n_threads
 
 
 def test_a_stop_ends_a_paced_file_at_once(tmp_path: Path) -> None:
