@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.attend import Attention, State, checks_after, first_checks
-from pipeline.boxes import area
+from pipeline.attend import checks_after, first_checks
+from pipeline.camera import Camera
 from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
-from pipeline.decide import Belief, Judgement, judge, match_of
+from pipeline.decide import Judgement, judge
 from pipeline.detect import Detector
 from pipeline.embed import Embedder, load_embedder
 from pipeline.engines import load_engine
@@ -25,29 +25,22 @@ from pipeline.keypoints import KeypointExtractor
 from pipeline.options import MatcherOptions, Regions
 from pipeline.pictures import merge_shortlists, picture_result, picture_tracks, search_side_px
 from pipeline.shelf import Shelf
-from pipeline.sightings import Identified, Sightings
-from pipeline.timing import FrameClock, StageTimer
-from pipeline.track import WHOLE_FRAME_ID, Tracker
+from pipeline.timing import StageTimer
 from pipeline.types import (
     F32,
     U8,
     Candidate,
     Crop,
-    Evidence,
     Frame,
     ItemId,
-    Match,
     PictureResult,
     Sighting,
-    Tier,
     Track,
     Verification,
 )
 from pipeline.verify import Picture, Verifier
 from pipeline.weights import find_weights
 
-LOOKS_PER_FRAME = 4  # tracks identified in one frame of a camera; the others wait for the next
-WHOLE_FRAME_FILLED = 0.25  # share of the frame that an item covers to be told as the whole frame
 PICTURES_AT_ONCE = 8
 
 
@@ -62,30 +55,6 @@ class _Look:
     shortlist: list[Candidate] = field(default_factory=list)
     verifications: dict[ItemId, Verification] = field(default_factory=dict)
     judgements: list[Judgement] = field(default_factory=list)
-
-
-class _Camera:
-    """What is known of one camera between its frames."""
-
-    def __init__(self, name: str, shelf: Shelf, options: MatcherOptions, regions: Regions) -> None:
-        self.shelf = shelf
-        catalog = shelf.catalog
-        self.tracker = Tracker(name, options.track, options.detect.whole_frame, regions)
-        self.clock = FrameClock()
-        self.attention = Attention(options.crop)
-        self.beliefs: dict[int, Belief] = {}
-        self.sightings = Sightings(options.decide, catalog.name, catalog.generation)
-
-    def look(self, crop: Crop) -> _Look:
-        return _Look(crop, self.shelf, self.beliefs[crop.track.track_id].item())
-
-    def keep_beliefs(self, tracks: Sequence[Track]) -> None:
-        """Start a belief for each new track; forget those of tracks that are gone."""
-        for track in tracks:
-            self.beliefs.setdefault(track.track_id, Belief())
-        alive = self.tracker.alive()
-        self.beliefs = {k: v for k, v in self.beliefs.items() if k in alive}
-        self.attention.forget(alive)
 
 
 class Matcher:
@@ -109,7 +78,7 @@ class Matcher:
         self._embedder = embedder
         self._extractor = KeypointExtractor(options.verify)
         self._verifier = verifier
-        self._cameras: dict[str, _Camera] = {}
+        self._cameras: dict[str, Camera] = {}
         self._shelves: dict[tuple[Path, int], Shelf] = {}
         self.stage_ms: dict[str, float] = {}  # of the last batch
 
@@ -121,32 +90,27 @@ class Matcher:
         timer = StageTimer()
         with timer.stage("detect"):
             detections = self._detector.detect(frames)
-        steps = [
-            (self._cameras[frame.camera], frame, found)
-            for frame, found in zip(frames, detections, strict=True)
-        ]
         looks: list[_Look] = []
-        seen: list[tuple[_Camera, Frame, list[Track], float]] = []
-        for camera, frame, found in steps:
+        seen: list[tuple[Camera, Frame, list[Track], float]] = []
+        for frame, found in zip(frames, detections, strict=True):
+            camera = self._cameras[frame.camera]
             with timer.stage("track"):
                 now_s = camera.clock.advance(frame)
-                tracks = camera.tracker.track(found, now_s, frame.size_wh)
-                camera.keep_beliefs(tracks)
-                chosen = self._attend(camera, frame, tracks, now_s)
+                tracks = camera.follow(found, now_s, frame.size_wh)
+                chosen = camera.attend(frame, tracks, now_s)
             with timer.stage("crop"):
                 crops = self._cropper.crop(frame, chosen)
-            looks += [camera.look(crop) for crop in crops]
+            looks += [_Look(crop, camera.shelf, camera.believed(crop.track)) for crop in crops]
             seen.append((camera, frame, tracks, now_s))
         self._describe(looks, timer)
         with timer.stage("verify"):
-            self._verify(looks)
+            self._verify(looks, rounds=1)  # a track gets further looks; the frame must not wait
         sightings: list[Sighting] = []
         with timer.stage("decide"):
             for look in looks:
-                camera = self._cameras[look.crop.track.camera]
-                camera.beliefs[look.crop.track.track_id].add(look.judgements)
+                self._cameras[look.crop.track.camera].learn(look.crop.track, look.judgements)
         for camera, frame, tracks, now_s in seen:
-            known = self._identify(camera, tracks)
+            known = camera.identify(tracks)
             sightings += camera.sightings.step(frame, known, now_s, timer.of_frame(frame))
         self.stage_ms = timer.stage_ms
         return sightings
@@ -207,16 +171,6 @@ class Matcher:
         """What a catalog must have been built with."""
         return self._embedder.weights_sha256
 
-    def _attend(
-        self, camera: _Camera, frame: Frame, tracks: Sequence[Track], now_s: float
-    ) -> list[Track]:
-        states: dict[int, State] = {}
-        for track_id, belief in camera.beliefs.items():
-            verdict = belief.verdict(self._options.decide, camera.shelf.calibration)
-            if verdict is not None and verdict.tier is not None:
-                states[track_id] = State.SETTLED if verdict.tier is Tier.EXACT else State.LIKELY
-        return camera.attention.choose(frame, tracks, states, now_s, LOOKS_PER_FRAME)
-
     def _describe(self, looks: Sequence[_Look], timer: StageTimer) -> None:
         """Give each look its shortlist; crops of all cameras share the network's batches."""
         with timer.stage("embed"):
@@ -229,7 +183,7 @@ class Matcher:
                     looks[row].shortlist = shortlist
                     looks[row].embedding = embeddings[row]
 
-    def _verify(self, looks: Sequence[_Look]) -> None:
+    def _verify(self, looks: Sequence[_Look], rounds: int = 2) -> None:
         """Check the nearest candidates, then the rest of a shortlist that proved nothing yet."""
         pictures = [
             Picture(self._extractor.extract(look.crop.image_bgr), look.crop.image_bgr)
@@ -240,7 +194,7 @@ class Matcher:
                 look.shortlist, look.embedding, picture.keypoints
             )
         todo = [first_checks(look.shortlist, look.believed) for look in looks]
-        for _ in range(2):
+        for _ in range(rounds):
             pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
             results = self._verifier.verify(
                 [(pictures[i], looks[i].shelf.view(c.view_index)) for i, c in pairs]
@@ -255,30 +209,6 @@ class Matcher:
                 best = look.judgements[0].log_odds if look.judgements else 0.0
                 todo.append(checks_after(look.shortlist, look.verifications, best))
 
-    def _identify(self, camera: _Camera, tracks: Sequence[Track]) -> list[Identified]:
-        """Return the tracks of a frame that are taken for an item well enough to be told."""
-        identified = []
-        for track in tracks:
-            belief = camera.beliefs[track.track_id]
-            verdict = belief.verdict(self._options.decide, camera.shelf.calibration)
-            if verdict is None or verdict.tier is None:
-                continue
-            label = camera.shelf.label[verdict.best.candidate.item_id]
-            match = match_of(verdict, verdict.tier, track, label)
-            if track.is_whole_frame and not _fills(match, track):
-                continue
-            identified.append(Identified(track, match, self._evidence(verdict.best)))
-        return identified
-
-    def _evidence(self, judgement: Judgement) -> Evidence | None:
-        if not self._options.keep_evidence or judgement.verification is None:
-            return None
-        return Evidence(
-            judgement.crop.image_bgr,
-            judgement.candidate.view_index,
-            judgement.verification.correspondences_xyxy,
-        )
-
     def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
         looks_of: list[list[_Look]] = []
         for image in images_bgr:
@@ -292,7 +222,8 @@ class Matcher:
             whole = merge_shortlists([look.shortlist for look in looks], self._options.search.k)
             looks[0].shortlist = whole
         checked = [[looks[0], *looks[2:]] for looks in looks_of]  # the centre only helps to find
-        self._verify([look for looks in checked for look in looks])
+        self._verify([looks[0] for looks in checked])
+        self._verify([look for looks in checked for look in looks[1:]], rounds=1)
         return [
             picture_result(
                 [look.judgements for look in looks],
@@ -315,9 +246,9 @@ class Matcher:
         self._cameras[camera] = self._new_camera(camera, shelf)
         return sightings
 
-    def _new_camera(self, camera: str, shelf: Shelf) -> _Camera:
+    def _new_camera(self, camera: str, shelf: Shelf) -> Camera:
         regions = self._regions.get(camera, self._options.detect.regions)
-        return _Camera(camera, shelf, self._options, regions)
+        return Camera(camera, shelf, self._options, regions)
 
 
 def create_matcher(
@@ -348,12 +279,3 @@ def create_matcher(
         matcher.switch_catalog(camera, by_directory[directory])
     matcher.warm_up()
     return matcher
-
-
-def _fills(match: Match, track: Track) -> bool:
-    """Whether a match in a fixed region is verified, and large enough to stand for the region."""
-    if match.outline is None:
-        return False
-    is_whole = track.track_id == WHOLE_FRAME_ID
-    needed = WHOLE_FRAME_FILLED if is_whole else 0.0
-    return float(area(match.box_xyxy)) >= needed * float(area(track.xyxy))
