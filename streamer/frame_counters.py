@@ -127,6 +127,10 @@ class CountsFile:
     def decoded(self) -> int:
         return _counters_of(self._cells).decoded
 
+    @property
+    def pending(self) -> int:
+        return _counters_of(self._cells).pending
+
     def count_written(self) -> None:
         self._cells[_Cell.WRITTEN] += 1
 

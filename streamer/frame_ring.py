@@ -135,9 +135,9 @@ class RingWriter:
         return self._counts.decoded
 
     def pending(self) -> int:
-        """Return how many frames are ready or at the matcher, in the current ring."""
+        """Return how many frames are ready or at the matcher."""
         with self._counts.locked():
-            return len(self._ring.rows(SlotState.READY)) + len(self._ring.rows(SlotState.TAKEN))
+            return self._counts.pending
 
     def wait_for_credit(self, timeout_s: float) -> None:
         """Sleep until the matcher gave a frame back, or the time ran out (lossless)."""
