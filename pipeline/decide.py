@@ -51,8 +51,8 @@ class Calibration:
     photos of the same item have (0.2-0.6 against 0.75-0.98). A catalog's calibration replaces them.
     """
 
-    verified: tuple[float, float, float, float, float, float, float, float] = (
-        -6.5, 1.0, 2.0, 5.0, 1.0, 5.0, 2.0, -8.0
+    verified: tuple[float, float, float, float, float, float, float, float, float] = (
+        -6.5, 1.0, 2.0, 5.0, 1.0, 5.0, 2.0, -8.0, -8.0
     )  # fmt: skip
     unverified: tuple[float, float, float] = (-7.0, 5.0, 6.0)
     exact_inliers: int = 12
@@ -91,7 +91,8 @@ def features_of(similarity: float, margin: float, found: Verification) -> tuple[
 
     constant, similarity, margin; inliers, saturating (0.5 at 12); inliers / correspondences;
     agreement up to that of a fair photo; agreement beyond it; the sign of a near-twin: many
-    inliers and yet places that disagree, which a poor view of the item itself does not show.
+    inliers and yet places that disagree, which a poor view of the item itself does not show; the
+    sign of a fragment: little of the view lies in the crop, and a near-twin may share just that.
     """
     agreement = found.agreement
     many = _ramp(found.inliers, 25, 65)
@@ -104,6 +105,7 @@ def features_of(similarity: float, margin: float, found: Verification) -> tuple[
         _ramp(agreement, 0.0, 0.45),
         _ramp(agreement, 0.45, 0.9),
         many * _ramp(-agreement, -0.85, -0.35),
+        _ramp(-found.coverage, -0.55, -0.3),
     )
 
 

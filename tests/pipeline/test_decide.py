@@ -184,3 +184,12 @@ def test_catalogs_calibration_replaces_the_default(tmp_path: Path) -> None:
     path.write_text('{"unverified": [1, 2]}')
     with pytest.raises(CatalogError, match=r"calibration .*: cannot be used, got .*; magpie"):
         Calibration.of_catalog(tmp_path)
+
+
+def test_a_fragment_proves_nothing_however_well_it_agrees() -> None:
+    # near-twins share whole panels: a crop of one panel fits both
+    whole = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 1.0)
+    fragment = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 0.15)
+    calibration = Calibration()
+    assert calibration.log_odds(0.4, -0.2, whole) > 3.0
+    assert calibration.log_odds(0.4, -0.2, fragment) < 0.0
