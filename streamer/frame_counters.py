@@ -41,7 +41,7 @@ class Drop(StrEnum):
     STOPPED = "stopped"  # decoded while the camera was asked to stop
     OVERRUN = "overrun"  # a newer frame came before the matcher was ready
     STALE = "stale"  # left behind by a camera process that died
-    NO_MATCHER = "no_matcher"  # a newer frame came while no matcher took any
+    NO_MATCHER = "no_matcher"  # a newer frame came while no matcher lived
     MATCHER_DIED = "matcher_died"  # taken by a matcher that died with it
     FAILED = "failed"  # the matcher could not work on it
     UNREAD = "unread"  # nobody took it before the end
@@ -53,7 +53,7 @@ BEFORE_RING = (Drop.CORRUPT, Drop.STOPPED)
 class _Cell(IntEnum):
     WRITTEN = 0
     PROCESSED = 1
-    LAST_TAKE_NS = 2
+    MATCHER_PID = 2
     SKIPPED = 16  # first of a cell a cause
     DROPPED = 32
 
@@ -143,12 +143,22 @@ class CountsFile:
     def count_dropped(self, cause: Drop) -> None:
         self._cells[_Cell.DROPPED + _DROPS.index(cause)] += 1
 
-    def stamp_take(self) -> None:
-        """Note that a matcher looks after this camera."""
-        self._cells[_Cell.LAST_TAKE_NS] = time.monotonic_ns()
+    def set_matcher(self, pid: int) -> None:
+        """Note which process takes this camera's frames; 0: none any more."""
+        self._cells[_Cell.MATCHER_PID] = pid
 
-    def last_take_ns(self) -> int:
-        return int(self._cells[_Cell.LAST_TAKE_NS])
+    def is_watched(self) -> bool:
+        """Whether a matcher takes this camera's frames, and lives."""
+        pid = int(self._cells[_Cell.MATCHER_PID])
+        if not pid:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -46,7 +46,6 @@ __all__ = [
 
 Policy = Literal["newest", "lossless"]
 
-_MATCHER_SILENT_NS = 3_000_000_000  # no take for so long: there is no matcher
 _MTIME_STEP_NS = 100_000_000  # a folder's time is coarser than the clock
 
 
@@ -187,9 +186,7 @@ class RingWriter:
 
     def _publish(self, row: int, picture: Picture, decode_ns: int) -> None:
         if not self._is_lossless:
-            silent_ns = time.monotonic_ns() - self._counts.last_take_ns()
-            is_watched = silent_ns < _MATCHER_SILENT_NS
-            self._drop_ready(Drop.OVERRUN if is_watched else Drop.NO_MATCHER)
+            self._drop_ready(Drop.OVERRUN if self._counts.is_watched() else Drop.NO_MATCHER)
         self._generation += 1
         self._ring.describe(row, picture, self._generation, self._counts.decoded, decode_ns)
         self._counts.count_written()
@@ -226,7 +223,6 @@ class RingReader:
         """
         while True:
             if self._attached is not None:
-                self._attached.counts.stamp_take()
                 frame = self._claim(self._attached)
                 if frame is not None:
                     return frame
@@ -257,6 +253,8 @@ class RingReader:
 
     def close(self) -> None:
         """Let go of the ring; frames not released stay taken. Twice is fine."""
+        if self._attached is not None:
+            self._attached.counts.set_matcher(0)
         for attached in {id(each): each for each in self._open_rings()}.values():
             attached.counts.close()
         self._attached = None
@@ -320,7 +318,7 @@ class RingReader:
             for row in ring.rows(SlotState.TAKEN):  # by a matcher that died with it
                 counts.count_dropped(Drop.MATCHER_DIED)
                 ring.slots[row, SlotCell.STATE] = SlotState.FREE
-        counts.stamp_take()
+        counts.set_matcher(os.getpid())
         if ring.is_lossless:
             self._credit.ring()
         return _Attached(name, ring, counts)

@@ -390,6 +390,28 @@ def test_a_killed_camera_leaves_a_sum_that_holds(rings: Rings, tmp_path: Path, p
     assert not list(tmp_path.glob("door.0.*.ring"))
 
 
+def test_frames_after_a_matchers_death_say_so(rings: Rings, tmp_path: Path) -> None:
+    writer = rings.writer("door", 0, (64, 48), "newest")
+    writer.write(picture(0))
+    matcher = subprocess.Popen(
+        [sys.executable, "-c", _READ_AND_HOLD, str(tmp_path)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert matcher.stdout is not None and matcher.stdout.readline() == "0\n"
+    for value in range(1, 4):
+        writer.write(picture(value))
+    assert read_counters(tmp_path, "door").dropped == {"overrun": 2}
+    kill(matcher)
+    writer.write(picture(4))
+    writer.write(picture(5))
+    assert read_counters(tmp_path, "door").dropped == {"overrun": 2, "no_matcher": 2}
+    second = rings.reader("door")
+    second.release(take(second))
+    assert read_counters(tmp_path, "door") == FrameCounters(
+        6, 1, {}, {"overrun": 2, "no_matcher": 2, "matcher_died": 1}
+    )
+
+
 def test_a_killed_matcher_loses_only_the_frame_in_its_hands(rings: Rings, tmp_path: Path) -> None:
     writer = rings.writer("door", 0, (64, 48), "lossless")
     for value in range(3):
