@@ -15,7 +15,7 @@ from streamer.publishing.events import match_event_from, utc_from_ns
 from streamer.reporting import Log, Tally
 
 _WAITING_MAX = 64
-_STOP_WITHIN_S = 0.8
+_STOP_WITHIN_S = 0.3  # twice of it fits into the grace of a stop
 
 log = Log("evidence")
 
@@ -52,7 +52,7 @@ class EvidenceWriter:
             self._lost.add("disk too slow")
 
     def close(self) -> None:
-        """Write what is queued, within a second, and end; twice is fine."""
+        """Write what is queued, for as long as a stop allows, and end; twice is fine."""
         try:
             self._queue.put(None, timeout=_STOP_WITHIN_S)
         except queue.Full:

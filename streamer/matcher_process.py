@@ -70,8 +70,22 @@ class _Camera:
         self.reader = RingReader(run_dir, feed.name)
         self.ended_mark = ended_mark(run_dir, feed.name)
         self.incarnation: int | None = None
-        self.last_frame_ns = 0
         self.is_drained = False
+        self._last_frame_ns = 0
+        self._usual_gap_ns = 0.0
+
+    def note_frame(self, now_ns: int) -> None:
+        """A frame was taken; remember how far apart they usually are."""
+        if self._last_frame_ns:
+            gap_ns = now_ns - self._last_frame_ns
+            weight = 0.2 if self._usual_gap_ns else 1.0
+            self._usual_gap_ns += weight * (gap_ns - self._usual_gap_ns)
+        self._last_frame_ns = now_ns
+
+    def is_silent(self, now_ns: int, allowed_ns: float) -> bool:
+        """Whether no frame came for `allowed_ns`, or for three times the usual gap if longer: a
+        slow camera, or a slow matcher, is not a lost camera."""
+        return now_ns - self._last_frame_ns >= max(allowed_ns, 3 * self._usual_gap_ns)
 
 
 class _Loop:
@@ -102,9 +116,9 @@ class _Loop:
         while not self._context.is_stopping():
             self._context.beat()
             frames = self._take()
+            self._look_after_quiet_cameras({frame.camera for frame in frames})
             if frames:
                 self._work(frames)
-            self._look_after_quiet_cameras()
             for camera, catalog in self._watch.ready():
                 self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
             self._say()
@@ -134,7 +148,7 @@ class _Loop:
             if camera.incarnation not in (None, frame.incarnation):
                 self._send(self._matcher.reset_camera(camera.name), "camera_lost")
             camera.incarnation = frame.incarnation
-            camera.last_frame_ns = time.monotonic_ns()
+            camera.note_frame(time.monotonic_ns())
             frames.append(frame)
         return frames
 
@@ -175,15 +189,17 @@ class _Loop:
     def _add(self, stage: str, ms: float) -> None:
         self._histograms.setdefault(stage, Histogram()).add(ms)
 
-    def _look_after_quiet_cameras(self) -> None:
-        """End the sightings of cameras that give no frames, or whose source has ended."""
+    def _look_after_quiet_cameras(self, busy: set[str]) -> None:
+        """End the sightings of cameras that give no frames, or whose source has ended.
+
+        busy: cameras that have given one in this turn.
+        """
         now_ns = time.monotonic_ns()
         for camera in self._cameras.values():
-            silent_ns = now_ns - camera.last_frame_ns
-            if camera.is_drained or silent_ns < IDLE_S * 1e9:
+            if camera.name in busy or camera.is_drained:
                 continue
-            is_lost = silent_ns >= self._leave_after_ns
-            self._send(self._matcher.tick(camera.name, now_ns), "camera_lost" if is_lost else None)
+            if camera.is_silent(now_ns, self._leave_after_ns):
+                self._send(self._matcher.tick(camera.name, now_ns), "camera_lost")
             if camera.ended_mark.exists():
                 camera.is_drained = True
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")

@@ -81,7 +81,8 @@ def write_scripted_catalog(directory: Path, generation: int = 1, **script: objec
     """Make a directory that passes for a catalog, with what its scripted matcher shall do.
 
     period, appear, leave: item "soup" is in view from frame `appear` to `leave` of each `period`.
-    fail: frame numbers on which the matcher raises. broken: the matcher dies of a CatalogError.
+    takes_s: what each frame costs. fail: frame numbers on which the matcher raises.
+    broken: the matcher dies of a CatalogError. dies: of a bug.
     """
     (directory / "generations" / f"{generation:06d}").mkdir(parents=True, exist_ok=True)
     (directory / "script.json").write_text(json.dumps(script))
@@ -100,11 +101,13 @@ class ScriptedMatcher:
         catalogs: Mapping[str, Path],
         regions: Mapping[str, Regions],
     ) -> None:
+        self._leave_after_s = options.decide.leave_after_s
         self._catalogs = {name: ScriptedCatalog.load(path) for name, path in catalogs.items()}
         self._scripts = {
             name: json.loads((path / "script.json").read_text()) for name, path in catalogs.items()
         }
         self._open: dict[str, Sighting] = {}
+        self._seen_ns: dict[str, int] = {}
         self.stage_ms: dict[str, float] = {}
         for name, script in self._scripts.items():
             if script.get("broken"):
@@ -118,6 +121,7 @@ class ScriptedMatcher:
         found = []
         for frame in frames:
             script = self._scripts[frame.camera]
+            time.sleep(script.get("takes_s", 0.0))
             if frame.number in script.get("fail", []):
                 raise ValueError("an odd picture")
             phase = frame.number % script.get("period", 40)
@@ -128,7 +132,7 @@ class ScriptedMatcher:
 
     def tick(self, camera: str, now_ns: int) -> list[Sighting]:
         seen = self._open.get(camera)
-        if seen is not None and now_ns - seen.captured_ns > 3_000_000_000:
+        if seen is not None and (now_ns - self._seen_ns[camera]) / 1e9 > self._leave_after_s:
             return self._leave(camera, "gone")
         return []
 
@@ -148,6 +152,7 @@ class ScriptedMatcher:
 
     def _see(self, frame: Frame, item: str | None) -> list[Sighting]:
         """Return what changes when this item, or none, is in view."""
+        self._seen_ns[frame.camera] = frame.captured_ns
         seen = self._open.get(frame.camera)
         if seen is not None and seen.match.item_id == item:
             return []

@@ -115,6 +115,33 @@ def test_killed_daemon_leaves_nothing_running_and_the_next_one_cleans_up(tmp_pat
         assert daemon.stop() == 0
 
 
+def test_slow_matcher_is_not_taken_for_a_lost_camera(tmp_path: Path) -> None:
+    """1. Every frame takes the matcher longer than `leave_after_s`. 2. SIGINT after six frames.
+
+    Result: one sighting, which leaves because the run was stopped.
+    """
+    catalog = write_scripted_catalog(tmp_path / "shelf", takes_s=0.4, **ALWAYS)
+    config = one_camera(catalog, LIVE, matcher={"decide": {"leave_after_s": 0.3}})
+    with (
+        running_daemon(tmp_path, config) as daemon,
+        daemon.subscribe() as subscriber,
+    ):
+        before = first(subscriber, "appeared")
+
+        def has_seen_six() -> bool:
+            answer = subscriber.state()
+            assert answer is not None
+            counters = answer["summary"]["cameras"]["door"]["counters"]
+            return int(counters["processed"]) >= 6
+
+        wait_until(has_seen_six, "six frames")
+        assert daemon.stop() == 0
+        rest = matches(daemon, subscriber)
+    assert [(event.sighting_id, event.reason) for event in rest] == [
+        (before.sighting_id, "stopped")
+    ]
+
+
 def is_alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
