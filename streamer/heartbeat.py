@@ -1,18 +1,17 @@
 """A worker's proof of progress: a page of shared memory that its working loop stamps.
 
 The parent creates the file before it starts the worker and reads it without ever waiting for it.
-Each stamp is one aligned 8-byte store, so a reader sees the old one or the new one.
+Each stamp is one aligned 8-byte store, so a reader sees the old one or the new one. struct.pack_into
+would not do: it clears the bytes before it writes them, and a reader may see the zero between.
 """
 
 import mmap
 import os
-import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_FIELD = struct.Struct("=Q")
-_FIRST_AT, _LAST_AT, _COUNT_AT = 0, 8, 16
+_FIRST_AT, _LAST_AT, _COUNT_AT = 0, 1, 2
 _SIZE_BYTES = 64
 
 
@@ -48,6 +47,7 @@ class Heartbeat:
             self._page = mmap.mmap(descriptor, _SIZE_BYTES)
         finally:
             os.close(descriptor)
+        self._cells = memoryview(self._page).cast("Q")
         self._n_beats = 0
 
     @classmethod
@@ -64,22 +64,21 @@ class Heartbeat:
         """Stamp now; called by the loop that does the work, never by a helper thread."""
         now_ns = time.monotonic_ns()
         if self._n_beats == 0:
-            _FIELD.pack_into(self._page, _FIRST_AT, now_ns)
+            self._cells[_FIRST_AT] = now_ns
         self._n_beats += 1
-        _FIELD.pack_into(self._page, _LAST_AT, now_ns)
-        _FIELD.pack_into(self._page, _COUNT_AT, self._n_beats)
+        self._cells[_LAST_AT] = now_ns
+        self._cells[_COUNT_AT] = self._n_beats
 
     def read(self) -> Beats:
         """Return what the page says now."""
-        n_beats = _FIELD.unpack_from(self._page, _COUNT_AT)[0]
+        n_beats = self._cells[_COUNT_AT]
         if n_beats == 0:
             return Beats(0, 0, 0)
-        first_ns = _FIELD.unpack_from(self._page, _FIRST_AT)[0]
-        last_ns = _FIELD.unpack_from(self._page, _LAST_AT)[0]
-        return Beats(first_ns, last_ns, n_beats)
+        return Beats(self._cells[_FIRST_AT], self._cells[_LAST_AT], n_beats)
 
     def close(self) -> None:
         """Unmap the page; the file stays."""
+        self._cells.release()
         self._page.close()
 
     def remove(self) -> None:

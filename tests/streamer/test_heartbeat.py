@@ -1,11 +1,15 @@
 """The page that a worker stamps and its parent reads."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from streamer.heartbeat import Beats, Heartbeat
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_reader_sees_the_beats_that_another_mapping_stamped(tmp_path: Path) -> None:
@@ -36,3 +40,22 @@ def test_page_is_for_this_user_only_and_must_exist(tmp_path: Path) -> None:
     page.remove()
     with pytest.raises(FileNotFoundError):
         Heartbeat(tmp_path / "a.beat")
+
+
+def test_no_reader_ever_sees_half_a_stamp(tmp_path: Path) -> None:
+    """The page of a worker that beats as fast as it can, read as fast as we can."""
+    page = Heartbeat.create(tmp_path / "busy.beat")
+    code = (
+        "import sys, time; from pathlib import Path; from streamer.heartbeat import Heartbeat\n"
+        "page = Heartbeat(Path(sys.argv[1])); end = time.monotonic() + 1.5\n"
+        "while time.monotonic() < end: page.beat()\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code, str(page.path)], cwd=ROOT)
+    newest_ns = 0
+    while worker.poll() is None:
+        for _ in range(2000):
+            beats = page.read()
+            assert beats.last_ns >= newest_ns, f"read {beats} after {newest_ns}"
+            newest_ns = beats.last_ns
+    assert worker.returncode == 0 and beats.n_beats > 1000
+    page.remove()
