@@ -1,7 +1,7 @@
 """A worker's proof of progress: a page of shared memory that its working loop stamps.
 
 The parent creates the file before it starts the worker and reads it without ever waiting for it.
-Each stamp is one aligned 8-byte store, so a reader sees the old one or the new one. struct.pack_into
+Each stamp is one aligned 8-byte store: a reader sees the old one or the new one. struct.pack_into
 would not do: it clears the bytes before it writes them, and a reader may see the zero between.
 """
 
