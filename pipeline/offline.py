@@ -21,6 +21,10 @@ _FIXED = {
     "OPENCV_LOG_LEVEL": "ERROR",
 }
 
+# glibc keeps freed memory for each thread that ever used some; the networks' threads make that
+# 70 MB in a matcher. Read when a process starts: it takes effect in the children.
+_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
+
 
 def set_offline_environment(run_dir: Path | None = None) -> None:
     """Set the variables that keep every later import off the network, in this process and its
@@ -30,6 +34,8 @@ def set_offline_environment(run_dir: Path | None = None) -> None:
     """
     for name, value in _FIXED.items():
         os.environ[name] = value
+    for name, value in _MEMORY.items():
+        os.environ.setdefault(name, value)
     default = Path(tempfile.gettempdir()) / f"magpie-{os.getuid()}"
     config_dir = (run_dir or default) / "ultralytics"
     config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
