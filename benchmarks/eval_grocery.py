@@ -33,10 +33,12 @@ def evaluate_queries(
     trim: bool = True,
     turns: bool = False,
     threads: int = 0,
+    answers_file: Path | None = None,
 ) -> dict[str, Any]:
     """Return the figures of one build and one query over all photos.
 
     limit: only so many photos, evenly taken. threads: of the networks; 0: all cores.
+    answers_file: where to write each photo's answer, with the truth, as a line of JSON.
     """
     from catalog_tools.build import build_catalog, load_networks
     from catalog_tools.query import query_pictures
@@ -63,6 +65,9 @@ def evaluate_queries(
                 print(f"{len(answers)} of {len(paths)} photos", flush=True)
         query_s = time.perf_counter() - start
         cpu_s = time.process_time() - start_cpu
+    if answers_file is not None:
+        lines = [{"truth": t, **a} for (_, t), a in zip(truth, answers, strict=True)]
+        answers_file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     return {
         **score_answers([item_id for _, item_id in truth], answers),
         "n_items": report.n_items,
@@ -138,10 +143,13 @@ def main(
     limit: Annotated[int | None, typer.Option(min=1)] = None,
     trim: bool = True,
     turns: bool = False,
+    answers: Annotated[Path | None, typer.Option(help="Where to write each answer.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Of the networks; 0: all cores.")] = 0,
 ) -> None:
     """Build, query, compare with the truth; print the figures."""
-    figures = evaluate_queries(data, limit=limit, trim=trim, turns=turns, threads=threads)
+    figures = evaluate_queries(
+        data, limit=limit, trim=trim, turns=turns, threads=threads, answers_file=answers
+    )
     text = json.dumps({**figures, **describe_machine()}, indent=1)
     print(text)
     if json_file is not None:
