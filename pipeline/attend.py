@@ -87,6 +87,10 @@ class Attention:
         self._suspects -= {track.track_id for track in chosen} - meeting
         return chosen
 
+    def is_suspect(self, track: Track) -> bool:
+        """Whether the track met another since it was last looked at alone."""
+        return track.track_id in self._suspects
+
     def forget(self, alive: set[int]) -> None:
         """Drop what is known of tracks that are gone."""
         self._looked = {k: v for k, v in self._looked.items() if k in alive}

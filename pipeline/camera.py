@@ -33,6 +33,7 @@ class Camera:
         self._tracker = Tracker(name, options.track, options.detect.whole_frame, regions)
         self._attention = Attention(options.crop)
         self._beliefs: dict[int, Belief] = {}
+        self._confirmed: set[int] = set()  # tracks whose belief a look at this frame bore out
 
     def follow(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
         """Return the tracks in a frame; start a belief for new ones, forget those that are gone."""
@@ -48,7 +49,9 @@ class Camera:
         for track_id, belief in self._beliefs.items():
             verdict = belief.verdict(self._options.decide, self.shelf.calibration)
             if verdict is not None and verdict.tier is not None:
-                states[track_id] = State.SETTLED if verdict.tier is Tier.EXACT else State.LIKELY
+                is_settled = verdict.tier is Tier.EXACT and not belief.is_in_doubt
+                states[track_id] = State.SETTLED if is_settled else State.LIKELY
+        self._confirmed.clear()
         return self._attention.choose(frame, tracks, states, now_s, LOOKS_PER_FRAME)
 
     def believed(self, track: Track) -> Candidate | None:
@@ -57,7 +60,10 @@ class Camera:
 
     def learn(self, track: Track, judgements: Sequence[Judgement]) -> None:
         """Take in what one more look at a track has shown."""
-        self._beliefs[track.track_id].add(judgements)
+        belief = self._beliefs[track.track_id]
+        belief.add(judgements)
+        if belief.item() is not None and not belief.is_in_doubt:
+            self._confirmed.add(track.track_id)
 
     def identify(self, tracks: Sequence[Track]) -> list[Identified]:
         """Return the tracks of a frame that are taken for an item well enough to be told."""
@@ -71,8 +77,16 @@ class Camera:
             match = match_of(verdict, verdict.tier, track, label)
             if track.is_whole_frame and not _fills(match, track):
                 continue
-            identified.append(Identified(track, match, self._evidence(verdict.best)))
+            evidence = self._evidence(verdict.best)
+            identified.append(Identified(track, match, evidence, self._is_doubtful(track)))
         return identified
+
+    def _is_doubtful(self, track: Track) -> bool:
+        """Whether the track may have been exchanged with another, and no look has told yet."""
+        if track.track_id in self._confirmed:
+            return False
+        is_in_doubt = self._beliefs[track.track_id].is_in_doubt
+        return is_in_doubt or self._attention.is_suspect(track)
 
     def _evidence(self, judgement: Judgement) -> Evidence | None:
         if not self._options.keep_evidence or judgement.verification is None:

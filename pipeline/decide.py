@@ -38,6 +38,7 @@ MAX_ALTERNATIVES = 3
 RIVAL_SHARE = 0.3  # of the smaller outline that two candidates share if they claim one object
 FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
 FAILURES_ALONE = 4
+PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class Belief:
     """What is believed of one track; each further view is added.
 
     A view that fails to show the item takes nothing back: items turn, blur and hide. Only
-    failures in a row end a belief, soon when another item shows instead.
+    failures in a row end a belief, soon when another item shows instead, at once when it is proved.
     """
 
     _best: dict[ItemId, Judgement] = field(default_factory=dict)
@@ -225,11 +226,19 @@ class Belief:
         if believed is None:
             return False
         shown = {j.candidate.item_id for j in judgements if j.log_odds > 0}
+        is_other = any(j.is_verified and j.log_odds >= PROVED_OTHER for j in judgements)
         if believed.item_id in shown:
             self._n_failures = 0
             return False
         self._n_failures += 1
+        if is_other:
+            return True
         return self._n_failures >= (FAILURES_WITH_OTHER if shown else FAILURES_ALONE)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the last look did not show what is believed."""
+        return self._n_failures > 0
 
     def verdict(self, options: DecideOptions, calibration: Calibration) -> Verdict | None:
         """Return what the track is taken for; None before its first view with a candidate."""

@@ -19,11 +19,16 @@ SAME_PLACE_SIDES = 1.5  # how far, in box sides, an item moves while its track i
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A track of this frame and what it is taken for."""
+    """A track of this frame and what it is taken for.
+
+    is_doubtful: it may have been exchanged with another track; until a look tells, it keeps its
+    sighting but tells nothing new.
+    """
 
     track: Track
     match: Match
     evidence: Evidence | None = None
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +93,13 @@ class Sightings:
                 events.append(self._left(known, "gone", stage_ms))
                 known = None
             if known is None:
-                if not self._is_shown_by_another(one, identified):
+                if not one.is_doubtful and not self._is_shown_by_another(one, identified):
                     events.append(self._appeared(one, now_s, stage_ms))
                 continue
-            known.now, known.seen_s = one, now_s
+            known.seen_s = now_s
+            if one.is_doubtful:
+                continue
+            known.now = one
             if self._is_news(known, now_s):
                 known.told, known.told_s = one.match, now_s
                 events.append(self._sighting(known, Phase.UPDATED, stage_ms))

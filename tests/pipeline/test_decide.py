@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.decide import Belief, Calibration, Judgement, judge, match_of, sigmoid
+from pipeline.decide import (
+    PROVED_OTHER,
+    Belief,
+    Calibration,
+    Judgement,
+    judge,
+    match_of,
+    sigmoid,
+)
 from pipeline.errors import CatalogError
 from pipeline.options import DecideOptions
 from pipeline.types import Candidate, Crop, ItemId, Tier, Track, Verification
@@ -193,3 +201,14 @@ def test_a_fragment_proves_nothing_however_well_it_agrees() -> None:
     calibration = Calibration()
     assert calibration.log_odds(0.4, -0.2, whole) > 3.0
     assert calibration.log_odds(0.4, -0.2, fragment) < 0.0
+
+
+def test_another_item_that_is_proved_ends_a_belief_at_once() -> None:
+    belief = Belief()
+    belief.add([judged(4.0, "tea")])
+    assert not belief.is_in_doubt
+    belief.add([judged(-1.0, "tea")])
+    assert belief.is_in_doubt and belief.item() is not None
+    belief.add([judged(PROVED_OTHER, "jam"), judged(-1.0, "tea")])
+    believed = belief.item()
+    assert believed is not None and believed.item_id == "jam"

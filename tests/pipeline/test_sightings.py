@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -116,3 +117,14 @@ def test_tick_ends_sightings_of_silent_live_cameras_only() -> None:
         sightings.step(frame(0, clock), [seen(1)], 0.0, {})
         assert sightings.tick(900_000_000) == []
         assert len(sightings.tick(1_100_000_000)) == expected
+
+
+def doubtful(track_id: int, **more: float) -> Identified:
+    return replace(seen(track_id, **more), is_doubtful=True)
+
+
+def test_a_doubtful_track_tells_nothing_new_but_keeps_its_sighting() -> None:
+    every_frame = DecideOptions(update_every_s=0.1)
+    told = play([[seen(1)], *[[doubtful(1, x=400)]] * 15, [seen(1)]], every_frame)
+    assert told == [(0, "appeared", "tea"), (16, "updated", "tea")]
+    assert play([[doubtful(1)]] * 5) == []
