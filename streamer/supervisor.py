@@ -31,7 +31,9 @@ class SupervisorOptions(Options):
         300.0, gt=0, description="generous: the first start converts the networks"
     )
     camera_stall_after_s: float = Field(5.0, gt=0, description="silence of its heartbeat")
-    matcher_stall_after_s: float = Field(15.0, gt=0, description="silence of its heartbeat")
+    matcher_stall_after_s: float = Field(
+        30.0, gt=0, description="silence of its heartbeat; one batch may take long on a busy CPU"
+    )
     useful_s: float = Field(10.0, gt=0, description="a worker that beat so long starts afresh")
     fast_failures: int = Field(5, ge=1, description="failures in a row before it is given up")
     retry_failed_s: float = Field(60.0, gt=0, description="a camera given up is tried so often")
