@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,18 +53,6 @@ def load_engine(weights: Path, options: EngineOptions) -> Engine:
         engine = TorchEngine(weights, options, device)
     log.info("%s runs on %s, %s", weights.name, engine.name, engine.device)
     return engine
-
-
-def prepare_engines(weights: Sequence[Path], options: EngineOptions) -> None:
-    """Convert the weights for the chosen engine, so that later loads take well under a second.
-
-    Loads neither torch nor OpenVINO into this process; does nothing where it was done before.
-    """
-    if choose_engine(options)[0] == "openvino":
-        from pipeline.engines.engine_cache import converted_network
-
-        for path in weights:
-            converted_network(path)
 
 
 def choose_engine(options: EngineOptions) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from pipeline.engines import Array
 from pipeline.engines.engine_cache import converted_network
 from pipeline.errors import EngineError
 from pipeline.options import EngineOptions
+from pipeline.weights import read_kind
 
 _MAX_SHAPES = 8  # compiled networks kept: one an input size; a camera brings one, seldom more
 
@@ -32,7 +33,9 @@ class OpenVinoEngine:
         self._core = openvino.Core()
         self._network = converted_network(weights)
         threads = options.threads or len(os.sched_getaffinity(0))
-        self.precision = "f32" if options.precision == "f32" else hardware_precision()
+        # The matching network's inputs are coordinates: bf16 has three digits, too few for px.
+        is_exact = options.precision == "f32" or read_kind(weights) == "matcher"
+        self.precision = "f32" if is_exact else hardware_precision()
         self._config = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
@@ -50,10 +53,6 @@ class OpenVinoEngine:
             )
         results = compiled([np.ascontiguousarray(array) for array in arrays])
         return tuple(np.array(results[output]) for output in compiled.outputs)
-
-    def warm_up(self, *shapes: tuple[int, ...]) -> None:
-        """Compile for the shapes of one row (without the batch) before the first frame needs it."""
-        self._compile(shapes)
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> openvino.CompiledModel:
         compiled = self._compiled.get(shapes)

@@ -6,6 +6,8 @@ Writes OUT_DIR/network.xml and .bin with free batch, and for the detector free h
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -69,10 +71,18 @@ def _inputs(kind: Kind) -> tuple[tuple[torch.Tensor, ...], list[Shape], str]:
     )
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent is gone: nobody waits for the result."""
+    if sys.platform == "linux":
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m pipeline.engines.torch_export WEIGHTS OUT_DIR", file=sys.stderr)
         return 2
+    _end_with_parent()
     try:
         export_openvino(Path(arguments[0]), Path(arguments[1]))
     except WeightsError as error:
