@@ -7,17 +7,13 @@ that a blurred view never takes back what a sharp one has shown.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from pipeline.boxes import area, bounds, carry, intersection_matrix
-from pipeline.errors import CatalogError
+from pipeline.calibration import LIMIT, Calibration, sigmoid
 from pipeline.options import DecideOptions
 from pipeline.types import (
     F32,
@@ -33,85 +29,11 @@ from pipeline.types import (
 
 FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
 FURTHER_VIEWS_CAP = 1.0  # and all of them at most, in log-odds
-LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
 MAX_ALTERNATIVES = 3
 RIVAL_SHARE = 0.3  # of the smaller outline that two candidates share if they claim one object
 FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
 FAILURES_ALONE = 4
 PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Coefficients of the logistic, in log-odds, and what tier `exact` asks beside probability.
-
-    verified: for candidates with a sane homography; of the features that `features_of` lists.
-    unverified: constant, similarity, margin.
-    The defaults come from synthetic packs (200 camera-like crops of catalog items, near-twins and
-    others against 52 views) with the shipped weights, leaning to the lower agreement that real
-    photos of the same item have (0.2-0.6 against 0.75-0.98). A catalog's calibration replaces them.
-    """
-
-    verified: tuple[float, float, float, float, float, float, float, float, float] = (
-        -6.5, 1.0, 2.0, 5.0, 1.0, 5.0, 2.0, -8.0, -8.0
-    )  # fmt: skip
-    unverified: tuple[float, float, float] = (-7.0, 5.0, 6.0)
-    exact_inliers: int = 12
-    exact_agreement: float = 0.35
-
-    @classmethod
-    def of_catalog(cls, folder: Path) -> Self:
-        """Return the calibration stored beside a catalog's generation, or the default."""
-        path = folder / "calibration.json"
-        if not path.is_file():
-            return cls()
-        try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:  # pydantic's error is a ValueError
-            raise CatalogError.at(
-                f"calibration {path}",
-                "cannot be used",
-                str(error).splitlines()[0],
-                "magpie catalog calibrate",
-            ) from error
-
-    def log_odds(self, similarity: float, margin: float, found: Verification | None) -> float:
-        """Return how much speaks for the candidate being the item, alone against unknown."""
-        if found is None or found.homography is None:
-            features: Sequence[float] = (1.0, similarity, margin)
-            weights: Sequence[float] = self.unverified
-        else:
-            features = features_of(similarity, margin, found)
-            weights = self.verified
-        total = sum(w * f for w, f in zip(weights, features, strict=True))
-        return max(-LIMIT, min(LIMIT, total))
-
-
-def features_of(similarity: float, margin: float, found: Verification) -> tuple[float, ...]:
-    """Return what the logistic weighs for a verified candidate.
-
-    constant, similarity, margin; inliers, saturating (0.5 at 12); inliers / correspondences;
-    agreement up to that of a fair photo; agreement beyond it; the sign of a near-twin: many
-    inliers and yet places that disagree, which a poor view of the item itself does not show; the
-    sign of a fragment: little of the view lies in the crop, and a near-twin may share just that.
-    """
-    agreement = found.agreement
-    many = _ramp(found.inliers, 25, 65)
-    return (
-        1.0,
-        similarity,
-        margin,
-        found.inliers / (found.inliers + 12.0),
-        found.inliers / max(1, found.correspondences),
-        _ramp(agreement, 0.0, 0.45),
-        _ramp(agreement, 0.45, 0.9),
-        many * _ramp(-agreement, -0.85, -0.35),
-        _ramp(-found.coverage, -0.55, -0.3),
-    )
-
-
-def _ramp(value: float, zero: float, one: float) -> float:
-    return max(0.0, min(1.0, (value - zero) / (one - zero)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +83,10 @@ def judge(
     judgements = []
     for i, candidate in enumerate(candidates):
         rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        value = float(alone[i] - np.log1p(odds[rivals].sum()))
+        # Only the likeliest may be a twin of the truth: the others are if it is the truth.
+        likeliest = max([i, *rivals], key=lambda j: odds[j])
+        twin_odds = odds[likeliest] * np.exp(calibration.log_odds_of_twin(found[likeliest]))
+        value = float(alone[i] - np.log1p(odds[rivals].sum() + twin_odds))
         judgements.append(Judgement(candidate, margins[i], found[i], value, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)
 
@@ -297,15 +222,8 @@ def choose_tier(
 
     `exact` and `very_similar` need details that agree: similarity alone proves no identity.
     """
-    found = judgement.verification
-    is_proved = (
-        found is not None
-        and found.homography is not None
-        and found.inliers >= calibration.exact_inliers
-        and found.agreement >= calibration.exact_agreement
-    )
     tier: Tier | None = None
-    if probability >= options.exact and is_proved:
+    if probability >= options.exact and calibration.is_proved(judgement.verification):
         tier = Tier.EXACT
     elif probability >= options.very_similar and judgement.is_verified:
         tier = Tier.VERY_SIMILAR
@@ -314,11 +232,6 @@ def choose_tier(
     if tier is None or tier.rank < Tier(options.publish).rank:
         return None
     return tier
-
-
-def sigmoid(log_odds: float) -> float:
-    """Return the probability of log-odds."""
-    return 1.0 / (1.0 + math.exp(-log_odds))
 
 
 def _margins(similarities: Sequence[float]) -> list[float]:

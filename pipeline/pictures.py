@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.boxes import area, intersection_matrix
-from pipeline.decide import Calibration, Judgement, Verdict, choose_tier, match_of, sigmoid
+from pipeline.calibration import Calibration, sigmoid
+from pipeline.decide import Judgement, Verdict, choose_tier, match_of
 from pipeline.options import DecideOptions
 from pipeline.types import (
     Alternative,

@@ -6,9 +6,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from pipeline.calibration import Calibration
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
-from pipeline.decide import Calibration
 from pipeline.options import SearchOptions
 from pipeline.search import Searcher, build_index, read_index
 from pipeline.types import F32, Candidate, ItemId, Keypoints

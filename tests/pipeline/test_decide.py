@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.calibration import Calibration, sigmoid
 from pipeline.decide import (
     PROVED_OTHER,
     Belief,
-    Calibration,
     Judgement,
     judge,
     match_of,
-    sigmoid,
 )
 from pipeline.errors import CatalogError
 from pipeline.options import DecideOptions
@@ -71,11 +70,28 @@ def test_every_feature_counts_in_its_direction() -> None:
     assert CALIBRATION.log_odds(0.5, 0.1, NOTHING) < base
 
 
+def probability_of(found: Verification, similarity: float) -> float:
+    judgement = judge(crop(), candidates(tea=similarity), {ItemId("tea"): found}, CALIBRATION)[0]
+    return sigmoid(judgement.log_odds)
+
+
 def test_many_inliers_that_disagree_somewhere_are_the_sign_of_a_twin() -> None:
-    sure = CALIBRATION.log_odds(0.8, 0.1, verified(60, 0.9))
-    photo = CALIBRATION.log_odds(0.6, 0.1, verified(22, 0.4, correspondences=26))
-    twin = CALIBRATION.log_odds(0.8, 0.1, verified(60, 0.3))
-    assert sigmoid(sure) > 0.97 and sigmoid(photo) > 0.8 and sigmoid(twin) < 0.2
+    assert probability_of(verified(60, 0.9), 0.8) > 0.97
+    assert probability_of(verified(22, 0.4, correspondences=26), 0.6) > 0.8, "a real photo"
+    assert probability_of(verified(60, 0.3), 0.8) < 0.3
+
+
+def test_the_sign_of_a_twin_does_not_make_a_lesser_rival_win() -> None:
+    """Of two listed twins on a photo, the one with more of everything is the likelier."""
+    found = {ItemId("tea"): verified(70, 0.5), ItemId("twin"): verified(30, 0.3)}
+    first, _ = judge(crop(), candidates(tea=0.6, twin=0.6), found, CALIBRATION)
+    assert first.candidate.item_id == "tea"
+
+
+def test_a_listed_twin_does_not_cast_doubt_on_the_item_itself() -> None:
+    found = {ItemId("tea"): verified(69, 0.92), ItemId("twin"): verified(54, 0.47)}
+    first, second = judge(crop(), candidates(tea=0.9, twin=0.7), found, CALIBRATION)
+    assert sigmoid(first.log_odds) > 0.97 and sigmoid(second.log_odds) < 0.05
 
 
 def test_two_that_claim_one_object_share_its_probability_and_two_apart_do_not() -> None:
@@ -140,6 +156,8 @@ def test_failures_in_a_row_end_a_belief_sooner_when_another_item_shows() -> None
     [
         (8.0, verified(), Tier.EXACT),
         (8.0, verified(inliers=5), Tier.VERY_SIMILAR),
+        (8.0, verified(inliers=70, agreement=0.6), Tier.VERY_SIMILAR),
+        (8.0, verified(inliers=22, agreement=0.4), Tier.EXACT),
         (8.0, verified(agreement=0.05), Tier.VERY_SIMILAR),
         (2.0, verified(), Tier.VERY_SIMILAR),
         (0.6, verified(), Tier.SIMILAR),
