@@ -30,7 +30,7 @@ class Calibration:
     """
 
     verified: tuple[float, float, float, float, float, float, float, float] = (
-        -6.5, 1.0, 2.0, 5.0, 1.0, 5.0, 6.0, -12.0
+        -5.8, 1.0, 2.0, 5.0, 1.0, 5.0, 6.0, -12.0
     )  # fmt: skip
     unverified: tuple[float, float, float] = (-7.0, 5.0, 6.0)
     unknown_twin: tuple[float, float] = (-6.0, 11.0)
