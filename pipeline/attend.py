@@ -14,9 +14,9 @@ from enum import IntEnum
 import cv2
 import numpy as np
 
-from pipeline.boxes import area, intersection_matrix, pad_and_clip
+from pipeline.boxes import area, intersection_matrix, iou_matrix, pad_and_clip
 from pipeline.options import CropOptions
-from pipeline.types import Candidate, Frame, ItemId, Track
+from pipeline.types import F32, Candidate, Frame, ItemId, Track
 
 SURE_SCORE = 0.5  # a box surer than this is looked at in its first frame, others in their second
 BETTER_VIEW = 1.3  # ratio of qualities that makes a view worth a look of its own
@@ -26,6 +26,7 @@ LONGEST_WAIT_S = 3.0
 RECHECK_S = 2.0  # a settled track
 SUSPECT_RECHECK_S = 0.3  # a settled track that met another: the two may have been exchanged
 MEETING_SHARE = 0.1  # of the smaller box that two tracks share when they meet
+JUMP_IOU = 0.4  # of a track's boxes in two frames; less: it may have jumped onto another object
 REGION_RECHECK_S = 0.4  # a fixed region, which does not end when its item leaves
 BORDER_PX = 3.0
 FULL_SIDE_PX = 200.0  # more pixels do not make a view better
@@ -56,7 +57,8 @@ class Attention:
     def __init__(self, options: CropOptions) -> None:
         self._min_side_px = options.min_side_px
         self._looked: dict[int, _Looked] = {}
-        self._suspects: set[int] = set()  # met another track since they were last looked at alone
+        self._suspects: set[int] = set()  # met another, or jumped, since last looked at alone
+        self._boxes: dict[int, F32] = {}  # of the last frame
 
     def choose(
         self,
@@ -72,7 +74,7 @@ class Attention:
         """
         waiting: list[tuple[float, Track]] = []
         meeting = _meeting(tracks)
-        self._suspects |= meeting
+        self._suspects |= meeting | self._jumped(tracks)
         for track in tracks:
             looked = self._looked.get(track.track_id)
             state = states.get(track.track_id, State.UNDECIDED)
@@ -88,8 +90,18 @@ class Attention:
         return chosen
 
     def is_suspect(self, track: Track) -> bool:
-        """Whether the track met another since it was last looked at alone."""
+        """Whether the track met another, or jumped, since it was last looked at alone."""
         return track.track_id in self._suspects
+
+    def _jumped(self, tracks: Sequence[Track]) -> set[int]:
+        """Return the numbers of the tracks whose box is not where it was in the last frame."""
+        before, self._boxes = self._boxes, {t.track_id: t.xyxy for t in tracks}
+        return {
+            t.track_id
+            for t in tracks
+            if t.track_id in before
+            and iou_matrix(before[t.track_id][None], t.xyxy[None])[0, 0] < JUMP_IOU
+        }
 
     def forget(self, alive: set[int]) -> None:
         """Drop what is known of tracks that are gone."""

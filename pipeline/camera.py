@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.attend import Attention, State
-from pipeline.boxes import area
+from pipeline.boxes import area, bounds, iou_matrix
 from pipeline.decide import Belief, Judgement, match_of
 from pipeline.options import MatcherOptions, Regions
 from pipeline.shelf import Shelf
@@ -15,6 +15,7 @@ from pipeline.track import WHOLE_FRAME_ID, Tracker
 from pipeline.types import Candidate, Detections, Evidence, Frame, Match, Tier, Track
 
 LOOKS_PER_FRAME = 2  # tracks identified in one frame; the others wait for the next
+LIES_IN_IOU = 0.3  # of a candidate's outline and the track's box; half an item may be out of view
 WHOLE_FRAME_FILLED = 0.25  # share of the frame that an item covers to be told as the whole frame
 
 
@@ -46,11 +47,17 @@ class Camera:
     def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Track]:
         """Return the tracks to identify in this frame."""
         states: dict[int, State] = {}
-        for track_id, belief in self._beliefs.items():
+        for track in tracks:
+            belief = self._beliefs[track.track_id]
             verdict = belief.verdict(self._options.decide, self.shelf.calibration)
-            if verdict is not None and verdict.tier is not None:
-                is_settled = verdict.tier is Tier.EXACT and not belief.is_in_doubt
-                states[track_id] = State.SETTLED if is_settled else State.LIKELY
+            if verdict is None or verdict.tier is None:
+                continue
+            if track.is_whole_frame and not _fills(
+                match_of(verdict, verdict.tier, track, ""), track
+            ):
+                continue  # an item somewhere in it, which has a box of its own: no news
+            is_settled = verdict.tier is Tier.EXACT and not belief.is_in_doubt
+            states[track.track_id] = State.SETTLED if is_settled else State.LIKELY
         self._confirmed.clear()
         return self._attention.choose(frame, tracks, states, now_s, LOOKS_PER_FRAME)
 
@@ -61,7 +68,7 @@ class Camera:
     def learn(self, track: Track, judgements: Sequence[Judgement]) -> None:
         """Take in what one more look at a track has shown."""
         belief = self._beliefs[track.track_id]
-        belief.add(judgements)
+        belief.add([judgement for judgement in judgements if _lies_in(judgement, track)])
         if belief.item() is not None and not belief.is_in_doubt:
             self._confirmed.add(track.track_id)
 
@@ -96,6 +103,15 @@ class Camera:
             judgement.candidate.view_index,
             judgement.verification.correspondences_xyxy,
         )
+
+
+def _lies_in(judgement: Judgement, track: Track) -> bool:
+    """Whether a candidate was found where the track is, not beside it in the same crop."""
+    outline = judgement.outline()
+    if outline is None or track.is_whole_frame:
+        return True
+    found_at = bounds(outline)[None]
+    return float(iou_matrix(found_at, track.xyxy[None])[0, 0]) >= LIES_IN_IOU
 
 
 def _fills(match: Match, track: Track) -> bool:

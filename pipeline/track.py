@@ -20,6 +20,7 @@ WIDENED = 0.3  # share of the side added all around in the second pass
 MIN_IOU_SURE = 0.25
 MIN_IOU_WIDENED = 0.2
 MIN_IOU_UNSURE = 0.4
+SAME_BOX_IOU = 0.7  # a box so like a followed one is that one told twice, no new object
 MEASURED_STD = 0.03  # of a box coordinate, in box sides
 ACCELERATION_STD = 4.0  # box sides per second², how abruptly held things move
 MAX_STEP_S = 1.0  # a longer gap says nothing about motion
@@ -118,7 +119,9 @@ class Tracker:
                 rows.remove(row)
                 seen.append(self._see(self._followed[track_row], detections, row))
         for row in sure:
-            seen.append(self._start(detections, row))
+            told = np.array([t.xyxy for t in seen], np.float32).reshape(-1, 4)
+            if iou_matrix(detections.xyxy[[row]], told).max(initial=0.0) < SAME_BOX_IOU:
+                seen.append(self._start(detections, row))
         return sorted(seen, key=lambda followed: followed.track_id)
 
     def _pairs(

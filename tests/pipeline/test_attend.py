@@ -41,3 +41,11 @@ def test_tracks_that_meet_are_looked_at_soon_and_once_more_when_they_have_parted
     assert _looked_at(attention, frame, (50, 400), 0.5) == set()
     assert _looked_at(attention, frame, (50, 400), 0.8) == {1, 2}
     assert _looked_at(attention, frame, (50, 400), 1.5) == set()
+
+
+def test_a_track_that_jumped_is_looked_at_soon(frame):
+    attention = Attention(CropOptions())
+    _looked_at(attention, frame, (50, 400), 0.0)
+    assert _looked_at(attention, frame, (50, 500), 0.2) == set()  # number 2 is elsewhere now
+    assert _looked_at(attention, frame, (50, 500), 0.4) == {2}
+    assert _looked_at(attention, frame, (50, 500), 1.0) == set()

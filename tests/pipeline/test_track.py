@@ -107,3 +107,10 @@ def test_iou_against_counting_pixels() -> None:
 def test_padded_box_stays_inside() -> None:
     assert pad_and_clip(np.array([-5, 10, 20, 30], np.float32), 0.1, (100, 32)) == (0, 8, 23, 32)
     assert pad_and_clip(np.array([200, 0, 220, 9], np.float32), 0.1, (100, 32))[::2] == (100, 100)
+
+
+def test_a_box_told_twice_is_one_object_and_neighbours_are_two() -> None:
+    tracker = Tracker("door", TrackOptions())
+    twice = detections(box_at(50, 50), box_at(53, 51), box_at(80, 50))
+    assert [t.xyxy[0] for t in tracker.track(twice, 0.0, SIZE_WH)] == [50, 80]
+    assert len(tracker.track(twice, 0.04, SIZE_WH)) == 2
