@@ -184,3 +184,11 @@ def test_hashes_of_shipped_files_are_recorded_in_place(tmp_path):
     first, second = read_manifest(manifest)
     assert (first.sha256, second.sha256) == (SHA256, "")
     assert manifest.read_text().startswith("# head\n")
+
+
+def test_shipped_files_are_those_that_the_manifest_names():
+    """After a training: magpie weights verify --record"""
+    found = [verify(entry) for entry in read_manifest() if entry.shipped]
+    assert {state.entry.name: state.state for state in found} == {
+        state.entry.name: "ok" for state in found
+    }
