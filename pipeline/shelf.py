@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from pipeline.calibration import Calibration
@@ -50,10 +51,12 @@ class Shelf:
         if self._voter is None:
             return list(shortlist)
         voted = []
-        for item, view in self._voter.vote(keypoints, self._k):
+        for item, view, lead in self._voter.vote(keypoints, self._k):
             views = self.catalog.embeddings[self.catalog.view_item == item]
             similarity = float((views @ embedding).max())
-            voted.append(Candidate(self.catalog.items[item].item_id, view, similarity))
+            voted.append(Candidate(self.catalog.items[item].item_id, view, similarity, lead))
+        if voted:
+            shortlist = [replace(candidate, vote_lead=-1.0) for candidate in shortlist]
         joined: dict[ItemId, Candidate] = {}
         for pair in zip_longest(voted, shortlist):
             for candidate in pair:

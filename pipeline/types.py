@@ -132,11 +132,16 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An item of the catalog that looks like the crop: its best view and cosine similarity."""
+    """An item of the catalog that looks like the crop: its best view and cosine similarity.
+
+    vote_lead: -1..1, by how much its keypoint votes lead the best other item's, or lag behind, as
+    a share of the most votes; 0 where nothing voted.
+    """
 
     item_id: ItemId
     view_index: int  # row of the catalog's views
     similarity: float
+    vote_lead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,10 @@ class Voter:
         """Whether the catalog is small enough."""
         return catalog.manifest.n_pictures * MIN_A_PICTURE <= MAX_DESCRIPTORS
 
-    def vote(self, keypoints: Keypoints, k: int) -> list[tuple[int, int]]:
-        """Return the items with most votes, at most k: (item index, view that got the most)."""
+    def vote(self, keypoints: Keypoints, k: int) -> list[tuple[int, int, float]]:
+        """Return the items with most votes, at most k: (item index, view that got the most,
+        vote lead as a Candidate has it).
+        """
         if len(keypoints) == 0 or len(self._item) == 0:
             return []
         nearness = keypoints.descriptors @ self._descriptors.T
@@ -53,9 +55,13 @@ class Voter:
         picture_votes = np.maximum(0.0, rival[:, None] - distance).sum(axis=0)
         item_votes = np.maximum(0.0, rival[None] - of_item).sum(axis=1)
         chosen = np.argsort(-item_votes, kind="stable")[:k]
+        if item_votes[chosen[0]] <= 0:
+            return []
+        first, second = np.sort(item_votes)[::-1][:2] if self._n_items > 1 else (1.0, 0.0)
         found = []
         for item in chosen[item_votes[chosen] > 0]:
             mine = np.flatnonzero(self._item == item)
             best = mine[np.argmax(picture_votes[mine])]
-            found.append((int(item), int(self._first_view[best])))
+            lead = (item_votes[item] - (second if item == chosen[0] else first)) / first
+            found.append((int(item), int(self._first_view[best]), float(lead)))
         return found

@@ -49,8 +49,9 @@ def test_keypoints_vote_for_the_item_and_its_picture(catalog: Catalog) -> None:
     voter = Voter(catalog)
     for pack, item, view in ((0, 0, 0), (77, 0, 1), (1, 1, 2), (5, 5, 6)):
         found = voter.vote(EXTRACTOR.extract(photograph(pack)), k=3)
-        assert found[0] == (item, view)
-        assert len(found) <= 3 and len({i for i, _ in found}) == len(found)
+        assert found[0][:2] == (item, view)
+        assert 0 < found[0][2] <= 1 and all(-1 <= lead <= 0 for _, _, lead in found[1:])
+        assert len(found) <= 3 and len({i for i, _, _ in found}) == len(found)
 
 
 def test_no_keypoints_no_votes(catalog: Catalog) -> None:
@@ -62,7 +63,8 @@ def test_votes_join_the_shortlist(catalog: Catalog) -> None:
     embedding = np.eye(8, dtype=np.float32)[0]
     searched = [Candidate(ItemId(str(i)), 0, 0.9) for i in (6, 4, 3, 2)]
     joined = shelf.join_votes(searched, embedding, EXTRACTOR.extract(photograph(5)))
-    assert joined[0] == Candidate(ItemId("5"), 6, 1.0)
+    assert joined[0] == Candidate(ItemId("5"), 6, 1.0, joined[0].vote_lead)
+    assert joined[0].vote_lead > 0 > joined[1].vote_lead
     assert joined[1].item_id == "6" and len(joined) == 4
     assert shelf.join_votes(searched, embedding, no_keypoints((10, 10))) == searched
 
