@@ -26,6 +26,7 @@ LONGEST_WAIT_S = 3.0
 RECHECK_S = 2.0  # a settled track
 SUSPECT_RECHECK_S = 0.3  # a settled track that met another: the two may have been exchanged
 MEETING_SHARE = 0.1  # of the smaller box that two tracks share when they meet
+OTHER_COLOR = 6.0  # levels of chroma, mean or spread, that a box differs from when it was looked at
 JUMP_IOU = 0.4  # of a track's boxes in two frames; less: it may have jumped onto another object
 REGION_RECHECK_S = 0.4  # a fixed region, which does not end when its item leaves
 BORDER_PX = 3.0
@@ -49,6 +50,7 @@ class _Looked:
     at_s: float
     quality: float
     n_undecided: int
+    color: F32
 
 
 class Attention:
@@ -57,7 +59,8 @@ class Attention:
     def __init__(self, options: CropOptions) -> None:
         self._min_side_px = options.min_side_px
         self._looked: dict[int, _Looked] = {}
-        self._suspects: set[int] = set()  # met another, or jumped, since last looked at alone
+        # Met another track, jumped, or changed colour since they were last looked at alone.
+        self._suspects: set[int] = set()
         self._boxes: dict[int, F32] = {}  # of the last frame
 
     def choose(
@@ -78,6 +81,8 @@ class Attention:
         for track in tracks:
             looked = self._looked.get(track.track_id)
             state = states.get(track.track_id, State.UNDECIDED)
+            if looked and np.abs(box_color(frame, track) - looked.color).max() > OTHER_COLOR:
+                self._suspects.add(track.track_id)
             if self._may_look(track, looked, state, now_s):
                 quality = view_quality(frame, track)
                 if self._is_worth(looked, state, quality, now_s, track):
@@ -138,7 +143,8 @@ class Attention:
         quality = view_quality(frame, track)
         n_undecided = before.n_undecided + 1 if before and state is not State.SETTLED else 0
         best = max(quality, before.quality) if before else quality
-        self._looked[track.track_id] = _Looked(now_s, best, n_undecided)
+        color = box_color(frame, track)
+        self._looked[track.track_id] = _Looked(now_s, best, n_undecided, color)
 
 
 def _meeting(tracks: Sequence[Track]) -> set[int]:
@@ -152,6 +158,18 @@ def _meeting(tracks: Sequence[Track]) -> set[int]:
     np.fill_diagonal(shared, 0.0)
     met = shared.max(axis=1) >= MEETING_SHARE
     return {track.track_id for track, is_met in zip(boxed, met, strict=True) if is_met}
+
+
+def box_color(frame: Frame, track: Track) -> F32:
+    """Return mean and spread of both chroma planes in a box: (4,) float32; light hardly counts.
+
+    It tells cheaply when a track has slid onto another object.
+    """
+    x0, y0, x1, y1 = (value // 2 for value in pad_and_clip(track.xyxy, 0.0, frame.size_wh))
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros(4, np.float32)
+    u, v = frame.u[y0:y1:2, x0:x1:2], frame.v[y0:y1:2, x0:x1:2]
+    return np.array([u.mean(), v.mean(), u.std(), v.std()], np.float32)
 
 
 def view_quality(frame: Frame, track: Track) -> float:

@@ -49,3 +49,13 @@ def test_a_track_that_jumped_is_looked_at_soon(frame):
     assert _looked_at(attention, frame, (50, 500), 0.2) == set()  # number 2 is elsewhere now
     assert _looked_at(attention, frame, (50, 500), 0.4) == {2}
     assert _looked_at(attention, frame, (50, 500), 1.0) == set()
+
+
+def test_a_track_that_slid_onto_another_colour_is_looked_at_soon():
+    attention = Attention(CropOptions())
+    gray = np.full((360, 640, 3), 90, np.uint8)
+    red = gray.copy()
+    red[:, 400:] = (30, 60, 220)
+    _looked_at(attention, frame_from_bgr(gray), (50, 400), 0.0)
+    assert _looked_at(attention, frame_from_bgr(red), (50, 400), 0.4) == {2}
+    assert _looked_at(attention, frame_from_bgr(red), (50, 400), 1.0) == set()
