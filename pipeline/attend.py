@@ -34,6 +34,8 @@ FULL_SIDE_PX = 200.0  # more pixels do not make a view better
 HALF_SHARPNESS = 60.0  # variance of the Laplacian at which a view counts half
 SHARPNESS_SIDE_PX = 128
 FIRST_CANDIDATES = 4
+THOROUGH_LOOKS = 2  # at a track, in which the whole shortlist is checked; then every fourth
+THOROUGH_EVERY = 4
 PROVED_LOG_ODDS = 3.0  # a candidate so likely needs no further ones beside it
 
 
@@ -210,8 +212,14 @@ def checks_after(
     shortlist: Sequence[Candidate],
     checked: Collection[ItemId],
     best_log_odds: float,
+    n_looks: int = 0,
 ) -> list[Candidate]:
-    """Return the candidates to verify next: the rest of the shortlist, unless one is proved."""
-    if best_log_odds >= PROVED_LOG_ODDS:
+    """Return the candidates to verify next: the rest of the shortlist, unless one is proved.
+
+    n_looks: at this track before. What stays unknown gets its whole shortlist checked ever less
+    often: most things before a camera are in no catalog.
+    """
+    is_thorough = n_looks < THOROUGH_LOOKS or n_looks % THOROUGH_EVERY == 0
+    if best_log_odds >= PROVED_LOG_ODDS or not is_thorough:
         return []
     return [c for c in shortlist if c.item_id not in checked]

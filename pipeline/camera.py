@@ -61,9 +61,10 @@ class Camera:
         self._confirmed.clear()
         return self._attention.choose(frame, tracks, states, now_s, LOOKS_PER_FRAME)
 
-    def believed(self, track: Track) -> Candidate | None:
-        """Return what the track is taken for so far."""
-        return self._beliefs[track.track_id].item()
+    def believed(self, track: Track) -> tuple[Candidate | None, int]:
+        """Return what the track is taken for so far, and after how many looks."""
+        belief = self._beliefs[track.track_id]
+        return belief.item(), belief.n_looks
 
     def learn(self, track: Track, judgements: Sequence[Judgement]) -> None:
         """Take in what one more look at a track has shown."""

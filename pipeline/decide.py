@@ -121,9 +121,11 @@ class Belief:
     _best: dict[ItemId, Judgement] = field(default_factory=dict)
     _further: dict[ItemId, float] = field(default_factory=dict)
     _n_failures: int = 0
+    n_looks: int = 0
 
     def add(self, judgements: Sequence[Judgement]) -> None:
         """Take in one more view's judgements, the likeliest first."""
+        self.n_looks += 1
         if self._is_refuted(judgements):
             self._best.clear()
             self._further.clear()

@@ -51,6 +51,7 @@ class _Look:
     crop: Crop
     shelf: Shelf
     believed: Candidate | None = None
+    n_looks: int = 0  # at this track before
     embedding: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
     shortlist: list[Candidate] = field(default_factory=list)
     verifications: dict[ItemId, Verification] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class Matcher:
                 chosen = camera.attend(frame, tracks, now_s)
             with timer.stage("crop"):
                 crops = self._cropper.crop(frame, chosen)
-            looks += [_Look(crop, camera.shelf, camera.believed(crop.track)) for crop in crops]
+            looks += [_Look(crop, camera.shelf, *camera.believed(crop.track)) for crop in crops]
             seen.append((camera, frame, tracks, now_s))
         self._describe(looks, timer)
         with timer.stage("verify"):
@@ -207,7 +208,7 @@ class Matcher:
                     look.crop, look.shortlist, look.verifications, look.shelf.calibration
                 )
                 best = look.judgements[0].log_odds if look.judgements else 0.0
-                todo.append(checks_after(look.shortlist, look.verifications, best))
+                todo.append(checks_after(look.shortlist, look.verifications, best, look.n_looks))
 
     def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
         looks_of: list[list[_Look]] = []

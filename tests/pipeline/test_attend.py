@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.attend import Attention, State
+from pipeline.attend import Attention, State, checks_after, first_checks
 from pipeline.color import frame_from_bgr
 from pipeline.options import CropOptions
-from pipeline.types import Frame, Track
+from pipeline.types import Candidate, Frame, ItemId, Track
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,19 @@ def test_a_track_that_slid_onto_another_colour_is_looked_at_soon():
     _looked_at(attention, frame_from_bgr(gray), (50, 400), 0.0)
     assert _looked_at(attention, frame_from_bgr(red), (50, 400), 0.4) == {2}
     assert _looked_at(attention, frame_from_bgr(red), (50, 400), 1.0) == set()
+
+
+def test_whole_shortlist_is_checked_at_first_and_then_seldom():
+    shortlist = [Candidate(ItemId(f"item {i}"), i, 0.5) for i in range(10)]
+    checked = {c.item_id for c in first_checks(shortlist, None)}
+    rest = [c for c in shortlist if c.item_id not in checked]
+    for n_looks, expected in ((0, rest), (1, rest), (2, []), (3, []), (4, rest), (5, [])):
+        assert checks_after(shortlist, checked, -2.0, n_looks) == expected
+    assert checks_after(shortlist, checked, 5.0, 0) == [], "proved: no need"
+
+
+def test_believed_item_is_checked_first_beside_the_nearest_other():
+    shortlist = [Candidate(ItemId(name), i, 0.5) for i, name in enumerate(["tea", "milk", "rye"])]
+    names = [c.item_id for c in first_checks(shortlist, shortlist[1])]
+    assert names == ["milk", "tea"]
+    assert [c.item_id for c in first_checks(shortlist, shortlist[0])] == ["tea"]
