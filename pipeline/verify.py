@@ -18,6 +18,7 @@ from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F32, U8, Keypoints, Verification
 from pipeline.weights import find_weights
 
+COUNT_STEP = 64  # few different shapes: a new one costs the engine some preparation
 RATIO = 0.8  # Lowe's ratio test, for `verifier: sift`
 
 
@@ -114,8 +115,14 @@ def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:
 NOT_VERIFIED = Verification(0, 0, None, None, 0.0, 0.0, 0.0)
 
 
-def run_lightglue(engine: Engine, pairs: Sequence[tuple[Keypoints, Keypoints]], count: int) -> F32:
-    """(B, count, count) float32: probabilities that keypoints of first and second correspond."""
+def run_lightglue(engine: Engine, pairs: Sequence[tuple[Keypoints, Keypoints]], most: int) -> F32:
+    """(B, N, N) float32: probabilities that keypoints of first and second correspond.
+
+    N is the longest list, at most `most`, rounded up to COUNT_STEP: the network's cost grows with
+    it, and padding takes no part in the answer.
+    """
+    longest = min(most, max(len(k) for pair in pairs for k in pair))
+    count = min(most, -(-longest // COUNT_STEP) * COUNT_STEP)
     first, second = zip(*pairs, strict=True)
     arrays0 = [k.padded(count) for k in first]
     arrays1 = [k.padded(count) for k in second]

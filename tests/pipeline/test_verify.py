@@ -138,7 +138,12 @@ def test_only_mutual_likely_pairs_count_and_padding_never_does() -> None:
     assert len(rows) == 0
 
 
-def test_the_network_gets_views_first_padded_to_the_fixed_count() -> None:
+@pytest.mark.parametrize(
+    ("found", "most", "expected"), [(256, 300, 256), (100, 256, 128), (100, 90, 90)]
+)
+def test_the_network_gets_views_first_padded_no_further_than_needed(
+    found: int, most: int, expected: int
+) -> None:
     seen: list[tuple[np.ndarray, ...]] = []
 
     class Recorder(TrueEngine):
@@ -146,12 +151,14 @@ def test_the_network_gets_views_first_padded_to_the_fixed_count() -> None:
             seen.append(arrays)
             return super().__call__(*arrays)
 
-    verifier = Verifier(None, VerifyOptions(verifier="sift"))
+    verifier = Verifier(None, VerifyOptions(verifier="sift", max_keypoints=found))
     view, crop = verifier.prepare(view_of(1)), verifier.prepare(crop_of(1))
-    assignment = run_lightglue(Recorder(), [(view.keypoints, crop.keypoints)], 300)
-    assert assignment.shape == (1, 300, 300)
+    assert max(len(view.keypoints), len(crop.keypoints)) == found
+    n = expected
+    assignment = run_lightglue(Recorder(), [(view.keypoints, crop.keypoints)], most)
+    assert assignment.shape == (1, n, n)
     shapes = [array.shape for array in seen[0]]
-    assert shapes == [(1, 300, 4), (1, 300, 4), (1, 300, 128), (1, 300, 128), (1, 2), (1, 2)]
+    assert shapes == [(1, n, 4), (1, n, 4), (1, n, 128), (1, n, 128), (1, 2), (1, 2)]
     np.testing.assert_array_equal(seen[0][4], [view.keypoints.image_size_wh])
 
 
