@@ -140,7 +140,7 @@ class EmbedderBatches:
     """Makes batches of (clean, camera) pairs; held-out things are never in them."""
 
     def __init__(self, pool: Pool, seed: int, run: TrainingRun) -> None:
-        self._pool, self._seed, self._run = pool, seed, run
+        self.pool, self._seed, self._run = pool, seed, run
         self._bank = PackBank(capacity=1500, side_px=192, twins=2)
         self.held_out = _hold_out(pool)
         self._neighbours: list[np.ndarray] = []
@@ -177,13 +177,13 @@ class EmbedderBatches:
         self, rng: np.random.Generator, label: int
     ) -> tuple[int, np.ndarray, np.ndarray]:
         while True:
-            group = self._pool.draw_group(rng)
+            group = self.pool.draw_group(rng)
             if group[0] not in self.held_out:
                 break
-        first = self._pool.read(group[int(rng.integers(len(group)))])
+        first = self.pool.read(group[int(rng.integers(len(group)))])
         # Another side of the same product counts as the same thing where the pool has one.
         second = (
-            self._pool.read(group[int(rng.integers(len(group)))]) if rng.random() < 0.5 else first
+            self.pool.read(group[int(rng.integers(len(group)))]) if rng.random() < 0.5 else first
         )
         return label, first, second
 
@@ -253,7 +253,7 @@ def check_recall(network: Embedder, batches: EmbedderBatches, count: int) -> dic
     packs = [p for seed in range(count) for p in render_family(HELD_OUT_SEED_START + seed, 1, 192)]
     names = sorted(batches.held_out)
     picks = np.random.default_rng(1).permutation(len(names))[: count * 2]
-    things = [batches._pool.read(names[int(pick)]) for pick in picks]
+    things = [batches.pool.read(names[int(pick)]) for pick in picks]
     return {"recall1_packs": _recall(network, packs), "recall1_pool": _recall(network, things)}
 
 

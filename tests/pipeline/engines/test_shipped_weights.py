@@ -1,0 +1,70 @@
+"""The shipped detector and embedder do their work on packs that training never drew."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from catalog_tools.compose import compose_scene
+from catalog_tools.pack_bank import to_rgb_batch
+from catalog_tools.packs import DEMO_SEED_START, natural_size_wh, render_pack
+from catalog_tools.train_detector import measure_boxes
+from catalog_tools.train_embedder import camera_view, clean_view
+from pipeline.engines.torch_networks import load_network, read_weights
+
+WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
+DETECTOR = WEIGHTS / "magpie-detector-n.safetensors"
+EMBEDDER = WEIGHTS / "magpie-embedder-r18.safetensors"
+SEEDS = range(DEMO_SEED_START + 500, DEMO_SEED_START + 524)
+
+
+@pytest.fixture(scope="module")
+def packs() -> list[np.ndarray]:
+    """24 packs of unseen seeds."""
+    return [render_pack(seed, natural_size_wh(seed, 320)) for seed in SEEDS]
+
+
+@pytest.mark.parametrize(("path", "limit_bytes"), [(DETECTOR, 6e6), (EMBEDDER, 23.5e6)])
+def test_shipped_weights_are_small_and_say_how_they_were_trained(
+    path: Path, limit_bytes: float
+) -> None:
+    metadata, _ = read_weights(path)
+    assert path.stat().st_size <= limit_bytes
+    assert metadata["trained_with"].startswith("magpie train ")
+    assert int(metadata["steps"]) > 0 and metadata["created"] and metadata["licence"]
+    assert path.with_suffix(".md").is_file(), "every shipped file has its card"
+
+
+def test_detector_finds_unseen_packs_in_a_wide_scene(packs: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(11)
+    scenes = []
+    for _ in range(10):
+        chosen = [packs[int(pick)] for pick in rng.choice(len(packs), 5, replace=False)]
+        scenes.append(compose_scene(rng, (640, 384), chosen, (), (45, 200), 0.5))
+    pictures, truths = [s.image_bgr for s in scenes], [s.xyxy for s in scenes]
+    recall, precision = measure_boxes(load_network(DETECTOR), pictures, truths)  # type: ignore[arg-type]
+    assert recall >= 0.8 and precision >= 0.6, (recall, precision)
+
+
+def test_detector_finds_next_to_nothing_on_empty_backgrounds() -> None:
+    rng = np.random.default_rng(12)
+    scenes = [compose_scene(rng, (640, 384), []) for _ in range(8)]
+    images = torch.from_numpy(to_rgb_batch([scene.image_bgr for scene in scenes])).float() / 255
+    with torch.inference_mode():
+        boxes = load_network(DETECTOR)(images)
+    assert int((boxes[..., 4] > 0.5).sum()) <= 4
+
+
+def test_embedder_puts_a_camera_view_next_to_its_own_pack(packs: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(13)
+    clean = to_rgb_batch([clean_view(rng, pack, 128) for pack in packs])
+    camera = to_rgb_batch([camera_view(rng, pack, 128, packs[:4], hard=0.5) for pack in packs])
+    embedder = load_network(EMBEDDER)
+    with torch.inference_mode():
+        catalog, queries = (embedder(torch.from_numpy(x).float() / 255) for x in (clean, camera))
+    order = (queries @ catalog.T).argsort(dim=1, descending=True)
+    own = torch.arange(len(packs))[:, None]
+    recall_1 = float((order[:, :1] == own).any(1).float().mean())
+    recall_5 = float((order[:, :5] == own).any(1).float().mean())
+    assert recall_1 >= 0.7 and recall_5 >= 0.9, (recall_1, recall_5)
