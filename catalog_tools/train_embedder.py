@@ -189,7 +189,8 @@ class EmbedderBatches:
 
 
 def _hold_out(pool: Pool, every: int = 50) -> set[str]:
-    return {group[0] for groups in pool.groups.values() for group in groups[::every]}
+    several = [groups for groups in pool.groups.values() if len(groups) > 1]  # never a whole source
+    return {group[0] for groups in several for group in groups[::every]}
 
 
 def flat_bgr(picture: np.ndarray, paper: int = 255) -> np.ndarray:
@@ -254,7 +255,8 @@ def check_recall(network: Embedder, batches: EmbedderBatches, count: int) -> dic
     names = sorted(batches.held_out)
     picks = np.random.default_rng(1).permutation(len(names))[: count * 2]
     things = [batches.pool.read(names[int(pick)]) for pick in picks]
-    return {"recall1_packs": _recall(network, packs), "recall1_pool": _recall(network, things)}
+    figures = {"recall1_packs": _recall(network, packs)}
+    return figures | ({"recall1_pool": _recall(network, things)} if things else {})
 
 
 def _recall(network: Embedder, pictures: list[np.ndarray]) -> float:
