@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # Python loads `sitecustomize` in every process of the job, spawned workers included.
-GUARD = '''
+GUARD = """
 import os, socket
 _look_up, _connect = socket.getaddrinfo, socket.socket.connect
 
@@ -32,7 +32,7 @@ def connect(self, address):
     return _connect(self, address)
 
 socket.getaddrinfo, socket.socket.connect = getaddrinfo, connect
-'''
+"""
 
 
 def run_without_network(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
