@@ -9,8 +9,13 @@ import pipeline.offline  # noqa: F401  (first: before ultralytics)
 # isort: split
 from dataclasses import dataclass
 
+import PIL.Image
 import torch
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.utils import patches
+
+# ultralytics replaces Pillow's open by one that installs a package when a file is no picture.
+PIL.Image.open = patches._image_open
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,3 +101,14 @@ def test_numbers_too_large_for_half_precision_are_refused(tmp_path: Path) -> Non
     with pytest.raises(WeightsError, match="finite in float16"):
         save_weights(tmp_path / "w.safetensors", {"x": torch.tensor([1e6])}, _header())
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_loading_the_detector_leaves_pillow_as_it_was(tmp_path: Path) -> None:
+    from PIL import Image, UnidentifiedImageError
+
+    import pipeline.engines.torch_detector  # noqa: F401
+
+    no_picture = tmp_path / "text.jpg"
+    no_picture.write_text("this is text")
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(no_picture)
