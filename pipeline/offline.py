@@ -6,6 +6,7 @@ other libraries read their own variables at import as well.
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,14 +17,12 @@ _FIXED = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
-    "OPENVINO_TELEMETRY_OPTOUT": "1",
-    "NNCF_TELEMETRY_OPTOUT": "1",
     "OPENCV_LOG_LEVEL": "ERROR",
 }
 
 # glibc keeps freed memory for each thread that ever used some; the networks' threads make that
-# 70 MB in a matcher. Read when a process starts: it takes effect in the children.
-_MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
+# 15 MB in a matcher. Read when a process starts: it takes effect in the children.
+_MEMORY = {"MALLOC_ARENA_MAX": "2"}
 
 
 def set_offline_environment(run_dir: Path | None = None) -> None:
@@ -36,6 +35,8 @@ def set_offline_environment(run_dir: Path | None = None) -> None:
         os.environ[name] = value
     for name, value in _MEMORY.items():
         os.environ.setdefault(name, value)
+    # OpenVINO's converter reports to its maker unless this package is missing; it has no variable.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     default = Path(tempfile.gettempdir()) / f"magpie-{os.getuid()}"
     config_dir = (run_dir or default) / "ultralytics"
     config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

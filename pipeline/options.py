@@ -61,7 +61,7 @@ class EmbedOptions(Options):
     """Global description of a crop."""
 
     weights: Path | None = Field(None, description="embedder weights; none: the shipped ones")
-    batch: int = Field(8, ge=1, description="crops a network call")
+    batch: int = Field(4, ge=1, description="crops a network call; more cost memory, save no time")
 
 
 class SearchOptions(Options):
@@ -80,7 +80,7 @@ class VerifyOptions(Options):
     keypoint_side_px: int = Field(320, ge=64, le=2048, description="side at which they are found")
     min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")
     inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold, px at the side above")
-    batch: int = Field(4, ge=1, description="pairs a network call; more cost memory, save no time")
+    batch: int = Field(2, ge=1, description="pairs a network call; more cost memory, save no time")
 
 
 class DecideOptions(Options):
