@@ -194,8 +194,10 @@ class RingWriter:
 
     def _drop_ready(self, cause: Drop) -> None:
         for row in self._ring.rows(SlotState.READY):
-            self._counts.count_dropped(cause)
+            # The slot first: a kill in between leaves a frame pending, which settles as stale; the
+            # other way round the frame could still be taken, and count twice.
             self._ring.slots[row, SlotCell.STATE] = SlotState.FREE
+            self._counts.count_dropped(cause)
 
 
 class _Attached(NamedTuple):
@@ -316,7 +318,8 @@ class RingReader:
         counts = CountsFile(counts_path(self._run_dir, self._camera, name.incarnation))
         with counts.locked():
             for row in ring.rows(SlotState.TAKEN):  # by a matcher that died with it
-                counts.count_dropped(Drop.MATCHER_DIED)
+                if counts.pending:  # else it died between the count and the slot
+                    counts.count_dropped(Drop.MATCHER_DIED)
                 ring.slots[row, SlotCell.STATE] = SlotState.FREE
         counts.set_matcher(os.getpid())
         if ring.is_lossless:
@@ -327,8 +330,8 @@ class RingReader:
         """Remove a ring that its writer has left; whatever is ready in it is too old."""
         with attached.counts.locked():
             for row in attached.ring.rows(SlotState.READY):
-                attached.counts.count_dropped(Drop.STALE)
                 attached.ring.slots[row, SlotCell.STATE] = SlotState.FREE
+                attached.counts.count_dropped(Drop.STALE)
         attached.ring.path.unlink(missing_ok=True)
         if attached not in self._held.values():
             attached.counts.close()

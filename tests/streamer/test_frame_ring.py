@@ -522,3 +522,40 @@ def test_writing_rings_the_matchers_bell(rings: Rings, tmp_path: Path) -> None:
         writer.write(picture(0))
         assert bell.wait(5)
         writer.close()
+
+
+def test_a_camera_killed_while_it_drops_a_frame_loses_none_and_counts_none_twice(
+    rings: Rings, tmp_path: Path
+) -> None:
+    """1. Camera dies at each step of replacing a ready frame. 2. A new incarnation writes on.
+    Result: the sum holds, whatever the reader then takes."""
+    reader = rings.reader("door")
+    for incarnation, last_step in enumerate(("slot", "count")):
+        writer = rings.writer("door", incarnation, (64, 48), "newest")
+        writer.write(picture(0))
+        if last_step == "slot":
+            writer._counts.count_dropped = lambda cause: None  # type: ignore[method-assign]
+        writer._drop_ready(Drop.OVERRUN)  # and then SIGKILL
+    rings.writer("door", 2, (64, 48), "newest").write(picture(0))
+    while (frame := reader.take()) is not None:
+        reader.release(frame)
+    counters = read_counters(tmp_path, "door")
+    assert_sum_holds(counters)
+    assert dict(counters.dropped) == {"stale": 1, "overrun": 1}
+    assert counters.processed == 1
+
+
+def test_a_matcher_killed_while_it_gives_a_frame_back_counts_it_once(
+    rings: Rings, tmp_path: Path
+) -> None:
+    """1. A frame is counted as processed, its slot not yet free: the matcher dies just then.
+    2. Another matcher takes over. Result: the frame was processed once."""
+    rings.writer("door", 0, (64, 48), "newest").write(picture(0))
+    first = rings.reader("door")
+    assert first.take() is not None
+    assert first._attached is not None
+    first._attached.counts.count_processed()  # and then SIGKILL
+    assert rings.reader("door").take() is None
+    counters = read_counters(tmp_path, "door")
+    assert_sum_holds(counters)
+    assert counters.processed == 1 and not counters.dropped
