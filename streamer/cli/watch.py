@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -61,7 +63,7 @@ def watch(
         contextlib.suppress(KeyboardInterrupt),
         Subscriber(endpoint, since=since, camera=camera, ask_endpoint=ask, keys=keys) as events,
     ):
-        stream = _stream(events, endpoint, count, timeout, only_matches)
+        stream = _stream(events, endpoint, count, timeout, only_matches, _stop_on_interrupt())
         try:
             if as_json:
                 _print_lines(stream, lambda event: json.dumps(event, ensure_ascii=False))
@@ -73,12 +75,29 @@ def watch(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _stop_on_interrupt() -> threading.Event:
+    """Return what ctrl-C sets; a second ctrl-C interrupts at once.
+
+    A KeyboardInterrupt that strikes inside a destructor or a callback of zmq is lost, and the
+    watcher would watch on.
+    """
+    stop = threading.Event()
+
+    def interrupted(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, interrupted)
+    return stop
+
+
 def _stream(
     events: Subscriber,
     endpoint: str,
     count: int | None,
     timeout_s: float | None,
     only_matches: bool,
+    stop: threading.Event,
 ) -> Iterator[dict[str, Any] | None]:
     """Yield events, and None every so often when none comes.
 
@@ -87,7 +106,7 @@ def _stream(
     n_seen = 0
     last_s = time.monotonic()
     has_told = False
-    while count is None or n_seen < count:
+    while not stop.is_set() and (count is None or n_seen < count):
         wait_s = _LOOK_S
         if timeout_s is not None:
             wait_s = min(wait_s, max(0.0, last_s + timeout_s - time.monotonic()))
