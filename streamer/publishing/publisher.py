@@ -118,7 +118,9 @@ class Publisher:
             self.ask_endpoint = self._answers.bind(ask)
             undo.pop_all()
         self._keeper = JournalKeeper(self._journal, self._options)
-        self._order(lambda: list(self._sightings.close("stopped")))
+        # Now, not by an order to the thread: that would end what workers have told meanwhile too.
+        self._pending += self._sightings.close("stopped")
+        self._waker.wake()
         self._thread.start()
         self._answers.start()
         self._keeper.start()

@@ -4,7 +4,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +258,35 @@ def test_an_ipc_endpoint_works_and_is_not_taken_over(
     with pytest.raises(ConfigError, match=r"publish\.endpoint: must be free"):
         Publisher(PublishOptions(endpoint=endpoint), journal, other).start()
     journal.close()
+
+
+class LatePublisher(Publisher):
+    """Its thread begins when it may."""
+
+    may_begin = threading.Event()
+
+    def _run(self) -> None:
+        self.may_begin.wait(DEADLINE_S)
+        super()._run()
+
+
+def test_what_workers_tell_before_the_first_turn_is_not_taken_for_an_old_run(
+    run_dir: Path,
+) -> None:
+    """1. A worker's message waits in the socket when the publisher's thread begins.
+    Result: its sighting is open; only what an earlier run left open is ended at the start."""
+    options = PublishOptions(endpoint="tcp://127.0.0.1:0", heartbeat_s=0.1)
+    journal = Journal(run_dir / "journal.db")
+    publisher = LatePublisher(options, journal, run_dir)
+    with ExitStack() as open_things:
+        wire = Wire(run_dir, run_dir / "journal.db", options, open_things, publisher, journal)
+        open_things.callback(wire.stop)
+        publisher.start()
+        sink = wire.sink()
+        assert sink.send_sighting(sighting("a"))
+        assert publisher._pull.poll(DEADLINE_S * 1000)
+        publisher.may_begin.set()
+        events = wire.subscriber(since=0)
+        first = take(events, 1)
+        assert sink.send_sighting(sighting("a", Phase.UPDATED))
+        assert [event["type"] for event in first + take(events, 1)] == ["appeared", "updated"]
