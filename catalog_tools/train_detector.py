@@ -22,7 +22,7 @@ from catalog_tools.compose import Scene, compose_scene
 from catalog_tools.pack_bank import HELD_OUT_SEED_START, PackBank, render_family, to_rgb_batch
 from catalog_tools.pool import LabelledPicture, Pool, cut_out, decode, open_pool
 from catalog_tools.scenes import camera_effects
-from catalog_tools.training import TrainingRun, check_options, made_ahead
+from catalog_tools.training import TrainingRun, begin_with, check_options, made_ahead
 from pipeline.engines.torch_detector import Detector, DetectorSpec, build_detector
 from pipeline.engines.torch_networks import save_weights, spec_json
 
@@ -50,6 +50,7 @@ def train_detector(
     seed: int = 0,
     threads: int = 2,
     resume: bool = True,
+    start: Path | None = None,
     batch: int = 16,
     check_count: int = 24,
 ) -> Path:
@@ -61,6 +62,7 @@ def train_detector(
         seed=seed,
         threads=threads,
         resume=resume,
+        start=start,
         batch=batch,
         check_count=check_count,
     )
@@ -68,6 +70,8 @@ def train_detector(
     torch.manual_seed(options.seed)
     run = TrainingRun("detector", options)
     detector = build_detector(DetectorSpec()).to(memory_format=torch.channels_last)
+    if options.start is not None:
+        begin_with(detector, "detector", options.start)
     averaged = copy.deepcopy(detector)
     optimizer = torch.optim.AdamW(_parameter_groups(detector), lr=PEAK_LEARNING_RATE)
     state = run.load()

@@ -17,7 +17,7 @@ from pytorch_metric_learning.losses import NTXentLoss
 from catalog_tools.pack_bank import HELD_OUT_SEED_START, PackBank, render_family, to_rgb_batch
 from catalog_tools.pool import Pool, open_pool
 from catalog_tools.scenes import camera_effects, draw_hand, make_background, paste_pack, tilted_quad
-from catalog_tools.training import TrainingRun, check_options, made_ahead
+from catalog_tools.training import TrainingRun, begin_with, check_options, made_ahead
 from pipeline.engines.torch_embedder import Embedder, EmbedderSpec, build_embedder
 from pipeline.engines.torch_networks import save_weights, spec_json
 
@@ -25,7 +25,7 @@ PEAK_LEARNING_RATE = 1.5e-3
 TEMPERATURE = 0.07
 # Small pictures first: four times as many of them are seen in the same time, and what they teach
 # carries over.
-SIDE_PX_BY_PROGRESS = ((0.62, 64), (0.9, 96), (1.0, 128))
+SIDE_PX_BY_PROGRESS = ((0.5, 64), (0.85, 96), (1.0, 128))
 REPORT_EVERY_STEPS = 20
 CHECK_EVERY_S = 420
 LICENCE = "AGPL-3.0-or-later"
@@ -38,7 +38,8 @@ def train_embedder(
     seed: int = 0,
     threads: int = 2,
     resume: bool = True,
-    batch: int = 64,
+    start: Path | None = None,
+    batch: int = 96,
     check_count: int = 60,
 ) -> Path:
     """Train for so many minutes and give the path of the exported weights (fp16 safetensors).
@@ -53,6 +54,7 @@ def train_embedder(
         seed=seed,
         threads=threads,
         resume=resume,
+        start=start,
         batch=batch,
         check_count=check_count,
     )
@@ -65,6 +67,8 @@ def train_embedder(
     if state is not None:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+    elif options.start is not None:
+        begin_with(network, "embedder", options.start)
     batches = EmbedderBatches(open_pool(options.pool), options.seed, run)
     try:
         _train(run, network, optimizer, batches)

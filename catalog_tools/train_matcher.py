@@ -13,7 +13,7 @@ from torch import Tensor
 
 from catalog_tools.pair_batches import FIRST_BATCHES, PairBatch, PairStore, collate, make_pairs
 from catalog_tools.pairs import IGNORED, UNMATCHED, Pair, assign
-from catalog_tools.training import TrainingRun, check_options
+from catalog_tools.training import TrainingRun, begin_with, check_options
 from pipeline.engines.torch_lightglue import (
     ARCHITECTURE,
     LightGlueMatcher,
@@ -40,6 +40,7 @@ def train_matcher(
     seed: int = 0,
     threads: int = 2,
     resume: bool = True,
+    start: Path | None = None,
     batch: int = 8,
     check_count: int = 48,
 ) -> Path:
@@ -55,6 +56,7 @@ def train_matcher(
         seed=seed,
         threads=threads,
         resume=resume,
+        start=start,
         batch=batch,
         check_count=check_count,
     )
@@ -68,8 +70,11 @@ def train_matcher(
     store = PairStore(options.pool, options.seed, run.step)
     try:
         if state is None:
-            store.fill(FIRST_BATCHES * options.batch)
-            start_from_principal_axes(network, store.pairs)
+            if options.start is not None:
+                begin_with(network, "matcher", options.start)
+            else:
+                store.fill(FIRST_BATCHES * options.batch)
+                start_from_principal_axes(network, store.pairs)
             average = {name: t.clone() for name, t in network.state_dict().items()}
         else:
             network.load_state_dict(state["network"])

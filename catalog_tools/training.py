@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pydantic import Field
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WeightsError
 from pipeline.options import Options
+
+if TYPE_CHECKING:
+    import torch
 
 Batch = TypeVar("Batch")
 _BATCHES_AHEAD = 3
@@ -38,6 +41,7 @@ class TrainOptions(Options):
     batch: int = Field(64, ge=2, description="pairs or scenes a step")
     check_count: int = Field(60, ge=1, description="unseen packs in each check")
     resume: bool = Field(True, description="go on from the checkpoint in out, when there is one")
+    start: Path | None = Field(None, description="weights to begin with instead of random ones")
 
 
 class TrainingRun:
@@ -149,8 +153,9 @@ class TrainingRun:
         """Give the header of the exported weights: how and when they were trained."""
         options = self.options
         command = f"magpie train {self.name} --pool POOL --minutes {options.minutes:g}"
+        start = f" --start {options.start.name}" if options.start else ""
         trained = {
-            "trained_with": f"{command} --seed {options.seed} --threads {options.threads}",
+            "trained_with": f"{command} --seed {options.seed} --threads {options.threads}{start}",
             "steps": str(self.step),
             "batch": str(options.batch),
         }
@@ -202,6 +207,24 @@ def made_ahead(make: Callable[[int], Batch], first_step: int) -> Iterator[Batch]
     finally:
         stopped.set()
         thread.join(timeout=60)
+
+
+def begin_with(network: torch.nn.Module, kind: str, start: Path) -> None:
+    """Copy the weights of an earlier training into the network.
+
+    Raises WeightsError when they are of another kind or shape.
+    """
+    from pipeline.engines.torch_networks import read_weights
+
+    metadata, state = read_weights(start)
+    try:
+        if metadata["kind"] != kind:
+            raise ValueError(f"weights of a {metadata['kind']}")
+        network.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError.at(
+            f"--start '{start}'", f"must fit the {kind}", str(error).splitlines()[0]
+        ) from error
 
 
 def check_options(**given: Any) -> TrainOptions:

@@ -19,6 +19,7 @@ _OUT = typer.Option(..., "--out", help="folder for checkpoint, curve and the exp
 _MINUTES = typer.Option(..., "--minutes", min=0.01, help="wall time, resumed parts together")
 _SEED = typer.Option(0, "--seed", min=0)
 _THREADS = typer.Option(2, "--threads", min=1)
+_START = typer.Option(None, "--start", help="weights to begin with instead of random ones")
 _RESUME = typer.Option(True, "--resume/--fresh", help="go on from the checkpoint in --out")
 
 
@@ -132,11 +133,14 @@ def train_embedder_command(
     seed: int = _SEED,
     threads: int = _THREADS,
     resume: bool = _RESUME,
+    start: Path | None = _START,
 ) -> None:
     """Train the embedder and print the path of its weights."""
     from catalog_tools.train_embedder import train_embedder
 
-    print(train_embedder(pool, out, minutes, seed=seed, threads=threads, resume=resume))
+    print(
+        train_embedder(pool, out, minutes, seed=seed, threads=threads, resume=resume, start=start)
+    )
 
 
 @train_app.command("detector")
@@ -147,11 +151,14 @@ def train_detector_command(
     seed: int = _SEED,
     threads: int = _THREADS,
     resume: bool = _RESUME,
+    start: Path | None = _START,
 ) -> None:
     """Train the detector and print the path of its weights."""
     from catalog_tools.train_detector import train_detector
 
-    print(train_detector(pool, out, minutes, seed=seed, threads=threads, resume=resume))
+    print(
+        train_detector(pool, out, minutes, seed=seed, threads=threads, resume=resume, start=start)
+    )
 
 
 @train_app.command("matcher")
@@ -162,8 +169,9 @@ def train_matcher_command(
     seed: int = _SEED,
     threads: int = _THREADS,
     resume: bool = _RESUME,
+    start: Path | None = _START,
 ) -> None:
     """Train the matcher of keypoints (LightGlue) and print the path of its weights."""
     from catalog_tools.train_matcher import train_matcher
 
-    print(train_matcher(pool, out, minutes, seed=seed, threads=threads, resume=resume))
+    print(train_matcher(pool, out, minutes, seed=seed, threads=threads, resume=resume, start=start))
