@@ -28,13 +28,14 @@ class PictureMatcher(Protocol):
 class Answer:
     """What was found in one picture. error: why it could not be read, else None.
 
-    matches, ranked: as the command's JSON has them.
+    matches, ranked: as the command's JSON has them. size_wh: the picture's own, upright.
     """
 
     image: str
     matches: tuple[dict[str, Any], ...] = ()
     ranked: tuple[dict[str, Any], ...] = ()
     error: str | None = None
+    size_wh: tuple[int, int] = (0, 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of `magpie catalog query --json`."""
@@ -106,4 +107,4 @@ def _answer(image: str, picture: ReadPicture, result: PictureResult) -> Answer:
         }
         for item in result.ranked
     )
-    return Answer(image, matches, ranked)
+    return Answer(image, matches, ranked, size_wh=picture.size_wh)
