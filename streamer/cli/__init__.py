@@ -2,6 +2,7 @@
 
 daemon.py   run, watch, probe, status, config
 catalog.py  catalog build, add, remove, list, check, query
+evaluate.py catalog evaluate
 models.py   weights, train
 shows.py    demo, bench
 """

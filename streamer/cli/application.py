@@ -2,7 +2,7 @@
 
 import typer
 
-from streamer.cli import catalog, daemon, models, shows
+from streamer.cli import catalog, daemon, evaluate, models, shows
 
 app = typer.Typer(
     name="magpie",
@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Watches live video and tells you when an item of your catalog is in view.",
 )
 daemon.register(app)
+catalog.app.command()(evaluate.evaluate)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(models.train_app, name="train")

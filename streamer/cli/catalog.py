@@ -57,7 +57,7 @@ def build(
 
     find_images(images)  # a mistake in IMAGES is told before networks are loaded
     networks = _load_networks(embedder, engine, device)
-    with _progress("describing pictures") as progress:
+    with show_progress("describing pictures") as progress:
         report = build_catalog(images, out, networks, turns=turns, trim=trim, progress=progress)
     _print_report(report)
 
@@ -78,7 +78,7 @@ def add(
     current_generation(directory)
     find_images(images)
     networks = _load_networks(embedder, engine, device)
-    with _progress("describing pictures") as progress:
+    with show_progress("describing pictures") as progress:
         report = add_to_catalog(directory, images, networks, progress=progress)
     _print_report(report)
 
@@ -132,7 +132,7 @@ def check(directory: Directory, as_json: AsJson = False) -> None:
     """Compare a catalog's files with their hashes and name pictures that will match poorly."""
     from catalog_tools.check import check_catalog
 
-    with _progress("checking pictures") as progress:
+    with show_progress("checking pictures") as progress:
         report = check_catalog(directory, progress)
     if as_json:
         for damaged in report.damaged:
@@ -261,7 +261,7 @@ def _print_left_out(left_out: Sequence[Left]) -> None:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function that moves a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -1,0 +1,74 @@
+"""magpie catalog evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, SearchOptions
+from streamer.cli.catalog import (
+    AsJson,
+    Device,
+    Directory,
+    Embedder,
+    EngineName,
+    show_progress,
+)
+
+
+def evaluate(
+    directory: Directory,
+    photos: Annotated[
+        Path, typer.Argument(metavar="PHOTOS", help="The folder that the truth's photos lie in.")
+    ],
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="CSV with the columns image,item_id (none: PHOTOS/truth.csv)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where figures, answers and pictures go; else the table.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="For top-k.")] = 5,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out/--no-leave-out", help="Also ask with the item hidden.")
+    ] = True,
+    as_json: AsJson = False,
+    embedder: Embedder = None,
+    engine: EngineName = "auto",
+    device: Device = "auto",
+) -> None:
+    """Measure a catalog on labelled photos: top-1, tiers, false matches, leave-out."""
+    from catalog_tools.evaluate import check_labels, evaluate_catalog, read_truth
+    from pipeline.catalog import Catalog
+
+    truth = truth or photos / "truth.csv"
+    labels = read_truth(truth)
+    item_ids = [item.item_id for item in Catalog.load(directory, None).items]
+    check_labels(labels, item_ids, f"truth {truth}")  # before networks are loaded
+    from rich.console import Console
+
+    from catalog_tools.evaluate_report import print_table, write_report
+    from catalog_tools.evaluate_search import load_stages
+    from pipeline.matcher import create_matcher
+
+    options = MatcherOptions(
+        engine=EngineOptions(engine=engine, device=device),
+        embed=EmbedOptions(weights=embedder),
+        search=SearchOptions(k=max(k, SearchOptions().k)),
+    )
+    stages = load_stages(options)
+    matcher = create_matcher(options, {"evaluate": directory})
+    with show_progress("asking about photos") as progress:
+        evaluation = evaluate_catalog(
+            directory, photos, labels, matcher, stages, k=k, leave_out=leave_out, progress=progress
+        )
+    files = [] if out is None else write_report(evaluation, stages, out)
+    if as_json:
+        print(json.dumps(evaluation.figures))
+        return
+    print_table(evaluation.figures, Console())
+    for path in files:
+        print(path)
