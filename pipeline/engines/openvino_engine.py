@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 
 import numpy as np
 import openvino
 
-from pipeline.engines import Array
+from pipeline.engines import Array, hardware_precision
 from pipeline.engines.engine_cache import converted_network
 from pipeline.errors import EngineError
 from pipeline.options import EngineOptions
@@ -55,17 +54,6 @@ class OpenVinoEngine:
             )
         results = self._compiled([np.ascontiguousarray(array) for array in arrays])
         return tuple(np.array(results[output]) for output in self._compiled.outputs)
-
-
-def hardware_precision() -> str:
-    """Return "bf16" where this CPU computes in it, else "f32" (emulated bf16 is 15x slower)."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "f32"
-    flags = set(text.split())
-    wanted = {"avx512_bf16", "amx_bf16"} if platform.machine() == "x86_64" else {"bf16"}
-    return "bf16" if flags & wanted else "f32"
 
 
 def _known(shape: openvino.PartialShape) -> list[int]:
