@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import random
 import subprocess
 import sys
 import threading
@@ -15,122 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import SourceError
-from pipeline.types import ColorMatrix, ColorRange, Frame
-from streamer.camera_process import CameraArgs, FrozenWatch, Pacer, Retry, run_camera
-from streamer.child import ChildContext, WorkerState
-from streamer.errors import AuthenticationError, CodecError, NotFoundError, UnreachableError
-from streamer.frame_ring import RingReader, read_counters
-from streamer.sources.base import Picture, SourceOptions
+from streamer.child import WorkerState
+from streamer.errors import CodecError
+from streamer.frame_ring import read_counters
+from tests.streamer.camera_rig import DEADLINE_S, Rig
 from tests.streamer.clips import moving_square, write_clip
 from tests.streamer.mjpeg import jpeg, serving
 from tests.streamer.rtsp import RtspServer, is_rtsp_server_there
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 30.0
-
-
-class Context(ChildContext):
-    """A real context without a parent, that keeps what was reported."""
-
-    def __init__(self, run_dir: Path) -> None:
-        super().__init__("camera.door", run_dir)
-        self.reports: list[tuple[WorkerState, str | None]] = []
-        self.beats_s: list[float] = []
-
-    def report(
-        self, state: WorkerState, reason: str | None = None, **counters: int | float
-    ) -> None:
-        self.reports.append((state, reason))
-
-    def beat(self) -> None:
-        self.beats_s.append(time.monotonic())
-
-    def state(self) -> WorkerState | None:
-        """What was reported last."""
-        return self.reports[-1][0] if self.reports else None
-
-    def states(self) -> list[WorkerState]:
-        """The states in order, repeats left out."""
-        states = [state for state, _ in self.reports]
-        return [s for n, s in enumerate(states) if n == 0 or states[n - 1] != s]
-
-
-class Rig:
-    """A camera in a thread and a matcher's reader beside it."""
-
-    def __init__(self, run_dir: Path, **options: object) -> None:
-        self.context = Context(run_dir)
-        self.run_dir = run_dir
-        self.reader = RingReader(run_dir, "door")
-        self.error: BaseException | None = None
-        source = SourceOptions(**options)  # type: ignore[arg-type]
-        self._thread = threading.Thread(target=self._run, args=(CameraArgs("door", source),))
-        self._thread.start()
-
-    def _run(self, args: CameraArgs) -> None:
-        try:
-            run_camera(self.context, args)
-        except BaseException as error:
-            self.error = error
-
-    def next_frame(self, timeout_s: float = DEADLINE_S) -> Frame:
-        """Take, check and give back the next frame; fails when none comes in time."""
-        deadline_s = time.monotonic() + timeout_s
-        while (frame := self.reader.take()) is None:
-            assert time.monotonic() < deadline_s, f"no frame: {self.context.reports[-3:]}"
-            assert self.error is None, self.error
-            self.context.wait(0.001)
-        self.reader.release(frame)
-        return frame
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline_s, self.context.reports[-3:]
-            self.context.wait(0.005)
-
-    def work_until_end(self) -> list[int]:
-        """Take every frame until the camera has ended; returns their numbers."""
-        numbers = []
-        deadline_s = time.monotonic() + DEADLINE_S
-        while self._thread.is_alive():
-            assert time.monotonic() < deadline_s
-            frame = self.reader.take()
-            if frame is None:
-                self._thread.join(0.001)
-                continue
-            numbers.append(frame.number)
-            self.reader.release(frame)
-        return numbers
-
-    def close(self) -> None:
-        self.context.stop()
-        self._thread.join(DEADLINE_S)
-        self.reader.close()
-        assert not self._thread.is_alive()
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(**options: object) -> Rig:
-            run_dir = tmp_path / "run"
-            run_dir.mkdir()
-            made = Rig(run_dir, **options)
-            stack.callback(made.close)
-            return made
-
-        yield start
-
-
-def picture(value: int, captured_s: float = 0.0, media_s: float = -1e-9) -> Picture:
-    plane = np.full((8, 8), value, np.uint8)
-    return Picture(
-        plane, plane[:4, :4], plane[:4, :4], ColorMatrix.BT601, ColorRange.FULL,
-        captured_ns=round(captured_s * 1e9), wall_ns=0, media_ns=round(media_s * 1e9),
-    )  # fmt: skip
 
 
 # --- recordings -------------------------------------------------------------------------
@@ -319,57 +211,6 @@ def test_frames_flow_again_soon_after_the_server_is_back(
         camera.wait_for(lambda: camera.context.state() == WorkerState.RUNNING)
     finally:
         server.stop()
-
-
-# --- the rules by themselves ------------------------------------------------------------
-
-
-def test_retries_wait_longer_and_longer() -> None:
-    retry = Retry(random.Random(1))
-    waits_s = [retry.after(UnreachableError("x")) for _ in range(40)]
-    for wait_s, usual_s in zip(waits_s, [0.5, 1, 2] + [2] * 37, strict=True):
-        assert 0.8 * usual_s <= wait_s <= 1.2 * usual_s
-    assert max(waits_s) - min(waits_s[3:]) > 0.4  # not all cameras at the same moment
-    retry.reset()
-    assert retry.after(UnreachableError("x")) <= 0.6
-
-
-@pytest.mark.parametrize("error", [AuthenticationError, NotFoundError])
-def test_a_no_is_not_asked_again_soon(error: type[SourceError]) -> None:
-    retry = Retry(random.Random(1))
-    waits_s = [retry.after(error("x")) for _ in range(2000)]
-    for wait_s, usual_s in zip(waits_s, [0.5, 1, 2, 4, 8, 16, 30, 30], strict=False):
-        assert 0.8 * usual_s <= wait_s <= 1.2 * usual_s
-    assert max(waits_s) <= 36
-
-
-def test_a_frozen_picture_is_noticed_and_so_is_its_end() -> None:
-    watch = FrozenWatch(after_s=2)
-    seen = [watch.look(picture(7, captured_s=number / 10)) for number in range(40)]
-    looks = [(number / 10, look) for number, look in enumerate(seen) if look is not None]
-    assert [at_s for at_s, _ in looks] == pytest.approx([0.5 * n for n in range(8)])
-    assert [look for _, look in looks] == [False] * 4 + [True] * 4
-    assert watch.look(picture(8, captured_s=5)) is False
-    moving = FrozenWatch(after_s=2)
-    assert not any(moving.look(picture(n, captured_s=n)) for n in range(20))
-    never = FrozenWatch(after_s=0)
-    assert not any(never.look(picture(7, captured_s=n)) for n in range(20))
-
-
-@pytest.mark.parametrize(
-    ("fps", "max_fps", "kept"), [(25, 0, 100), (25, 25, 100), (25, 30, 100), (25, 5, 20)]
-)
-def test_a_rate_is_kept_evenly(fps: float, max_fps: float, kept: int) -> None:
-    pacer = Pacer(max_fps)
-    numbers = [n for n in range(100) if pacer.is_due(picture(0, media_s=n / fps))]
-    assert len(numbers) == kept
-    assert len(set(np.diff(numbers))) == 1
-
-
-def test_a_rate_that_does_not_divide_is_met_on_average() -> None:
-    pacer = Pacer(10)
-    kept = sum(pacer.is_due(picture(0, captured_s=5 + n / 25)) for n in range(250))
-    assert kept == pytest.approx(100, abs=2)
 
 
 # --- what the process weighs ------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""A source is told by its text, and a wrong one is refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from streamer.sources.base import SourceOptions, check_source
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "is_live"),
+    [
+        ("rtsp://camera/1", "rtsp", True),
+        ("RTSPS://camera/1", "rtsp", True),
+        ("http://camera/mjpeg", "http", True),
+        ("https://camera/list.m3u8", "http", True),
+        ("0", "webcam", True),
+        ("/dev/video3", "webcam", True),
+        ("film.mp4", "file", False),
+        ("a:b.mp4", "file", False),
+        (".", "folder", False),
+        ("test:", "test", True),
+        ("test:?frames=3&paced=0", "test", False),
+    ],
+)
+def test_a_source_is_told_by_its_text(url: str, kind: str, is_live: bool) -> None:
+    options = SourceOptions(url=url)
+    assert (options.kind, options.is_live) == (kind, is_live)
+    assert SourceOptions(url=url, realtime=True).is_live or "paced=0" in url
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("htp://x", "expected rtsp://, rtsps://, http(s)://, a device number, a file, a folder"),
+        ("ftp://me:secret@x/y", "got 'ftp://***@x/y'"),
+        ("nothing.mp4", "source 'nothing.mp4': no such file"),
+        ("rtsp://", "expected a host"),
+        ("rtsp://me:secret@camera:port/1", "expected a URL with host and port"),
+        ("test:?size=big", "expected size=WIDTHxHEIGHT"),
+        ("test:?colour=red", "expected test:?size=WxH"),
+        ("test:hello", "expected test:?size=WxH"),
+    ],
+)
+def test_a_wrong_source_is_one_sentence(url: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_source(SourceOptions(url=url))
+    assert says in str(caught.value)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_empty_files_and_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    for path in (tmp_path / "empty.mp4", tmp_path):
+        with pytest.raises(ConfigError):
+            check_source(SourceOptions(url=str(path)))
