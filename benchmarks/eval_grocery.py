@@ -1,160 +1,149 @@
-"""How often does `catalog query` name the right item on real photos of packs?
+"""How well does a catalog of pack shots name the packs in shop photos?
 
-    python -m benchmarks.eval_grocery --data FOLDER --json FILE
+    python -m benchmarks.eval_grocery [--data FOLDER] [--every N] [--distractors N --pool FOLDER]
 
 FOLDER holds catalog/<item>.jpg, queries and truth.csv (image,item_id; `none`: no item of the
-catalog is in the photo).
+catalog is in the photo). The scoring is that of `magpie catalog evaluate`.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import platform
-import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
+import numpy as np
 import typer
 
-import pipeline.offline  # noqa: F401  (before anything heavy)
+from benchmarks.eval_setup import (
+    OUT,
+    Data,
+    Every,
+    Limit,
+    Out,
+    Threads,
+    built_catalog,
+    find_data,
+    finish,
+    options_of,
+    run_command,
+    say_progress,
+    take,
+)
+from pipeline.errors import ConfigError
+from pipeline.types import U8
 
-NOTHING = "none"
-
-
-def evaluate_queries(
-    data: Path,
-    *,
-    limit: int | None = None,
-    trim: bool = True,
-    turns: bool = False,
-    threads: int = 0,
-    answers_file: Path | None = None,
-) -> dict[str, Any]:
-    """Return the figures of one build and one query over all photos.
-
-    limit: only so many photos, evenly taken. threads: of the networks; 0: all cores.
-    answers_file: where to write each photo's answer, with the truth, as a line of JSON.
-    """
-    from catalog_tools.build import build_catalog, load_networks
-    from catalog_tools.query import query_pictures
-    from pipeline.matcher import create_matcher
-    from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions
-
-    engine = EngineOptions(threads=threads)
-    truth = read_truth(data / "truth.csv")
-    if limit is not None and limit < len(truth):
-        truth = [truth[i * len(truth) // limit] for i in range(limit)]
-    with tempfile.TemporaryDirectory(prefix="magpie-eval-") as folder:
-        out = Path(folder) / "catalog"
-        networks = load_networks(engine, EmbedOptions())
-        start = time.perf_counter()
-        report = build_catalog(data / "catalog", out, networks, trim=trim, turns=turns)
-        build_s = time.perf_counter() - start
-        matcher = create_matcher(MatcherOptions(engine=engine), {"query": out})
-        start, start_cpu = time.perf_counter(), time.process_time()
-        paths = [str(data / image) for image, _ in truth]
-        answers = []
-        for answer in query_pictures(paths, matcher.catalogs["query"], matcher, 5):
-            answers.append(answer.to_json())
-            if len(answers) % 100 == 0:
-                print(f"{len(answers)} of {len(paths)} photos", flush=True)
-        query_s = time.perf_counter() - start
-        cpu_s = time.process_time() - start_cpu
-    if answers_file is not None:
-        lines = [{"truth": t, **a} for (_, t), a in zip(truth, answers, strict=True)]
-        answers_file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
-    return {
-        **score_answers([item_id for _, item_id in truth], answers),
-        "n_items": report.n_items,
-        "build_s": round(build_s, 2),
-        "query_s": round(query_s, 1),
-        "ms_a_photo": round(1e3 * query_s / max(1, len(answers)), 1),
-        "cpu_ms_a_photo": round(1e3 * cpu_s / max(1, len(answers)), 1),
-        "trim": trim,
-        "turns": turns,
-        "embedder_sha256": networks.embedder_sha256,
-    }
-
-
-def read_truth(path: Path) -> list[tuple[str, str]]:
-    """Return (image, item id or `none`) of each photo."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(row["image"], row["item_id"]) for row in csv.DictReader(file)]
-
-
-def score_answers(truth: Sequence[str], answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return counts and shares; truth: the item id of each photo, or `none`.
-
-    top_1, top_5: of the photos with an item, by `ranked`. published_*: by `matches`, whose first
-    is the surest. false_alarms: share of the photos without an item in which one was published.
-    """
-    with_item = [(t, a) for t, a in zip(truth, answers, strict=True) if t != NOTHING]
-    without = [a for t, a in zip(truth, answers, strict=True) if t == NOTHING]
-    ranked = [(t, [r["item_id"] for r in a.get("ranked", [])]) for t, a in with_item]
-    published = [(t, [m["item_id"] for m in a.get("matches", [])]) for t, a in with_item]
-    exact = [
-        (t, m["item_id"])
-        for t, a in zip(truth, answers, strict=True)
-        for m in a.get("matches", [])
-        if m["tier"] == "exact"
-    ]
-    n = max(1, len(with_item))
-    n_alarms = sum(bool(answer.get("matches")) for answer in without)
-    return {
-        "n_photos": len(answers),
-        "n_unreadable": sum("error" in answer for answer in answers),
-        "n_with_item": len(with_item),
-        "n_without": len(without),
-        "top_1": round(sum(ids[:1] == [t] for t, ids in ranked) / n, 4),
-        "top_5": round(sum(t in ids for t, ids in ranked) / n, 4),
-        "published_right": round(sum(t in ids for t, ids in published) / n, 4),
-        "published_wrong": round(sum(any(i != t for i in ids) for t, ids in published) / n, 4),
-        "n_exact": len(exact),
-        "exact_right": round(sum(t == i for t, i in exact) / max(1, len(exact)), 4),
-        "false_alarms": round(n_alarms / max(1, len(without)), 4),
-    }
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return what the figures were measured on, without names of hosts or users."""
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip() or None,
-        "load_average": [round(n, 1) for n in os.getloadavg()],
-    }
+DISTRACTOR = "~distractor-"  # sorts behind the items
 
 
 def main(
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write it.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1)] = None,
+    data: Data = None,
+    out: Out = OUT,
+    every: Every = 1,
+    limit: Limit = None,
+    distractors: Annotated[int, typer.Option(min=0, help="Pool pictures added as items.")] = 0,
+    pool: Annotated[Path | None, typer.Option(help="Folder of tar files or sub-folders.")] = None,
+    turned: Annotated[int | None, typer.Option(help="Turn photos; the angles' seed.")] = None,
+    leave_out: bool = True,
     trim: bool = True,
-    turns: bool = False,
-    answers: Annotated[Path | None, typer.Option(help="Where to write each answer.")] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Of the networks; 0: all cores.")] = 0,
+    turns: Annotated[bool, typer.Option(help="Views turned by 90, 180 and 270 degrees.")] = False,
+    threads: Threads = 0,
+    report: Annotated[Path | None, typer.Option(help="Folder for curves and confusions.")] = None,
 ) -> None:
-    """Build, query, compare with the truth; print the figures."""
-    figures = evaluate_queries(
-        data, limit=limit, trim=trim, turns=turns, threads=threads, answers_file=answers
+    """Build the catalog, ask it about the photos, compare with the truth."""
+    from catalog_tools.evaluate import evaluate_catalog, read_truth
+    from catalog_tools.evaluate_report import table_rows, write_report
+    from catalog_tools.evaluate_search import load_stages
+
+    data, options = find_data("grocery", data), options_of(threads)
+    if distractors and pool is None:
+        raise ConfigError.at("--distractors", "needs the pool to draw them from", "no --pool")
+    labels = take(read_truth(data / "truth.csv"), every, limit)
+    with tempfile.TemporaryDirectory(prefix="magpie-eval-") as name:
+        folder, images = data, data / "catalog"
+        if turned is not None:
+            folder = Path(name) / "turned"
+            turn_photos(data, [label.image for label in labels], folder, turned)
+        if distractors and pool is not None:
+            images = Path(name) / "images"
+            add_distractors(data / "catalog", images, pool, distractors)
+        with built_catalog(images, options, trim=trim, turns=turns) as built:
+            stages = load_stages(options)
+            start_s = time.perf_counter()
+            evaluation = evaluate_catalog(
+                built.directory, folder, labels, built.matcher, stages,
+                leave_out=leave_out and not distractors, progress=say_progress("photos"),
+            )  # fmt: skip
+            spent_s = time.perf_counter() - start_s
+            if report is not None:
+                write_report(evaluation, stages, report)
+    figures: dict[str, Any] = {**evaluation.figures, "build_s": built.build_s}
+    figures["ms_a_photo_all_passes"] = round(1e3 * spent_s / max(1, len(labels)), 1)
+    for name in ("curves", "reliability"):
+        del figures[name]
+    config = {
+        "every": every, "limit": limit, "distractors": distractors, "turned": turned,
+        "trim": trim, "turns": turns, "threads": threads,
+    }  # fmt: skip
+    suffix = ("-distractors" if distractors else "") + ("-turned" if turned is not None else "")
+    finish(out, f"grocery{suffix}", config, figures, table_rows(figures))
+
+
+def turn_photos(data: Path, images: Sequence[str], folder: Path, seed: int) -> None:
+    """Write the photos turned by any angle about their middle, each its own, in their own size.
+
+    What comes into the corners is the photo mirrored at its edges.
+    """
+    for image in images:
+        photo = cv2.imread(str(data / image))
+        if photo is None:
+            raise ConfigError.at(f"photo {image}", "must be a readable picture")
+        rng = np.random.default_rng([seed, zlib.crc32(image.encode())])
+        path = folder / image  # a PNG whatever its name says: readers look at the content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoded = cv2.imencode(".png", turn(np.asarray(photo, np.uint8), rng.uniform(0, 360)))[1]
+        path.write_bytes(encoded.tobytes())
+
+
+def turn(image_bgr: U8, angle_deg: float) -> U8:
+    """Return a picture of the same size, turned clockwise about its middle."""
+    height, width = image_bgr.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle_deg, 1.0)
+    turned = cv2.warpAffine(
+        image_bgr, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
-    text = json.dumps({**figures, **describe_machine()}, indent=1)
-    print(text)
-    if json_file is not None:
-        json_file.write_text(text + "\n", "utf-8")
+    return np.asarray(turned, np.uint8)
+
+
+def add_distractors(catalog: Path, images: Path, pool: Path, n: int, seed: int = 0) -> None:
+    """Write a folder of the catalog's pictures and n of the pool, each an item of its own.
+
+    Every source of the pool gives as many as any other, while it lasts; no picture twice.
+    """
+    from catalog_tools.pool import open_pool
+
+    images.mkdir(parents=True)
+    for path in catalog.iterdir():
+        (images / path.name).symlink_to(path.resolve())
+    pictures = open_pool(pool)
+    rng = np.random.default_rng(seed)
+    left = {
+        source: [groups[i][0] for i in rng.permutation(len(groups))]
+        for source, groups in sorted(pictures.groups.items())
+    }
+    if sum(map(len, left.values())) < n:
+        got = sum(map(len, left.values()))
+        raise ConfigError.at("--distractors", f"the pool must hold {n} different things", got)
+    for number in range(n):
+        sources = [source for source in left if left[source]]
+        name = left[sources[number % len(sources)]].pop()
+        path = images / f"{DISTRACTOR}{number:05d}{Path(name).suffix}"
+        path.write_bytes(pictures.encoded[name])
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -82,13 +82,22 @@ def write_result(out: Path, name: str, config: Mapping[str, Any], figures: Any) 
         "benchmark": name,
         "time": now.isoformat(timespec="seconds"),
         "commit": current_commit(),
-        "command": " ".join(["magpie", *sys.argv[1:]]),
+        "command": " ".join(_command()),
         "machine": describe_machine(),
         "config": dict(config),
         "figures": figures,
     }
     path.write_text(json.dumps(document, indent=1, default=str) + "\n")
     return path
+
+
+def _command() -> list[str]:
+    """The command as a user types it; of paths only the last name, which is no machine's."""
+    program = Path(sys.argv[0])
+    is_script = program.suffix == ".py" and program.parent.name == "benchmarks"
+    first = f"python -m benchmarks.{program.stem}" if is_script else "magpie"
+    given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return [first, *given]
 
 
 @dataclass

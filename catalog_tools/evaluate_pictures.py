@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from catalog_tools.evaluate import NOTHING, Evaluation
+from catalog_tools.evaluate import Evaluation
 from catalog_tools.evaluate_scores import Photo
 from catalog_tools.evaluate_search import Stages
 from catalog_tools.query import QUERY_SIDE_PX
@@ -22,6 +22,7 @@ from pipeline.types import F32, U8, ItemId, Match, Tier, Verification
 from pipeline.verify import Picture
 
 MAX_CONFUSIONS = 24
+TITLE_PX = 26
 MAX_VIEWS = 8  # of an item, tried to draw the one that fits best
 CURVES = {"published": "matches at the centre", "ranked": "likeliest item, whatever its tier"}
 
@@ -140,11 +141,9 @@ def _draw(confusion: Confusion, evaluation: Evaluation, shelf: Shelf, stages: St
     crop_bgr, box_xyxy = _region(confusion, evaluation.folder, stages.options.crop.pad)
     crop = stages.verifier.prepare(crop_bgr)
     view_index, view, found = _best_view(confusion.item_id, crop, shelf, stages)
-    truth = confusion.photo.label.item_id or NOTHING
-    kind = "taken for" if confusion.tier else "nothing told, ranked"
     match = Match(
         item_id=ItemId(confusion.item_id),
-        label=f"{truth}: {kind} {confusion.item_id}",
+        label=shelf.label[ItemId(confusion.item_id)],
         view_index=view_index,
         tier=confusion.tier or Tier.SIMILAR,
         probability=confusion.probability,
@@ -156,7 +155,19 @@ def _draw(confusion: Confusion, evaluation: Evaluation, shelf: Shelf, stages: St
         outline=None,
         angle_deg=found.angle_deg,
     )
-    return draw_evidence(crop_bgr, view.image_bgr, found.correspondences_xyxy, match)
+    picture = draw_evidence(crop_bgr, view.image_bgr, found.correspondences_xyxy, match)
+    truth = confusion.photo.label.item_id or "nothing known"
+    told = "taken for" if confusion.tier else "nothing told of its middle; ranked first"
+    return _under_title(picture, f"{truth}: {told}")
+
+
+def _under_title(picture: U8, title: str) -> U8:
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+    width = cv2.getTextSize(title, font, scale, 1)[0][0] + 20
+    wider = max(0, width - picture.shape[1])
+    framed = cv2.copyMakeBorder(picture, TITLE_PX, 0, 0, wider, cv2.BORDER_CONSTANT)
+    cv2.putText(framed, title, (8, TITLE_PX - 8), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.asarray(framed, np.uint8)
 
 
 def _region(confusion: Confusion, folder: Path, pad: float) -> tuple[U8, F32]:

@@ -1,0 +1,168 @@
+"""How many packs get a box of the detector, and does the item in a photo's middle get one?
+
+    python -m benchmarks.eval_detector [--shelf FOLDER] [--grocery FOLDER]
+
+On the shelf's truth: the share of packs that a box of their own overlaps by half (IoU), with the
+default number of boxes. On the grocery photos: the share with a box that holds the middle.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.eval_setup import (
+    OUT,
+    Data,
+    Every,
+    Limit,
+    Out,
+    Threads,
+    find_data,
+    finish,
+    options_of,
+    percent,
+    run_command,
+    share,
+    take,
+    told,
+)
+from benchmarks.eval_shelf import MIN_IOU, Scene, read_scenes
+from pipeline.boxes import area, iou_matrix
+from pipeline.errors import ConfigError
+from pipeline.types import F32, Frame
+
+MIN_SHARE, MAX_SHARE = 0.05, 0.85  # of the photo: less is a detail, more is the photo itself
+
+
+def main(
+    shelf: Data = None,
+    grocery: Data = None,
+    out: Out = OUT,
+    every: Every = 1,
+    limit: Limit = None,
+    threads: Threads = 0,
+) -> None:
+    """Run the detector alone; every and limit count in both sets."""
+    from pipeline.detect import Detector
+    from pipeline.engines import load_engine
+    from pipeline.pictures import search_side_px
+    from pipeline.weights import find_weights
+
+    options = options_of(threads)
+    weights = find_weights("detector", options.detect.weights)
+    detector = Detector(load_engine(weights, options.engine), options.detect)
+
+    def find(frame: Frame) -> F32:
+        side_px = search_side_px(frame.size_wh, options.detect.input_side_px)
+        return detector.detect([frame], side_px)[0].xyxy
+
+    shelf, grocery = find_data("shelf", shelf), find_data("grocery", grocery)
+    scenes = take(read_scenes(shelf / "truth.csv"), every, limit)
+    found = [find(read_frame(shelf / scene.image)) for scene in told(scenes, "scenes")]
+    photos = take(read_photos(grocery / "truth.csv"), every, limit)
+    centred = []
+    for photo in told(photos, "photos"):
+        frame = read_frame(grocery / photo)
+        centred.append(boxes_at_centre(find(frame), frame.size_wh))
+    figures = {
+        "shelf": score_scenes(scenes, found),
+        "grocery": score_photos(centred),
+        "max_boxes": options.detect.max_boxes,
+        "min_score": options.detect.min_score,
+    }
+    config = {"every": every, "limit": limit, "min_iou": MIN_IOU, "max_share": MAX_SHARE}
+    finish(out, "detector", config, figures, table_rows(figures))
+
+
+def read_frame(path: Path) -> Frame:
+    """Return a picture file as the pipeline sees it; ConfigError when it can't be read."""
+    from pipeline.color import frame_from_bgr
+
+    image_bgr = cv2.imread(str(path))
+    if image_bgr is None:
+        raise ConfigError.at(f"picture {path.name}", "must be readable")
+    return frame_from_bgr(np.asarray(image_bgr, np.uint8))
+
+
+def read_photos(path: Path) -> list[str]:
+    """Return the photos of a truth file that have an item in their middle."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["image"] for row in csv.DictReader(file) if row["item_id"] != "none"]
+
+
+def score_scenes(scenes: Sequence[Scene], found: Sequence[F32]) -> dict[str, Any]:
+    """Return recall over all labelled packs, and stray boxes where every pack is labelled."""
+    n_true = n_found = n_stray = n_exhaustive = 0
+    by_scene = {}
+    for scene, xyxy in zip(scenes, found, strict=True):
+        paired = pair_boxes(xyxy, scene.xyxy)
+        n_true += len(scene.xyxy)
+        n_found += paired
+        by_scene[scene.image] = f"{paired}/{len(scene.xyxy)}"
+        if scene.is_exhaustive:
+            n_exhaustive += 1
+            n_stray += len(xyxy) - paired
+    return {
+        "recall": share(n_found, n_true),
+        "n_packs": n_true,
+        "boxes_a_scene": round(float(np.mean([len(xyxy) for xyxy in found] or [0])), 1),
+        "stray_boxes_an_exhaustive_scene": round(n_stray / max(1, n_exhaustive), 2),
+        "by_scene": by_scene,
+    }
+
+
+def pair_boxes(found: F32, truth: F32) -> int:
+    """Return how many true boxes have a found box of their own: (N, 4) and (M, 4) px.
+
+    The pair that overlaps most is taken first.
+    """
+    overlap = iou_matrix(found, truth)
+    n_pairs = 0
+    while overlap.size and overlap.max() >= MIN_IOU:
+        row, column = np.unravel_index(overlap.argmax(), overlap.shape)
+        overlap[row, :] = overlap[:, column] = 0
+        n_pairs += 1
+    return n_pairs
+
+
+def boxes_at_centre(xyxy: F32, size_wh: tuple[int, int]) -> tuple[bool, bool]:
+    """Return whether a box holds the picture's middle: of any size, and of an item's size."""
+    x, y = size_wh[0] / 2, size_wh[1] / 2
+    holds = (xyxy[:, 0] <= x) & (x <= xyxy[:, 2]) & (xyxy[:, 1] <= y) & (y <= xyxy[:, 3])
+    part = area(xyxy) / (size_wh[0] * size_wh[1])
+    is_item = holds & (part >= MIN_SHARE) & (part <= MAX_SHARE)
+    return bool(holds.any()), bool(is_item.any())
+
+
+def score_photos(centred: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
+    n = len(centred)
+    return {
+        "n_photos": n,
+        "with_box_at_centre": share(sum(any_size for any_size, _ in centred), n),
+        "with_item_box_at_centre": share(sum(item_size for _, item_size in centred), n),
+    }
+
+
+def table_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the rows: what, figure, what it is made of."""
+    shelf, grocery = figures["shelf"], figures["grocery"]
+    packs, photos = f"{shelf['n_packs']} packs of the shelf", f"{grocery['n_photos']} photos"
+    boxes = f"{shelf['boxes_a_scene']} boxes a scene, at most {figures['max_boxes']}"
+    size = f"{photos}; a box of {percent(MIN_SHARE)} to {percent(MAX_SHARE)} of the photo"
+    stray = str(shelf["stray_boxes_an_exhaustive_scene"])
+    return [
+        (f"recall at IoU {MIN_IOU}", percent(shelf["recall"]), f"{packs}, {boxes}"),
+        ("stray boxes a scene", stray, "where every pack is labelled"),
+        ("box on the middle", percent(grocery["with_item_box_at_centre"]), size),
+        ("box of any size", percent(grocery["with_box_at_centre"]), photos),
+    ]
+
+
+if __name__ == "__main__":
+    run_command(main)
