@@ -62,10 +62,11 @@ check_opencv() {
   esac
   version=$(.venv/bin/python -c 'import importlib.metadata as m; print(m.version("opencv-python"))')
   say "no libGL on this machine: putting opencv-python-headless $version in place of opencv-python"
-  .venv/bin/pip uninstall -q -y opencv-python
+  # Both write the same files, so both go, also where an earlier setup had put the headless one.
+  .venv/bin/pip uninstall -qq -y opencv-python opencv-python-headless
   .venv/bin/pip install -q --no-deps "opencv-python-headless==$version"
-  .venv/bin/python -c 'import cv2' ||
-    refuse "cv2: it must import, got the error above; run: sudo apt-get install libgl1 libglib2.0-0"
+  error=$(.venv/bin/python -c 'import cv2' 2>&1) ||
+    refuse "cv2: it must import, got '$(tail -n 1 <<<"$error")'; run: sudo apt-get install libgl1 libglib2.0-0"
 }
 
 stamp=$(cat pyproject.toml constraints.txt scripts/setup.sh | sha256sum | cut -c1-16)
@@ -82,8 +83,9 @@ say "installing the packages of pyproject.toml (about 3 GB to fetch the first ti
 bar=off
 [ -t 1 ] && bar=on
 .venv/bin/pip install --disable-pip-version-check --progress-bar "$bar" -c constraints.txt \
-  -e '.[dev]' | grep --line-buffered -E '^(Collecting|Installing collected|Successfully)' |
-  cut -c1-100
+  -e '.[dev]' | { grep --line-buffered -E '^(Collecting|Installing collected|Successfully)' || :; } |
+  cut -c1-100 ||
+  refuse "packages: they must install, got pip's error above; once its cause is gone, run: make setup"
 check_opencv
 rm -f .venv/setup-*
 touch ".venv/setup-$stamp"
