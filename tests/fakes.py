@@ -56,7 +56,9 @@ def run_script(context: ChildContext, script: Script) -> None:
             context.wait(0.02)
 
 
-def wait_until(condition: Callable[[], object], what: str, within_s: float = 20.0) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str = "what was waited for", within_s: float = 20.0
+) -> None:
     """Return when the condition holds; fail with `what` when it does not in time."""
     deadline_s = time.monotonic() + within_s
     while not condition():

@@ -23,7 +23,8 @@ from pipeline.catalog_writing import catalog_lock
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.keypoints import KeypointExtractor
 from pipeline.options import VerifyOptions
-from tests.catalog_tools.fake_networks import FakeEmbedder, draw, make_networks
+from tests.catalog_tools.drawn_pictures import draw
+from tests.fake_networks import EMBEDDER_SHA256, FakeEmbedder, make_networks
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_build_stores_every_picture_and_lists_the_unusable(
         make_networks(embed),
         progress=lambda done, total: steps.append((done, total)),
     )
-    catalog = Catalog.load(tmp_path / "shelf", "ab" * 32)
+    catalog = Catalog.load(tmp_path / "shelf", EMBEDDER_SHA256)
     assert [item.item_id for item in catalog.items] == ["a", "b", "ü c"]
     assert catalog.view_item.tolist() == [0, 0, 1, 2]
     assert (report.n_items, report.n_pictures, report.empty_items) == (3, 4, ("ghost",))
@@ -227,7 +228,7 @@ def test_add_refuses_another_embedder_and_other_keypoints(
 ) -> None:
     networks = make_networks(embed)
     build_catalog(images, tmp_path / "out", networks)
-    with pytest.raises(CatalogError, match=r"built with embedder abababab….*magpie catalog build"):
+    with pytest.raises(CatalogError, match=r"built with embedder ffffffff….*magpie catalog build"):
         add_to_catalog(tmp_path / "out", images, make_networks(embed, "cd" * 32))
     other = replace(
         networks, make_extractor=lambda: KeypointExtractor(VerifyOptions(max_keypoints=64))

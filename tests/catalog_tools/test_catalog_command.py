@@ -15,7 +15,8 @@ from pipeline.catalog import Catalog
 from pipeline.options import MatcherOptions
 from pipeline.types import ItemId, Match, PictureResult, Ranked, Tier
 from streamer.cli import main
-from tests.catalog_tools.fake_networks import FakeEmbedder, draw, make_networks
+from tests.catalog_tools.drawn_pictures import draw
+from tests.fake_networks import EMBEDDER_SHA256, FakeEmbedder, make_networks
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -78,7 +79,9 @@ class FakeMatcher:
     """Finds item `a` in each picture; loads the catalog as the real one does."""
 
     def __init__(self, options: MatcherOptions, catalogs: Mapping[str, Path]) -> None:
-        self.catalogs = {name: Catalog.load(path, "ab" * 32) for name, path in catalogs.items()}
+        self.catalogs = {
+            name: Catalog.load(path, EMBEDDER_SHA256) for name, path in catalogs.items()
+        }
 
     def match_pictures(
         self, images_bgr: Sequence[np.ndarray], catalog: Catalog, k: int

@@ -13,7 +13,8 @@ from catalog_tools.packs import render_pack
 from pipeline.catalog import current_generation
 from pipeline.catalog_format import generation_folder
 from pipeline.errors import CatalogError
-from tests.catalog_tools.fake_networks import FakeEmbedder, draw, make_networks
+from tests.catalog_tools.drawn_pictures import draw
+from tests.fake_networks import FakeEmbedder, make_networks
 
 
 @pytest.fixture

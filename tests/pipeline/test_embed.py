@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.embed import Embedder
 from pipeline.options import EmbedOptions
-from tests.pipeline.fake_networks import ColorsEngine
+from tests.fake_networks import ColorsEngine
 
 
 def pictures(n: int) -> list[np.ndarray]:

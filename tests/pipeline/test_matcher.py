@@ -14,15 +14,8 @@ from pipeline.errors import WeightsError
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import EmbedOptions, MatcherOptions
 from pipeline.types import Frame, Phase, Sighting, Tier
-from tests.pipeline.fake_networks import (
-    EMBEDDER_SHA256,
-    OPTIONS,
-    SEED,
-    build_pack_catalog,
-    draw_frame,
-    make_matcher,
-    networks,
-)
+from tests.fake_networks import EMBEDDER_SHA256, make_networks
+from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, draw_frame, make_matcher
 
 KNOWN = [SEED + i for i in range(6)]
 STRANGERS = [SEED + 100 + i for i in range(3)]
@@ -159,7 +152,7 @@ def test_catalog_switch_closes_and_goes_on_with_the_new_items(
     assert [s.match.item_id for s in before] == ["pack-0"]
     (tmp_path / "new").mkdir()
     cv2.imwrite(str(tmp_path / "new" / "stranger.png"), render_pack(STRANGERS[0], (220, 300)))
-    add_to_catalog(directory, tmp_path / "new", networks())
+    add_to_catalog(directory, tmp_path / "new", make_networks())
 
     lefts = matcher.switch_catalog("door", Catalog.load(directory, EMBEDDER_SHA256))
     assert [s.reason for s in lefts] == ["catalog_changed"]

@@ -1,12 +1,9 @@
 """Both ends of a frame ring for tests, pictures that say their number, processes to kill."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import numpy as np
 from pipeline.types import ColorMatrix, ColorRange, Frame
 from streamer.frame_ring import FrameCounters, RingReader, RingWriter
 from streamer.sources.base import Picture
+from tests.fakes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,16 +80,8 @@ def take_soon(reader: RingReader) -> Frame:
         found.extend([] if frame is None else [frame])
         return bool(found)
 
-    until(is_there)
+    wait_until(is_there)
     return found[0]
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Wait for a condition with a deadline."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition did not come true in time"
-        os.sched_yield()
 
 
 def start(code: str, *arguments: object) -> tuple[subprocess.Popen[str], str]:

@@ -1,7 +1,6 @@
 """A wire to test with: real sockets on free ports of the loopback, a real journal."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,14 +68,6 @@ def is_live(events: Subscriber) -> bool:
     """Whether the reader has caught up and hears the publisher: a heartbeat (of 0.1 s) came."""
     assert events.receive_dict(0.05) is None
     return events._heartbeat_s == 0.1
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    """Wait on a condition, with a deadline."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not is_true():
-        assert time.monotonic() < deadline_s, "the condition never came true"
-        time.sleep(0.002)
 
 
 @dataclass

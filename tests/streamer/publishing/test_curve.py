@@ -11,7 +11,8 @@ from pipeline.errors import ConfigError
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
-from tests.streamer.publishing.rig import Wire, is_live, sighting, take, wait_until
+from tests.fakes import wait_until
+from tests.streamer.publishing.rig import Wire, is_live, sighting, take
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="this zmq was built without CURVE")
 

@@ -19,7 +19,8 @@ from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sockets import refuse_used, sink_path
-from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take, wait_until
+from tests.fakes import wait_until
+from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -14,7 +14,8 @@ from streamer.publishing import Subscriber
 from streamer.publishing.events import MatchEvent
 from streamer.publishing.journal_keeper import JournalKeeper
 from streamer.publishing.options import PublishOptions
-from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take, wait_until
+from tests.fakes import wait_until
+from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take
 
 
 class LossyRelay:
