@@ -47,14 +47,16 @@ class Networks:
     make_extractor: Callable[[], Extractor]
 
 
-def load_networks(engine: EngineOptions, embed: EmbedOptions) -> Networks:
+def load_networks(
+    engine: EngineOptions, embed: EmbedOptions, verify: VerifyOptions | None = None
+) -> Networks:
     """Return what the options name, ready to run; WeightsError or EngineError when it is not."""
     embedder = load_embedder(engine, embed)
     return Networks(
         embedder.embed,
         embedder.weights_sha256,
         embedder.name,
-        lambda: KeypointExtractor(VerifyOptions()),
+        lambda: KeypointExtractor(verify or VerifyOptions()),
     )
 
 

@@ -37,19 +37,7 @@ def load_config(
     overrides: value and option by key path, as ("publish", "endpoint"): ("tcp://…", "--publish").
     Relative paths in a file count from that file. Raises ConfigError naming every mistake.
     """
-    raw: dict[str, Any] = {}
-    origins: Origins = {}
-    if path is not None:
-        raw, origins = read_yaml(path)
-        _anchor(raw, path.resolve().parent)
-    for keys, (value, option) in (overrides or {}).items():
-        _put(raw, keys, value)
-        origins[keys] = option
-    where = str(path) if path is not None else "command line"
-    try:
-        config = AppConfig.model_validate(raw)
-    except ValidationError as error:
-        raise _joined(where, _schema_mistakes(error, origins)) from None
+    config, origins = _read(path, overrides or {})
     outside = find_mistakes(config)
     if outside:
         lines = []
@@ -59,8 +47,37 @@ def load_config(
             lines.append(str(mistake) if is_plain else f"{'.'.join(keys)} ({origin}): {mistake}")
         if len(outside) == 1:
             raise type(outside[0][1])(lines[0])
-        raise _joined(where, lines)
+        raise _joined(_where(path), lines)
     return config
+
+
+def read_config(
+    path: Path | None, overrides: Mapping[KeyPath, tuple[object, str]] | None = None
+) -> AppConfig:
+    """Return a configuration as load_config does, for a command that opens none of its cameras and
+    catalogs: they are not looked for."""
+    return _read(path, overrides or {})[0]
+
+
+def _read(
+    path: Path | None, overrides: Mapping[KeyPath, tuple[object, str]]
+) -> tuple[AppConfig, Origins]:
+    raw: dict[str, Any] = {}
+    origins: Origins = {}
+    if path is not None:
+        raw, origins = read_yaml(path)
+        _anchor(raw, path.resolve().parent)
+    for keys, (value, option) in overrides.items():
+        _put(raw, keys, value)
+        origins[keys] = option
+    try:
+        return AppConfig.model_validate(raw), origins
+    except ValidationError as error:
+        raise _joined(_where(path), _schema_mistakes(error, origins)) from None
+
+
+def _where(path: Path | None) -> str:
+    return str(path) if path is not None else "command line"
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], Origins]:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import ConfigError
-from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, SearchOptions
+from pipeline.options import MatcherOptions
+from streamer.cli.catalog_options import (
+    AsJson,
+    Config,
+    Device,
+    Directory,
+    Embedder,
+    EngineName,
+    read_matcher_options,
+)
+from streamer.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from catalog_tools.build import BuildReport, Networks
@@ -21,8 +30,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Build and ask catalogs.")
 
-Engine = Literal["auto", "openvino", "torch"]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The catalog's directory.")]
 Images = Annotated[
     Path,
     typer.Argument(
@@ -31,10 +38,6 @@ Images = Annotated[
         "or a CSV with the columns item_id,label,image.",
     ),
 ]
-Embedder = Annotated[Path | None, typer.Option("--embedder", help="Embedder weights.")]
-EngineName = Annotated[Engine, typer.Option("--engine", help="Where networks run.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -47,16 +50,17 @@ def build(
     trim: Annotated[
         bool, typer.Option("--trim/--no-trim", help="Cut plain margins around the item off.")
     ] = True,
+    config: Config = None,
     embedder: Embedder = None,
-    engine: EngineName = "auto",
-    device: Device = "auto",
+    engine: EngineName = None,
+    device: Device = None,
 ) -> None:
     """Build a catalog, or build an existing one anew; goes on where a killed build ended."""
     from catalog_tools.build import build_catalog
     from catalog_tools.images import find_images
 
     find_images(images)  # a mistake in IMAGES is told before networks are loaded
-    networks = _load_networks(embedder, engine, device)
+    networks = _load_networks(read_matcher_options(config, embedder, engine, device))
     with show_progress("describing pictures") as progress:
         report = build_catalog(images, out, networks, turns=turns, trim=trim, progress=progress)
     _print_report(report)
@@ -66,9 +70,10 @@ def build(
 def add(
     directory: Directory,
     images: Images,
+    config: Config = None,
     embedder: Embedder = None,
-    engine: EngineName = "auto",
-    device: Device = "auto",
+    engine: EngineName = None,
+    device: Device = None,
 ) -> None:
     """Add items, or pictures of known items, to a catalog."""
     from catalog_tools.build import add_to_catalog
@@ -77,7 +82,7 @@ def add(
 
     current_generation(directory)
     find_images(images)
-    networks = _load_networks(embedder, engine, device)
+    networks = _load_networks(read_matcher_options(config, embedder, engine, device))
     with show_progress("describing pictures") as progress:
         report = add_to_catalog(directory, images, networks, progress=progress)
     _print_report(report)
@@ -160,9 +165,10 @@ def query(
     ] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=100, help="Length of `ranked`.")] = 5,
     as_json: AsJson = False,
+    config: Config = None,
     embedder: Embedder = None,
-    engine: EngineName = "auto",
-    device: Device = "auto",
+    engine: EngineName = None,
+    device: Device = None,
 ) -> None:
     """Name the items in pictures; with --json one line a picture, in the given order."""
     from pipeline.catalog_format import current_generation
@@ -171,33 +177,31 @@ def query(
     names = [*(images or []), *_read_names(images_from)]
     if not names:
         raise ConfigError.at("IMAGE", "at least one picture must be named", 0)
+    options = read_matcher_options(config, embedder, engine, device, at_least_k=k)
     from catalog_tools.query import query_pictures
     from pipeline.matcher import create_matcher
 
-    options = MatcherOptions(
-        engine=EngineOptions(engine=engine, device=device),
-        embed=EmbedOptions(weights=embedder),
-        search=SearchOptions(k=max(k, SearchOptions().k)),
-    )
     matcher = create_matcher(options, {"query": directory})
     n_usable = 0
-    for answer in query_pictures(names, matcher.catalogs["query"], matcher, k):
-        n_usable += answer.error is None
-        if as_json:
-            print(_one_line(answer.to_json()), flush=True)
-        else:
-            _print_answer(answer)
+    answers = query_pictures(names, matcher.catalogs["query"], matcher, k)
+    # On a terminal the answers themselves tell how far it is.
+    with show_progress("asking about pictures", is_shown=not sys.stdout.isatty()) as progress:
+        for n_done, answer in enumerate(answers, 1):
+            n_usable += answer.error is None
+            if as_json:
+                print(_one_line(answer.to_json()), flush=True)
+            else:
+                _print_answer(answer)
+            progress(n_done, len(names))
     if n_usable == 0:
         rule = f"at least one picture must be readable, got none of {len(names)}"
         raise ConfigError.at("IMAGE", rule)
 
 
-def _load_networks(embedder: Path | None, engine: Engine, device: str) -> Networks:
+def _load_networks(options: MatcherOptions) -> Networks:
     from catalog_tools.build import load_networks
 
-    return load_networks(
-        EngineOptions(engine=engine, device=device), EmbedOptions(weights=embedder)
-    )
+    return load_networks(options.engine, options.embed, options.verify)
 
 
 def _read_names(images_from: str | None) -> list[str]:
@@ -258,19 +262,3 @@ def _print_report(report: BuildReport) -> None:
 def _print_left_out(left_out: Sequence[Left]) -> None:
     for left in left_out:
         print(f"left out: {left.place}: {left.reason}", file=sys.stderr)
-
-
-@contextmanager
-def show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that moves a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), Remaining())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda n_done, n_total: bar.update(task, completed=n_done, total=n_total)

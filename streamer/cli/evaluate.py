@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
-from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, SearchOptions
-from streamer.cli.catalog import (
+from streamer.cli.catalog_options import (
     AsJson,
+    Config,
     Device,
     Directory,
     Embedder,
     EngineName,
-    show_progress,
+    read_matcher_options,
 )
+from streamer.cli.progress import show_progress
 
 
 def evaluate(
@@ -36,9 +37,10 @@ def evaluate(
         bool, typer.Option("--leave-out/--no-leave-out", help="Also ask with the item hidden.")
     ] = True,
     as_json: AsJson = False,
+    config: Config = None,
     embedder: Embedder = None,
-    engine: EngineName = "auto",
-    device: Device = "auto",
+    engine: EngineName = None,
+    device: Device = None,
 ) -> None:
     """Measure a catalog on labelled photos: top-1, tiers, false matches, leave-out."""
     from catalog_tools.evaluate import check_labels, evaluate_catalog, read_truth
@@ -48,17 +50,13 @@ def evaluate(
     labels = read_truth(truth)
     item_ids = [item.item_id for item in Catalog.load(directory, None).items]
     check_labels(labels, item_ids, f"truth {truth}")  # before networks are loaded
+    options = read_matcher_options(config, embedder, engine, device, at_least_k=k)
     from rich.console import Console
 
     from catalog_tools.evaluate_report import print_table, write_report
     from catalog_tools.evaluate_search import load_stages
     from pipeline.matcher import create_matcher
 
-    options = MatcherOptions(
-        engine=EngineOptions(engine=engine, device=device),
-        embed=EmbedOptions(weights=embedder),
-        search=SearchOptions(k=max(k, SearchOptions().k)),
-    )
     stages = load_stages(options)
     matcher = create_matcher(options, {"evaluate": directory})
     with show_progress("asking about photos") as progress:
@@ -69,6 +67,9 @@ def evaluate(
     if as_json:
         print(json.dumps(evaluation.figures))
         return
-    print_table(evaluation.figures, Console())
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    print_table(evaluation.figures, console)
     for path in files:
         print(path)

@@ -11,8 +11,9 @@ import pytest
 
 import catalog_tools.build
 import pipeline.matcher
+from catalog_tools.build import Networks
 from pipeline.catalog import Catalog
-from pipeline.options import MatcherOptions
+from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, VerifyOptions
 from pipeline.types import ItemId, Match, PictureResult, Ranked, Tier
 from streamer.cli import main
 from tests.catalog_tools.drawn_pictures import draw
@@ -78,7 +79,10 @@ def test_a_damaged_catalog_fails_its_check(run: Run, images: Path, tmp_path: Pat
 class FakeMatcher:
     """Finds item `a` in each picture; loads the catalog as the real one does."""
 
+    options: MatcherOptions
+
     def __init__(self, options: MatcherOptions, catalogs: Mapping[str, Path]) -> None:
+        FakeMatcher.options = options
         self.catalogs = {
             name: Catalog.load(path, EMBEDDER_SHA256) for name, path in catalogs.items()
         }
@@ -119,6 +123,59 @@ def test_query_prints_a_line_a_picture(
     assert [json.loads(line)["image"] for line in said.splitlines()] == [bad, good]
 
 
+CONFIG = """
+cameras:
+  door: {url: not-here.mp4, catalog: not-here}
+matcher:
+  engine: {engine: openvino, threads: 1}
+  embed: {weights: mine.safetensors}
+  search: {k: 20}
+  verify: {max_keypoints: 64}
+"""
+
+
+def test_query_takes_the_matcher_section_of_a_config(
+    run: Run, shelf: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "magpie.yaml").write_text(CONFIG)
+    picture, config = images / "a" / "1.png", ("--config", tmp_path / "magpie.yaml")
+    assert run("query", shelf, picture, *config)[0] == 0
+    options = FakeMatcher.options
+    assert (options.engine.engine, options.engine.threads) == ("openvino", 1)
+    assert (options.search.k, options.verify.max_keypoints) == (20, 64)
+    assert options.embed.weights == tmp_path / "mine.safetensors"
+    given = ("--engine", "torch", "--embedder", "/other", "--k", 30)
+    assert run("query", shelf, picture, *config, *given)[0] == 0
+    options = FakeMatcher.options
+    assert (options.engine.engine, options.engine.threads) == ("torch", 1)
+    assert (options.search.k, options.embed.weights) == (30, Path("/other"))
+    assert run("query", shelf, picture)[0] == 0
+    assert FakeMatcher.options == MatcherOptions()
+
+
+def test_build_and_add_take_the_matcher_section_of_a_config(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "magpie.yaml").write_text(CONFIG)
+    asked: list[MatcherOptions] = []
+
+    def load_networks(
+        engine: EngineOptions, embed: EmbedOptions, verify: VerifyOptions
+    ) -> Networks:
+        asked.append(MatcherOptions(engine=engine, embed=embed, verify=verify))
+        return make_networks()
+
+    monkeypatch.setattr(catalog_tools.build, "load_networks", load_networks)
+    shelf, config = tmp_path / "shelf", ("--config", tmp_path / "magpie.yaml")
+    draw(tmp_path / "more" / "d.png", 10)
+    assert run("build", images, "--out", shelf, *config, "--device", "cpu")[0] == 0
+    assert run("add", shelf, tmp_path / "more", *config)[0] == 0
+    for options, device in zip(asked, ("cpu", "auto"), strict=True):
+        assert options.engine == EngineOptions(engine="openvino", threads=1, device=device)
+        assert options.embed.weights == tmp_path / "mine.safetensors"
+        assert options.verify.max_keypoints == 64
+
+
 def test_query_prints_a_table(run: Run, shelf: Path, images: Path) -> None:
     code, said, errors = run("query", shelf, images / "a" / "1.png", "/missing.jpg")
     assert code == 0 and "exact" in said and "[b]A" in said
@@ -153,12 +210,15 @@ def test_a_name_that_is_not_utf8_makes_valid_json(run: Run, shelf: Path) -> None
         (("query", "{tmp}/missing", "a.jpg"), "no such directory"),
         (("query", "{tmp}/shelf"), "at least one picture must be named"),
         (("query", "{tmp}/shelf", "--images-from", "{tmp}/no"), "No such file or directory"),
+        (("query", "{tmp}/shelf", "a.jpg", "--config", "{tmp}/no"), "no such file; check --config"),
+        (("build", "{images}", "--out", "{tmp}/x", "--config", "{tmp}/bad.yaml"), "(line 2)"),
     ],
 )
 def test_mistakes_end_in_one_sentence(
     run: Run, images: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.yaml").write_text("matcher:\n  embedd: {}\n")
     run("build", images, "--out", tmp_path / "shelf")
     code, out, errors = run(*(word.format(tmp=tmp_path, images=images) for word in words))
     assert (code, out) == (2, "")
