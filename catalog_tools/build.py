@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catalog_tools.describe import Describer, Embed, Extractor, Progress, WorkFolder
+from catalog_tools.describe import Describer, Embed, Progress, WorkFolder
 from catalog_tools.images import Found, Left, find_images
 from pipeline.catalog import (
     CALIBRATION,
@@ -27,7 +27,8 @@ from pipeline.catalog_format import build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
 from pipeline.embed import load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
-from pipeline.keypoints import KeypointExtractor
+from pipeline.keypoints import Extractor
+from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EmbedOptions, EngineOptions, SearchOptions, VerifyOptions
 from pipeline.search import build_index, write_index
 from pipeline.types import ItemId
@@ -56,7 +57,7 @@ def load_networks(
         embedder.embed,
         embedder.weights_sha256,
         embedder.name,
-        lambda: KeypointExtractor(verify or VerifyOptions()),
+        extractor_maker(engine, verify or VerifyOptions()),
     )
 
 

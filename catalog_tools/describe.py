@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 from zipfile import BadZipFile
 
 import cv2
@@ -23,6 +22,7 @@ from catalog_tools.images import Left, Source
 from catalog_tools.reading import PictureError, decode_picture, read_file, trim_margin
 from pipeline.catalog import Recipe, StoredPicture
 from pipeline.catalog_format import PictureRecord
+from pipeline.keypoints import Extractor
 from pipeline.types import F32, U8, Keypoints
 
 BATCH = 32
@@ -32,13 +32,6 @@ _ROTATION = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_9
 
 Embed = Callable[[Sequence[U8]], F32]
 Progress = Callable[[int, int], None]
-
-
-class Extractor(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    def extract(self, image_bgr: U8) -> Keypoints: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from pipeline.catalog_format import (
     read_pictures,
 )
 from pipeline.catalog_writing import write_generation
+from pipeline.keypoints import method_of
 from pipeline.types import F32, I32, U8, ItemId, Keypoints
 
 __all__ = [
@@ -72,17 +73,23 @@ class Catalog:
 
     @classmethod
     def load(
-        cls, directory: Path, embedder_sha256: str | None, generation: int | None = None
+        cls,
+        directory: Path,
+        embedder_sha256: str | None,
+        generation: int | None = None,
+        extractor: str | None = None,
     ) -> Catalog:
         """Return the generation in use, or the one asked for.
 
-        embedder_sha256: the weights that the caller loads; None does not compare.
-        CatalogError: missing, empty, damaged, or built with another embedder, and what to do.
+        embedder_sha256: the weights that the caller loads; extractor: the name of the caller's
+        keypoints; None does not compare.
+        CatalogError: missing, empty, damaged, or built with another embedder or other keypoints,
+        and what to do.
         """
         if generation is None:
             generation = current_generation(directory)
         manifest = read_manifest(directory, generation)
-        _refuse_foreign(directory, manifest, embedder_sha256)
+        _refuse_foreign(directory, manifest, embedder_sha256, extractor)
         folder = generation_folder(directory, generation)
         for name, record in manifest.files.items():
             path = folder / name
@@ -109,7 +116,7 @@ class Catalog:
             ),
             _xy_scale_ori=_read_array(directory, folder, "keypoints", np.float32, n_keypoints, 4),
             _descriptors=_read_array(
-                directory, folder, "descriptors", np.float16, n_keypoints, 128
+                directory, folder, "descriptors", np.float16, n_keypoints, None
             ),
             _keypoint_starts=_read_array(directory, folder, "keypoint_starts", np.int64, n_starts),
             _pictures=np.memmap(folder / "pictures.bin", np.uint8, "r"),
@@ -174,16 +181,20 @@ class Catalog:
         )
 
 
-def _refuse_foreign(directory: Path, manifest: Manifest, embedder_sha256: str | None) -> None:
-    built = manifest.recipe.embedder_sha256
-    if embedder_sha256 is None or embedder_sha256 == built:
+def _refuse_foreign(
+    directory: Path, manifest: Manifest, embedder_sha256: str | None, extractor: str | None
+) -> None:
+    recipe = manifest.recipe
+    if embedder_sha256 is not None and embedder_sha256 != recipe.embedder_sha256:
+        built, loaded = recipe.embedder_sha256[:8], embedder_sha256[:8]
+        rule = f"built with embedder {built}…, the config loads {loaded}…"
+    elif extractor is not None and method_of(extractor) != method_of(recipe.extractor):
+        built, loaded = method_of(recipe.extractor), method_of(extractor)
+        rule = f"built with keypoints {built}, the config asks for {loaded}"
+    else:
         return
-    raise catalog_error(
-        directory,
-        f"built with embedder {built[:8]}…, the config loads {embedder_sha256[:8]}…",
-        None,
-        f"rebuild it: {build_command(directory, manifest.sources)}",
-    )
+    remedy = f"rebuild it: {build_command(directory, manifest.sources)}"
+    raise catalog_error(directory, rule, None, remedy)
 
 
 def _read_items(directory: Path, folder: Path) -> list[tuple[str, str]]:
@@ -195,13 +206,17 @@ def _read_items(directory: Path, folder: Path) -> list[tuple[str, str]]:
 
 
 def _read_array(
-    directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int
+    directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int | None
 ) -> NDArray[Any]:
+    """An array of that shape; None stands for any length."""
     path = folder / f"{name}.npy"
     try:
         array = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
     except (OSError, ValueError):
         raise damaged(directory, f"{path.name} cannot be read") from None
-    if array.shape != shape or array.dtype != dtype:
+    fits = len(array.shape) == len(shape) and all(
+        wanted in (None, found) for found, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits or array.dtype != dtype:
         raise damaged(directory, f"{path.name} is {array.dtype} {array.shape}, must be {shape}")
     return np.asarray(array)

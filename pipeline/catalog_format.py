@@ -6,7 +6,7 @@ DIR/generations/000003/      manifest.json   what it was built with, counts, eac
                              pictures.json   [{"image", "sha256", "size_wh"}], in picture order
                              views.npy       (V, 3) int32: item, picture, turn in degrees
                              embeddings.npy  (V, D) float32 unit vectors, one row a view
-                             keypoints.npy   (K, 4) float32; descriptors.npy (K, 128) float16
+                             keypoints.npy   (K, 4) float32; descriptors.npy (K, D) float16
                              keypoint_starts.npy, picture_starts.npy   (P + 1,) int64
                              picture_sizes.npy (P, 2) int32 width, height
                              pictures.bin    small JPEG pictures, one after the other

@@ -196,7 +196,7 @@ def _write_data(
             return stack.enter_context(ArrayFile(folder / f"{name}.npy", dtype, (width,)))
 
         keypoint_file = new("keypoints", np.float32, 4)
-        descriptor_file = new("descriptors", np.float16, 128)
+        descriptor_file: ArrayFile | None = None
         jpeg_file = stack.enter_context((folder / "pictures.bin").open("wb"))
         for picture in pictures:
             rows = picture.embeddings
@@ -209,6 +209,8 @@ def _write_data(
             embeddings.append(rows)
             keypoints, jpeg = picture.load()
             keypoint_file.append(keypoints.xy_scale_ori)
+            if descriptor_file is None:
+                descriptor_file = new("descriptors", np.float16, keypoints.descriptors.shape[1])
             descriptor_file.append(keypoints.descriptors)
             jpeg_file.write(jpeg)
             item = index_by_item[picture.item_id]

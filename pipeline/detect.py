@@ -7,20 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.color import Letterbox, letterbox_rgb
-from pipeline.engines import Engine, split_batch
-from pipeline.options import DetectOptions
-from pipeline.types import F32, Detections, Frame
+from pipeline.engines import Engine, load_engine, split_batch
+from pipeline.errors import ConfigError
+from pipeline.options import DetectOptions, EngineOptions
+from pipeline.types import F32, I32, Detections, Frame
+from pipeline.weights import find_weights, read_spec
 
 STRIDE_PX = 32  # the network's coarsest grid; its input is a multiple of it
 MAX_BATCH = 8
 
 
 class Detector:
-    """Finds boxes by an end-to-end detection network (no suppression of overlaps after it)."""
+    """Finds boxes by an end-to-end detection network (no suppression of overlaps after it).
 
-    def __init__(self, engine: Engine, options: DetectOptions) -> None:
+    class_names: of the network's classes, by number. ConfigError when the options name another.
+    """
+
+    def __init__(
+        self, engine: Engine, options: DetectOptions, class_names: Sequence[str] = ("item",)
+    ) -> None:
         self._engine = engine
         self._options = options
+        self._class_ids = find_classes(options.classes, class_names)
 
     def detect(self, frames: Sequence[Frame], side_px: int = 0) -> list[Detections]:
         """Return what was found in each frame, best first, in px of the frame.
@@ -45,10 +53,33 @@ class Detector:
     def _detections(self, found: F32, letterbox: Letterbox) -> Detections:
         """found: (M, 6) float32: xyxy px of the input, score, class."""
         keep = found[found[:, 4] >= self._options.min_score]
+        if self._class_ids is not None:
+            keep = keep[np.isin(keep[:, 5].astype(np.int32), self._class_ids)]
         keep = keep[np.argsort(-keep[:, 4], kind="stable")][: self._options.max_boxes]
         xyxy = letterbox.to_frame(keep[:, :4])
         is_box = np.all(xyxy[:, 2:] - xyxy[:, :2] >= 1.0, axis=1)
         return Detections(xyxy[is_box], keep[is_box, 4].copy(), keep[is_box, 5].astype(np.int32))
+
+
+def load_detector(engine: EngineOptions, options: DetectOptions) -> Detector:
+    """Return the detector that the options name; ConfigError, WeightsError or EngineError."""
+    weights = find_weights("detector", options.weights)
+    names = read_spec(weights).get("class_names", ["item"])
+    find_classes(options.classes, names)  # a mistake is told before the network is loaded
+    return Detector(load_engine(weights, engine), options, names)
+
+
+def find_classes(wanted: Sequence[str], class_names: Sequence[str]) -> I32 | None:
+    """Return the numbers of the named classes, (N,) int32; None when all are wanted."""
+    unknown = [name for name in wanted if name not in class_names]
+    if unknown:
+        raise ConfigError.at(
+            "detect.classes",
+            f"expected names of the detector's classes: {', '.join(class_names)}",
+            ", ".join(unknown),
+        )
+    ids = [number for number, name in enumerate(class_names) if name in wanted]
+    return np.array(ids, np.int32) if wanted else None
 
 
 def input_size_wh(size_wh: tuple[int, int], side_px: int) -> tuple[int, int]:

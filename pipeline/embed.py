@@ -10,22 +10,28 @@ import numpy as np
 from pipeline.engines import Engine, load_engine, split_batch
 from pipeline.options import EmbedOptions, EngineOptions
 from pipeline.types import F32, U8
-from pipeline.weights import find_weights, read_metadata, sha256_of
+from pipeline.weights import find_weights, read_metadata, read_spec, sha256_of
 
-SIDE_PX = 128  # the network's input, a square that the picture is stretched to
+SIDE_PX = 128  # the shipped network's input, a square that the picture is stretched to
 
 
 class Embedder:
     """Describes pictures by the embedding network.
 
     weights_sha256: what a catalog is bound to; embeddings of other weights do not compare.
-    name: the weights' name, for people.
+    name: the weights' name, for people. side_px: of the network's input.
     """
 
     def __init__(
-        self, engine: Engine, options: EmbedOptions, weights_sha256: str = "", name: str = ""
+        self,
+        engine: Engine,
+        options: EmbedOptions,
+        weights_sha256: str = "",
+        name: str = "",
+        side_px: int = SIDE_PX,
     ) -> None:
         self._engine = engine
+        self._side_px = side_px
         self._batch = options.batch
         self.weights_sha256 = weights_sha256
         self.name = name
@@ -37,10 +43,10 @@ class Embedder:
         """
         parts = []
         for piece in split_batch(len(images_bgr), self._batch):
-            inputs = np.stack([_to_input(image) for image in images_bgr[piece]])
+            inputs = np.stack([_to_input(image, self._side_px) for image in images_bgr[piece]])
             parts.append(self._engine(inputs)[0])
         if not parts:
-            return self._engine(np.zeros((0, 3, SIDE_PX, SIDE_PX), np.float32))[0]
+            return self._engine(np.zeros((0, 3, self._side_px, self._side_px), np.float32))[0]
         return np.concatenate(parts).astype(np.float32, copy=False)
 
 
@@ -48,17 +54,18 @@ def load_embedder(engine: EngineOptions, options: EmbedOptions) -> Embedder:
     """Return the embedder that the options name, ready to run; WeightsError or EngineError."""
     weights = find_weights("embedder", options.weights)
     name = read_metadata(weights).get("name", weights.stem)
-    return Embedder(load_engine(weights, engine), options, sha256_of(weights), name)
+    side_px = int(read_spec(weights).get("input_side_px", SIDE_PX))
+    return Embedder(load_engine(weights, engine), options, sha256_of(weights), name, side_px)
 
 
-def _to_input(image_bgr: U8) -> F32:
-    """The picture stretched to the square: (3, 128, 128) float32 RGB 0..1."""
+def _to_input(image_bgr: U8, side_px: int) -> F32:
+    """The picture stretched to the square: (3, side, side) float32 RGB 0..1."""
     height, width = image_bgr.shape[:2]
     # Area averaging shrinks without the moiré that printed text would leave.
-    shrinks = height >= SIDE_PX and width >= SIDE_PX
+    shrinks = height >= side_px and width >= side_px
     small = cv2.resize(
         image_bgr,
-        (SIDE_PX, SIDE_PX),
+        (side_px, side_px),
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
     )
     return np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1), np.float32) / np.float32(255)

@@ -6,6 +6,9 @@ Kept as the first default because scale and rotation come with it and no network
 
 from __future__ import annotations
 
+import re
+from typing import Protocol
+
 import cv2
 import numpy as np
 
@@ -17,8 +20,28 @@ CONTRAST_THRESHOLD = 0.02  # half of OpenCV's default: dim and blurred crops kee
 MIN_SIDE_PX = 8  # SIFT's pyramid needs a few pixels; less holds no identity anyway
 
 
+class Extractor(Protocol):
+    """What finds a picture's keypoints: SIFT here, networks in learned_keypoints.py.
+
+    descriptor_dim: numbers in a descriptor.
+    """
+
+    descriptor_dim: int
+
+    @property
+    def name(self) -> str:
+        """What is extracted and how, `<method>-<side>px-<count>`."""
+        ...
+
+    def extract(self, image_bgr: U8) -> Keypoints:
+        """Find the strongest features of a picture, (H, W, 3) uint8 BGR or (H, W) uint8."""
+        ...
+
+
 class KeypointExtractor:
-    """Finds the strongest local features of a picture."""
+    """Finds the strongest local features of a picture by SIFT."""
+
+    descriptor_dim = 128
 
     def __init__(self, options: VerifyOptions) -> None:
         self._side_px = options.keypoint_side_px
@@ -32,7 +55,7 @@ class KeypointExtractor:
 
     @property
     def name(self) -> str:
-        """What was extracted and how; two pictures compare only when it is the same."""
+        """What is extracted and how; a catalog is bound to its method."""
         return f"rootsift-{self._side_px}px-{self._max_keypoints}"
 
     def extract(self, image_bgr: U8) -> Keypoints:
@@ -66,6 +89,11 @@ class KeypointExtractor:
             to_rootsift(descriptors[order]),
             (width, height),
         )
+
+
+def method_of(extractor_name: str) -> str:
+    """The method in an extractor's name; keypoints compare when it is the same."""
+    return re.sub(r"-\d+px-\d+$", "", extractor_name)
 
 
 def to_gray(image: U8) -> U8:
@@ -108,6 +136,6 @@ def to_rootsift(descriptors: F32) -> F32:
     return np.asarray(np.sqrt(descriptors / total), np.float32)
 
 
-def no_keypoints(image_size_wh: tuple[int, int]) -> Keypoints:
+def no_keypoints(image_size_wh: tuple[int, int], dim: int = 128) -> Keypoints:
     """The keypoints of a picture in which nothing was found."""
-    return Keypoints(np.zeros((0, 4), np.float32), np.zeros((0, 128), np.float32), image_size_wh)
+    return Keypoints(np.zeros((0, 4), np.float32), np.zeros((0, dim), np.float32), image_size_wh)

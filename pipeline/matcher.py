@@ -18,10 +18,8 @@ from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
 from pipeline.decide import Judgement, judge
-from pipeline.detect import Detector
+from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
-from pipeline.engines import load_engine
-from pipeline.keypoints import KeypointExtractor
 from pipeline.options import MatcherOptions, Regions
 from pipeline.pictures import merge_shortlists, picture_result, picture_tracks, search_side_px
 from pipeline.shelf import Shelf
@@ -38,8 +36,7 @@ from pipeline.types import (
     Track,
     Verification,
 )
-from pipeline.verify import Picture, Verifier
-from pipeline.weights import find_weights
+from pipeline.verify import Verifier, load_verifier
 
 PICTURES_AT_ONCE = 8
 
@@ -77,7 +74,6 @@ class Matcher:
         self._detector = detector
         self._cropper = Cropper(options.crop)
         self._embedder = embedder
-        self._extractor = KeypointExtractor(options.verify)
         self._verifier = verifier
         self._cameras: dict[str, Camera] = {}
         self._shelves: dict[tuple[Path, int], Shelf] = {}
@@ -139,7 +135,7 @@ class Matcher:
 
     def load_catalog(self, directory: Path) -> Catalog:
         """Return the generation in use, made ready for `switch_catalog`; any thread may call."""
-        catalog = Catalog.load(directory, self.embedder_sha256)
+        catalog = Catalog.load(directory, self.embedder_sha256, extractor=self._verifier.extractor)
         self._shelf(catalog)
         return catalog
 
@@ -186,10 +182,7 @@ class Matcher:
 
     def _verify(self, looks: Sequence[_Look], rounds: int = 2) -> None:
         """Check the nearest candidates, then the rest of a shortlist that proved nothing yet."""
-        pictures = [
-            Picture(self._extractor.extract(look.crop.image_bgr), look.crop.image_bgr)
-            for look in looks
-        ]
+        pictures = [self._verifier.prepare(look.crop.image_bgr) for look in looks]
         for look, picture in zip(looks, pictures, strict=True):
             look.shortlist = look.shelf.join_votes(
                 look.shortlist, look.embedding, picture.keypoints
@@ -264,17 +257,12 @@ def create_matcher(
     Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
     """
     embedder = load_embedder(options.engine, options.embed)
+    verifier = load_verifier(options.engine, options.verify)
     by_directory = {
-        directory: Catalog.load(directory, embedder.weights_sha256)
+        directory: Catalog.load(directory, embedder.weights_sha256, extractor=verifier.extractor)
         for directory in dict.fromkeys(catalogs.values())
     }
-    detector_weights = find_weights("detector", options.detect.weights)
-    detector = Detector(load_engine(detector_weights, options.engine), options.detect)
-    if options.verify.verifier == "lightglue":
-        matcher_weights = find_weights("matcher", options.verify.weights)
-        verifier = Verifier(load_engine(matcher_weights, options.engine), options.verify)
-    else:
-        verifier = Verifier(None, options.verify)
+    detector = load_detector(options.engine, options.detect)
     matcher = Matcher(options, detector, embedder, verifier, regions)
     for camera, directory in catalogs.items():
         matcher.switch_catalog(camera, by_directory[directory])

@@ -31,6 +31,9 @@ class DetectOptions(Options):
     """Finding regions that may hold an item."""
 
     weights: Path | None = Field(None, description="detector weights; none: the shipped ones")
+    classes: tuple[str, ...] = Field(
+        (), description="names of the detector's classes to keep; none: all"
+    )
     input_side_px: int = Field(640, ge=128, le=1920, description="longer side of the network input")
     min_score: float = Field(0.25, ge=0, le=1)
     max_boxes: int = Field(50, ge=1, le=300)
@@ -75,7 +78,15 @@ class VerifyOptions(Options):
     """Checking a candidate's details."""
 
     verifier: Literal["lightglue", "sift"] = "lightglue"
-    weights: Path | None = Field(None, description="LightGlue weights; none: the shipped ones")
+    weights: Path | None = Field(
+        None, description="LightGlue weights for these keypoints; none: the default ones"
+    )
+    keypoints: Literal["rootsift", "aliked", "xfeat"] = Field(
+        "rootsift", description="aliked, xfeat: by a network; a catalog is bound to its keypoints"
+    )
+    keypoint_weights: Path | None = Field(
+        None, description="of aliked or xfeat; none: aliked-n16 or xfeat, to be pulled"
+    )
     max_keypoints: int = Field(256, ge=32, le=2048)
     keypoint_side_px: int = Field(320, ge=64, le=2048, description="side at which they are found")
     min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")

@@ -149,7 +149,7 @@ class Keypoints:
     """Local features of one picture, the strongest first.
 
     xy_scale_ori: (N, 4) float32: x, y px of that picture, scale px, orientation radian.
-    descriptors:  (N, 128) float32, unit length (RootSIFT).
+    descriptors:  (N, D) float32, unit length; D is 128 for RootSIFT.
     image_size_wh: the picture's size.
     """
 
@@ -161,12 +161,12 @@ class Keypoints:
         return len(self.xy_scale_ori)
 
     def padded(self, count: int) -> tuple[F32, F32]:
-        """The strongest `count` as (count, 4) and (count, 128); missing rows are zero.
+        """The strongest `count` as (count, 4) and (count, D); missing rows are zero.
 
         The correspondence network leaves rows of scale zero out.
         """
         geometry = np.zeros((count, 4), np.float32)
-        descriptors = np.zeros((count, 128), np.float32)
+        descriptors = np.zeros((count, self.descriptors.shape[1]), np.float32)
         n = min(count, len(self))
         geometry[:n] = self.xy_scale_ori[:n]
         descriptors[:n] = self.descriptors[:n]

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.agreement import measure_agreement
 from pipeline.engines import Engine, load_engine, split_batch
+from pipeline.errors import WeightsError
 from pipeline.geometry import MIN_POINTS, angle_deg, corners_of, fit_view, project_points
-from pipeline.keypoints import KeypointExtractor
+from pipeline.keypoints import Extractor, KeypointExtractor
+from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F32, U8, Keypoints, Verification
-from pipeline.weights import find_weights
+from pipeline.weights import find_weights, read_kind, read_spec
 
 COUNT_STEP = 64  # few different shapes: a new one costs the engine some preparation
 RATIO = 0.8  # Lowe's ratio test, for `verifier: sift`
+MATCHER_OF = {"aliked": "aliked-lightglue", "xfeat": "xfeat-lighterglue"}  # else the shipped one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,23 @@ class Picture:
 class Verifier:
     """Tells how well crops and views agree in their details."""
 
-    def __init__(self, engine: Engine | None, options: VerifyOptions) -> None:
-        """engine: the LightGlue network; None with `verifier: sift`, which needs none."""
+    def __init__(
+        self, engine: Engine | None, options: VerifyOptions, extractor: Extractor | None = None
+    ) -> None:
+        """engine: the LightGlue network; None with `verifier: sift`, which needs none.
+
+        extractor: what finds the keypoints; None: RootSIFT.
+        """
         if engine is None and options.verifier == "lightglue":
             raise ValueError("verifier 'lightglue' needs its engine, got None")
         self._engine = engine if options.verifier == "lightglue" else None
         self._options = options
-        self._extractor = KeypointExtractor(options)
+        self._extractor = extractor or KeypointExtractor(options)
+
+    @property
+    def extractor(self) -> str:
+        """The name of its keypoints: a catalog must have been built with their method."""
+        return self._extractor.name
 
     def prepare(self, image_bgr: U8) -> Picture:
         """Find a crop's keypoints, once for all views that it is checked against."""
@@ -107,9 +121,27 @@ class Verifier:
 
 def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:
     """The verifier that the options name, ready to run; WeightsError or EngineError."""
+    extractor = extractor_maker(engine, options)()
     if options.verifier == "sift":
-        return Verifier(None, options)
-    return Verifier(load_engine(find_weights("matcher", options.weights), engine), options)
+        return Verifier(None, options, extractor)
+    weights = find_weights("matcher", options.weights, MATCHER_OF.get(options.keypoints, ""))
+    _refuse_other_keypoints(weights, options.keypoints, extractor.descriptor_dim)
+    return Verifier(load_engine(weights, engine), options, extractor)
+
+
+def _refuse_other_keypoints(weights: Path, keypoints: str, dim: int) -> None:
+    """WeightsError when the correspondence network was trained on other keypoints."""
+    read_kind(weights, "matcher")
+    spec = read_spec(weights)
+    made_for, of_dim = spec.get("keypoints", "rootsift"), spec.get("input_dim", 128)
+    if (made_for, of_dim) == (keypoints, dim):
+        return
+    raise WeightsError.at(
+        f"verify.weights {weights}",
+        f"expected LightGlue for {keypoints} keypoints of {dim} numbers, as verify.keypoints says",
+        f"for {made_for} of {of_dim}",
+        remedy="name LightGlue weights for these keypoints, or set verify.verifier: sift",
+    )
 
 
 NOT_VERIFIED = Verification(0, 0, None, None, 0.0, 0.0, 0.0)

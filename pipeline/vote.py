@@ -30,9 +30,7 @@ class Voter:
         self._item = catalog.view_item[self._first_view]
         self._n_items = len(catalog.items)
         self._starts = np.cumsum([0, *(len(parts[i]) for i in kept)])[:-1]
-        self._descriptors = (
-            np.concatenate([parts[i] for i in kept]) if kept else np.zeros((0, 128), np.float32)
-        )
+        self._descriptors = np.concatenate([parts[i] for i in kept]) if kept else parts[0]
 
     @staticmethod
     def serves(catalog: Catalog) -> bool:

@@ -11,11 +11,12 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import WeightsError
 
-Kind = Literal["detector", "embedder", "matcher"]
+Kind = Literal["detector", "embedder", "keypoints", "matcher"]
+KINDS: tuple[Kind, ...] = ("detector", "embedder", "keypoints", "matcher")
 
 SHIPPED_DIR = Path(__file__).resolve().parent.parent / "weights"
 SHIPPED_NAMES: dict[Kind, str] = {
@@ -35,10 +36,11 @@ def cache_dir() -> Path:
     return (Path(base).expanduser() if base else Path.home() / ".cache") / "magpie"
 
 
-def find_weights(kind: Kind, configured: Path | None = None) -> Path:
+def find_weights(kind: Kind, configured: Path | None = None, default: str = "") -> Path:
     """Return the weights file to use for a network of this kind; WeightsError when there is none.
 
     configured: a file, or a bare name (`magpie-detector-n`) that is looked up in the folders.
+    default: the name to look up when nothing is configured; none: that of the shipped weights.
     """
     if configured is not None:
         direct = configured.expanduser()
@@ -51,7 +53,7 @@ def find_weights(kind: Kind, configured: Path | None = None) -> Path:
                 str(configured),
                 "correct the path, or leave it out to use the shipped weights",
             )
-    name = str(configured) if configured is not None else SHIPPED_NAMES[kind]
+    name = str(configured) if configured is not None else default or SHIPPED_NAMES[kind]
     file_name = name if Path(name).suffix else f"{name}.safetensors"
     folders = weights_folders()
     for folder in folders:
@@ -102,13 +104,24 @@ def read_metadata(path: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in metadata.items()}
 
 
+def read_spec(path: Path) -> dict[str, Any]:
+    """Return the numbers that the network of a weights file is built from, from its header."""
+    try:
+        spec = json.loads(read_metadata(path).get("spec", "{}"))
+    except ValueError as error:
+        raise WeightsError.at(f"weights {path}", "spec must be JSON", str(error)) from error
+    return spec if isinstance(spec, dict) else {}
+
+
 def read_kind(path: Path, expected: Kind | None = None) -> Kind:
     """Return what network the file holds; WeightsError when it is none, or not the expected one."""
-    kind = read_metadata(path).get("kind")
-    if kind not in SHIPPED_NAMES or (expected is not None and kind != expected):
+    found = read_metadata(path).get("kind")
+    kind = next((known for known in KINDS if known == found), None)
+    if kind is None or (expected is not None and kind != expected):
         raise WeightsError.at(
             f"weights {path}",
-            f"expected a file of kind {expected or 'detector, embedder or matcher'}",
-            kind or "a file without its kind in the header",
+            f"expected a file of kind {expected or ', '.join(KINDS)}",
+            found or "a file without its kind in the header",
+            "" if found else "an upstream file is made ready by: magpie weights export",
         )
     return kind

@@ -28,8 +28,10 @@ class OpenVinoEngine:
 
     def __init__(self, weights: Path, options: EngineOptions) -> None:
         network = converted_network(weights)
-        # The matching network's inputs are coordinates: bf16 has three digits, too few for px.
-        is_exact = options.precision == "f32" or read_kind(weights) == "matcher"
+        # The matching network takes and the keypoint network gives coordinates: bf16 has three
+        # digits, too few for px.
+        kind = read_kind(weights)
+        is_exact = options.precision == "f32" or kind in ("matcher", "keypoints")
         self.precision = "f32" if is_exact else hardware_precision()
         config = {
             "PERFORMANCE_HINT": "LATENCY",

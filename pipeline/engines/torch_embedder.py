@@ -5,7 +5,7 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before timm)
 
 # isort: split
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import timm
 import torch
@@ -14,11 +14,15 @@ from torch.nn import functional
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """The numbers that the architecture is built from."""
+    """The numbers that the architecture is built from.
+
+    projection: whether pooled features are projected to `dim`; without, `dim` is the backbone's.
+    """
 
     backbone: str = "resnet18"
     dim: int = 256
     input_side_px: int = 128
+    projection: bool = field(default=True, metadata={"later": True})
 
 
 class Embedder(torch.nn.Module):
@@ -38,8 +42,15 @@ class Embedder(torch.nn.Module):
             spec.backbone, pretrained=False, num_classes=0, global_pool=""
         )
         self.gem_power = torch.nn.Parameter(torch.tensor(3.0))
-        self.projection = torch.nn.Linear(self.backbone.num_features, spec.dim, bias=False)
-        self.whitening = torch.nn.BatchNorm1d(spec.dim)
+        self.projection: torch.nn.Module = torch.nn.Identity()
+        self.whitening: torch.nn.Module = torch.nn.Identity()
+        if spec.projection:
+            self.projection = torch.nn.Linear(self.backbone.num_features, spec.dim, bias=False)
+            self.whitening = torch.nn.BatchNorm1d(spec.dim)
+        elif spec.dim != self.backbone.num_features:
+            raise ValueError(
+                f"dim must be {self.backbone.num_features} without projection, got {spec.dim}"
+            )
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
 

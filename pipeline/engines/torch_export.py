@@ -10,7 +10,9 @@ import ctypes
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openvino
 import torch
@@ -23,9 +25,9 @@ from pipeline.weights import Kind, read_kind
 
 TRACE_BATCH = 2  # not 1: a batch of one would be traced as a constant
 N_KEYPOINTS = 256
-EMBEDDER_SIDE_PX = 128
 
-Shape = list[int]
+# Example arrays, their shapes with -1 where they are free, and the outputs' names.
+Inputs = tuple[tuple[torch.Tensor, ...], list[list[int]], tuple[str, ...]]
 
 
 def export_openvino(weights: Path, out_dir: Path) -> Path:
@@ -35,7 +37,7 @@ def export_openvino(weights: Path, out_dir: Path) -> Path:
     for module in network.modules():
         if hasattr(module, "dynamic"):  # ultralytics' head: anchors follow the input's size
             setattr(module, "dynamic", True)  # noqa: B010  (not a declared field)
-    examples, shapes, output_name = _inputs(kind)
+    examples, shapes, output_names = INPUTS[kind](network)
     # kornia guards masked attention against NaN; our masks are finite, and OpenVINO lacks the step
     without_nan_guard = ConversionExtension("aten::nan_to_num", lambda node: [node.get_input(0)])
     with torch.no_grad(), warnings.catch_warnings():
@@ -43,32 +45,49 @@ def export_openvino(weights: Path, out_dir: Path) -> Path:
         model = openvino.convert_model(
             network, example_input=examples, input=shapes, extension=[without_nan_guard]
         )
-    model.outputs[0].get_tensor().set_names({output_name})
+    for output, name in zip(model.outputs, output_names, strict=True):
+        output.get_tensor().set_names({name})
     out_dir.mkdir(parents=True, exist_ok=True)
     openvino.save_model(model, out_dir / "network.xml", compress_to_fp16=True)
     return out_dir / "network.xml"
 
 
-def _inputs(kind: Kind) -> tuple[tuple[torch.Tensor, ...], list[Shape], str]:
-    """Example arrays, the shapes with -1 where they are free, and the output's name."""
-    random = torch.Generator().manual_seed(0)
-    if kind == "detector":
-        images = torch.rand(TRACE_BATCH, 3, 384, 640, generator=random)
-        return (images,), [[-1, 3, -1, -1]], "boxes"
-    if kind == "embedder":
-        images = torch.rand(TRACE_BATCH, 3, EMBEDDER_SIDE_PX, EMBEDDER_SIDE_PX, generator=random)
-        return (images,), [[-1, *images.shape[1:]]], "embeddings"
-    keypoints = torch.rand(TRACE_BATCH, N_KEYPOINTS, 4, generator=random) * 100 + 1
-    descriptors = torch.nn.functional.normalize(
-        torch.rand(TRACE_BATCH, N_KEYPOINTS, 128, generator=random), dim=-1
-    )
+def _detector_inputs(network: Any) -> Inputs:
+    return (_random(TRACE_BATCH, 3, 384, 640),), [[-1, 3, -1, -1]], ("boxes",)
+
+
+def _embedder_inputs(network: Any) -> Inputs:
+    side = network.spec.input_side_px
+    return (_random(TRACE_BATCH, 3, side, side),), [[-1, 3, side, side]], ("embeddings",)
+
+
+def _keypoints_inputs(network: Any) -> Inputs:
+    arrays = (_random(TRACE_BATCH, 3, 256, 320), torch.tensor([[320.0, 256.0], [300.0, 200.0]]))
+    return arrays, [[-1, 3, -1, -1], [-1, 2]], ("positions", "scores", "descriptors")
+
+
+def _matcher_inputs(network: Any) -> Inputs:
+    dim = network.spec.input_dim
+    keypoints = _random(TRACE_BATCH, N_KEYPOINTS, 4) * 100 + 1
+    descriptors = torch.nn.functional.normalize(_random(TRACE_BATCH, N_KEYPOINTS, dim), dim=-1)
     sizes = torch.full((TRACE_BATCH, 2), 200.0)
-    arrays = (keypoints, keypoints, descriptors, descriptors, sizes, sizes)
     return (
-        arrays,
-        [[-1, -1, 4], [-1, -1, 4], [-1, -1, 128], [-1, -1, 128], [-1, 2], [-1, 2]],
-        ("assignment"),
+        (keypoints, keypoints, descriptors, descriptors, sizes, sizes),
+        [[-1, -1, 4], [-1, -1, 4], [-1, -1, dim], [-1, -1, dim], [-1, 2], [-1, 2]],
+        ("assignment",),
     )
+
+
+INPUTS: dict[Kind, Callable[[Any], Inputs]] = {
+    "detector": _detector_inputs,
+    "embedder": _embedder_inputs,
+    "keypoints": _keypoints_inputs,
+    "matcher": _matcher_inputs,
+}
+
+
+def _random(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
 
 
 def _end_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""The correspondence network: LightGlue's blocks from kornia over RootSIFT keypoints.
+"""The correspondence network: LightGlue's blocks from kornia over keypoints of one kind.
 
 kornia's own forward has no mask outside its compiled path and its masked attention gives NaN
 gradients for padded rows, so the forward pass here is ours: the same blocks and parameter names,
@@ -8,7 +8,7 @@ Matching at Light Speed" (ICCV 2023), without early stopping and pruning (fixed-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,36 +22,49 @@ ORIENTATION_COLUMN = 3
 # log2(scale / half image side) of SIFT on pictures of 100-400 px lies in about -6.5..-1.5
 LOG_SCALE_CENTRE = -4.0
 LOG_SCALE_SPREAD = 2.0
+UPSTREAM_SIDE_PX = 1024  # longer side of the pictures that the upstream SIFT weights were made on
 
 
 @dataclass(frozen=True, slots=True)
 class LightGlueSpec:
-    """The architecture's numbers, as stored beside the weights."""
+    """The architecture's numbers, as stored beside the weights.
+
+    keypoints: what it was trained on: "rootsift", "aliked" or "xfeat".
+    geometry: what it is told of a keypoint beside its position: "log_scale" and orientation (our
+    own), "raw_scale" and orientation (upstream's SIFT), or "position" alone.
+    """
 
     input_dim: int = 128
     descriptor_dim: int = 96
     n_layers: int = 4
     num_heads: int = 2
+    keypoints: str = field(default="rootsift", metadata={"later": True})
+    geometry: str = field(default="log_scale", metadata={"later": True})
 
 
 class LightGlueMatcher(nn.Module):
     """Probabilities that keypoints of two pictures show the same point.
 
     keypoints0, keypoints1:     (B, N, 4) float32: x, y px, scale px (0: padding), angle radian.
-    descriptors0, descriptors1: (B, N, 128) float32 RootSIFT unit vectors.
+    descriptors0, descriptors1: (B, N, input_dim) float32 unit vectors.
     sizes0, sizes1:             (B, 2) float32, the pictures' width and height px.
     Returns (B, N, N) float32, 0..1: rows keypoints0, columns keypoints1, padding 0.
     """
 
     def __init__(self, spec: LightGlueSpec) -> None:
         super().__init__()
+        if spec.geometry not in ("log_scale", "raw_scale", "position"):
+            raise ValueError(
+                f"geometry must be log_scale, raw_scale or position, got '{spec.geometry}'"
+            )
+        self.spec = spec
         self.net = LightGlue(
             features=None,
             input_dim=spec.input_dim,
             descriptor_dim=spec.descriptor_dim,
             n_layers=spec.n_layers,
             num_heads=spec.num_heads,
-            add_scale_ori=True,
+            add_scale_ori=spec.geometry != "position",
             depth_confidence=-1,
             width_confidence=-1,
             flash=False,
@@ -89,7 +102,7 @@ class LightGlueMatcher(nn.Module):
         # Both pictures pass self-attention as one batch: half the calls.
         kpts, sizes = torch.cat([kpts0, kpts1]), torch.cat([wh0, wh1])
         hidden = (kpts[..., 2] <= 0).to(kpts.dtype) * HIDDEN
-        encoding = self.net.posenc(normalise_geometry(kpts, sizes))
+        encoding = self.net.posenc(normalise_geometry(kpts, sizes, self.spec.geometry))
         x = self.net.input_proj(torch.cat([desc0, desc1]))
         bias0, bias1 = hidden[:batch], hidden[batch:]
         states = []
@@ -123,14 +136,20 @@ def build_lightglue(spec: LightGlueSpec) -> LightGlueMatcher:
     return LightGlueMatcher(spec).eval()
 
 
-def normalise_geometry(keypoints: Tensor, sizes: Tensor) -> Tensor:
+def normalise_geometry(keypoints: Tensor, sizes: Tensor, geometry: str = "log_scale") -> Tensor:
     """(B, N, 4): x and y in -1..1 over the longer side, log scale about 0, angle radian.
 
     The scale is taken relative to the picture: SIFT's raw sizes (2 to 60 px) would make the
-    positional encoding's cosines random.
+    positional encoding's cosines random. Upstream's weights were trained on the raw sizes
+    ("raw_scale"), in pictures of 1024 px; "position" gives x and y alone: (B, N, 2).
     """
     half = sizes.amax(1)[:, None, None] / 2
     xy = (keypoints[..., :2] - sizes[:, None, :] / 2) / half
+    if geometry == "position":
+        return xy
+    if geometry == "raw_scale":
+        scale = keypoints[..., 2:3] * (UPSTREAM_SIDE_PX / 2) / half
+        return torch.cat([xy, scale, keypoints[..., ORIENTATION_COLUMN:]], -1)
     relative = torch.log2(keypoints[..., 2:3].clamp(min=1e-3) / half)
     scale = (relative - LOG_SCALE_CENTRE) / LOG_SCALE_SPREAD
     return torch.cat([xy, scale, keypoints[..., ORIENTATION_COLUMN:]], -1)

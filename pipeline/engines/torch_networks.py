@@ -1,6 +1,4 @@
-"""Networks on disk: fp16 safetensors whose header says what to build; loaded as float32 torch
-modules.
-"""
+"""Networks on disk: safetensors whose header says what to build; loaded as float32 modules."""
 
 from __future__ import annotations
 
@@ -81,14 +79,23 @@ def _build(metadata: Mapping[str, str]) -> torch.nn.Module:
         from pipeline.engines.torch_lightglue import LightGlueSpec, build_lightglue
 
         return build_lightglue(parse_spec(LightGlueSpec, metadata["spec"]))
-    raise ValueError(f"kind must be detector, embedder or matcher, got '{kind}'")
+    if kind == "keypoints":
+        from pipeline.engines.torch_keypoints import KeypointsSpec, build_keypoints
+
+        return build_keypoints(parse_spec(KeypointsSpec, metadata["spec"]))
+    raise ValueError(f"kind must be detector, embedder, keypoints or matcher, got '{kind}'")
 
 
 def parse_spec(spec_type: type[Spec], text: str) -> Spec:
-    """Read a spec dataclass from its JSON; unknown or missing numbers raise TypeError."""
+    """Read a spec dataclass from its JSON; unknown or missing numbers raise TypeError.
+
+    Only what came later than the first weights (`metadata={"later": True}`) may be missing.
+    """
     given: dict[str, Any] = json.loads(text)
-    known = {item.name for item in fields(spec_type)}  # type: ignore[arg-type]
-    if set(given) != known:
+    items = fields(spec_type)  # type: ignore[arg-type]
+    known = {item.name for item in items}
+    needed = {item.name for item in items if not item.metadata.get("later")}
+    if not needed <= set(given) <= known:
         raise TypeError(f"{spec_type.__name__} has {sorted(known)}, got {sorted(given)}")
     return spec_type(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
 
@@ -99,19 +106,26 @@ def spec_json(spec: Any) -> str:
 
 
 def save_weights(
-    path: Path, module_state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+    path: Path,
+    module_state: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str],
+    dtype: torch.dtype | None = torch.float16,
 ) -> None:
     """Write tensors in float16 (whole numbers as they are) with their metadata; the file appears
     whole or not.
+
+    dtype: another one for the floating-point tensors; None keeps each tensor's own.
     """
     state = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        name: tensor.to(dtype if dtype and tensor.is_floating_point() else tensor.dtype)
         for name, tensor in module_state.items()
     }
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     broken = [name for name, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
     if broken:
+        shown = str(dtype).removeprefix("torch.") if dtype else "their own precision"
         raise WeightsError.at(
-            f"weights '{path}'", "must be finite in float16", f"{len(broken)} tensors that are not"
+            f"weights '{path}'", f"must be finite in {shown}", f"{len(broken)} tensors that are not"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
