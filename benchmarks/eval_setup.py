@@ -127,6 +127,8 @@ def finish(
     for row in rows:
         table.add_row(*row)
     console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a pipe has no width; the default of 80 would break the lines
     console.print(table)
     path = write_result(out, name, config, figures)
     print(path)

@@ -128,7 +128,7 @@ def render_frames(first: int, last: int, clip_s: float) -> list[tuple[np.ndarray
     """Draw the frames first..last-1: each (H, W, 3) uint8 BGR with what it shows."""
     cv2.setNumThreads(1)  # one process a core already
     visits = _script(clip_s)
-    return [_render_frame(number, visits) for number in range(first, last)]
+    return [render_frame(number, visits) for number in range(first, last)]
 
 
 @lru_cache(maxsize=2)
@@ -170,7 +170,8 @@ def _light_field() -> np.ndarray:
     return np.asarray(field, np.float32)
 
 
-def _render_frame(number: int, visits: tuple[Visit, ...]) -> tuple[np.ndarray, list[Shown]]:
+def render_frame(number: int, visits: tuple[Visit, ...]) -> tuple[np.ndarray, list[Shown]]:
+    """Draw one frame of a script, (H, W, 3) uint8 BGR, with what it shows; at most 254 visits."""
     time_s = number / FPS
     rng = np.random.default_rng([SCRIPT_SEED, 13, number])
     width, height = FRAME_SIZE_WH

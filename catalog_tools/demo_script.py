@@ -21,7 +21,7 @@ FAST_CLIP_S = 10.0
 
 FOCAL_PX = 1500.0
 ENTER_S = 0.7
-_CELLS_XY = (
+CELLS_XY = (
     *((170, 205), (485, 195), (800, 205), (1110, 195)),
     *((170, 520), (485, 530), (800, 520), (1110, 530)),
 )
@@ -136,7 +136,7 @@ def write_script(clip_s: float = CLIP_S) -> list[Visit]:
     """
     rng = np.random.default_rng(SCRIPT_SEED)
     order = _draw_order(list_actors(), rng)
-    cell_free_s = dict.fromkeys(range(len(_CELLS_XY)), 0.0)
+    cell_free_s = dict.fromkeys(range(len(CELLS_XY)), 0.0)
     actor_free_s: dict[str, float] = {}
     visits: list[Visit] = []
     start_s, step_s = 0.2, (CLIP_S - 4.6) / (len(order) - 1)
@@ -144,18 +144,18 @@ def write_script(clip_s: float = CLIP_S) -> list[Visit]:
         begin_s = max(start_s + number * step_s, actor_free_s.get(actor.name, 0.0))
         stay_s = min(float(rng.uniform(4.2, 6.2)), CLIP_S - 0.3 - begin_s)
         if number % 5 == 4:
-            visit = _crossing(actor, begin_s, stay_s, rng)
+            visit = crossing_visit(actor, begin_s, stay_s, rng)
         else:
             free = [cell for cell, free_s in cell_free_s.items() if free_s <= begin_s]
             cell = int(rng.choice(free or [min(cell_free_s, key=lambda c: cell_free_s[c])]))
-            visit = _resting(actor, begin_s, stay_s, _CELLS_XY[cell], number, rng)
+            visit = resting_visit(actor, begin_s, stay_s, CELLS_XY[cell], number, rng)
             cell_free_s[cell] = visit.end_s
         actor_free_s[actor.name] = visit.end_s + 2.0
         visits.append(visit)
     return [visit for visit in visits if visit.start_s < clip_s - 1.5]
 
 
-def _resting(
+def resting_visit(
     actor: Actor,
     begin_s: float,
     stay_s: float,
@@ -163,6 +163,7 @@ def _resting(
     number: int,
     rng: np.random.Generator,
 ) -> Visit:
+    """Give a stay at one place, moving about it; by its number with a real turn, or a hand."""
     roll0, roll1 = rng.uniform(-22, 22, 2)
     if number % 6 == 1:
         roll1 = roll0 + rng.choice([-1, 1]) * rng.uniform(90, 170)  # a real turn
@@ -187,7 +188,8 @@ def _resting(
     )
 
 
-def _crossing(actor: Actor, begin_s: float, stay_s: float, rng: np.random.Generator) -> Visit:
+def crossing_visit(actor: Actor, begin_s: float, stay_s: float, rng: np.random.Generator) -> Visit:
+    """Give a way through the whole picture, before everyone else, in a hand."""
     y = float(rng.uniform(300, 420))
     left, right = (-220.0, y), (FRAME_SIZE_WH[0] + 220.0, y + float(rng.uniform(-60, 60)))
     start_xy, end_xy = (left, right) if rng.random() < 0.5 else (right, left)
