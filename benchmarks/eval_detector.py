@@ -49,14 +49,11 @@ def main(
     threads: Threads = 0,
 ) -> None:
     """Run the detector alone; every and limit count in both sets."""
-    from pipeline.detect import Detector
-    from pipeline.engines import load_engine
+    from pipeline.detect import load_detector
     from pipeline.pictures import search_side_px
-    from pipeline.weights import find_weights
 
     options = options_of(threads)
-    weights = find_weights("detector", options.detect.weights)
-    detector = Detector(load_engine(weights, options.engine), options.detect)
+    detector = load_detector(options.engine, options.detect)
 
     def find(frame: Frame) -> F32:
         side_px = search_side_px(frame.size_wh, options.detect.input_side_px)

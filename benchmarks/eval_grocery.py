@@ -76,7 +76,7 @@ def main(
             start_s = time.perf_counter()
             evaluation = evaluate_catalog(
                 built.directory, folder, labels, built.matcher, stages,
-                leave_out=leave_out and not distractors, progress=say_progress("photos"),
+                leave_out=leave_out and not distractors, progress=say_progress("questions"),
             )  # fmt: skip
             spent_s = time.perf_counter() - start_s
             if report is not None:

@@ -20,9 +20,9 @@ import pipeline.offline  # noqa: F401  (before anything heavy)
 from benchmarks.harness import write_result
 from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import EngineOptions, MatcherOptions
+from streamer.cli.progress import Progress, progress_lines
 
 ROOT = Path(__file__).resolve().parent.parent
-SAY_EVERY_S = 15.0
 
 Row = TypeVar("Row")
 CLIP_CAMERA = "clip"
@@ -58,25 +58,15 @@ def take(rows: Sequence[Row], every: int = 1, limit: int | None = None) -> list[
 
 def told(rows: Sequence[Row], what: str) -> Iterator[Row]:
     """Give the rows, and say on stderr now and then how far they are."""
-    said_s = time.monotonic()
+    progress = say_progress(what)
     for number, row in enumerate(rows):
-        if time.monotonic() - said_s > SAY_EVERY_S:
-            said_s = time.monotonic()
-            print(f"{number} of {len(rows)} {what}", file=sys.stderr, flush=True)
+        progress(number, len(rows))
         yield row
 
 
-def say_progress(what: str) -> Callable[[int, int], None]:
+def say_progress(what: str) -> Progress:
     """Return a function that says on stderr now and then how much of all is done."""
-    said_s = time.monotonic()
-
-    def say(n_done: int, n_total: int) -> None:
-        nonlocal said_s
-        if time.monotonic() - said_s > SAY_EVERY_S:
-            said_s = time.monotonic()
-            print(f"{n_done} of {n_total} {what}", file=sys.stderr, flush=True)
-
-    return say
+    return progress_lines(what, lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def options_of(threads: int) -> MatcherOptions:
@@ -108,7 +98,7 @@ def built_catalog(
     with tempfile.TemporaryDirectory(prefix="magpie-eval-") as folder:
         directory = Path(folder) / "catalog"
         start_s = time.perf_counter()
-        networks = load_networks(options.engine, options.embed)
+        networks = load_networks(options.engine, options.embed, options.verify)
         report = build_catalog(images, directory, networks, trim=trim, turns=turns)
         build_s = round(time.perf_counter() - start_s, 2)
         matcher = create_matcher(options, {CLIP_CAMERA: directory})

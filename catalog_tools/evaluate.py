@@ -88,7 +88,7 @@ def check_labels(labels: Sequence[Labelled], item_ids: Collection[str], where: s
         raise ConfigError.at(
             where,
             f"each item_id must be in the catalog or `{NOTHING}`",
-            ", ".join(map(repr, unknown[:MAX_SHOWN])) + more,
+            ", ".join(unknown[:MAX_SHOWN]) + more,
             "see the items: magpie catalog list DIR",
         )
 

@@ -8,15 +8,13 @@ from typing import Any
 
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
-from pipeline.detect import Detector
+from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
-from pipeline.engines import load_engine
 from pipeline.options import MatcherOptions
 from pipeline.pictures import merge_shortlists, picture_tracks, search_side_px
 from pipeline.shelf import Shelf
 from pipeline.types import U8
 from pipeline.verify import Verifier, load_verifier
-from pipeline.weights import find_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +29,9 @@ class Stages:
 
 def load_stages(options: MatcherOptions) -> Stages:
     """Return the stages that the options name; WeightsError or EngineError."""
-    weights = find_weights("detector", options.detect.weights)
     return Stages(
         options,
-        Detector(load_engine(weights, options.engine), options.detect),
+        load_detector(options.engine, options.detect),
         load_embedder(options.engine, options.embed),
         load_verifier(options.engine, options.verify),
     )
