@@ -90,11 +90,40 @@ def find_entry(name: str, entries: list[WeightsEntry]) -> WeightsEntry:
 
 
 def locate(entry: WeightsEntry) -> Path | None:
-    """Give the file that a run would use, looked for in the order of `pipeline.weights`."""
+    """Give the manifest's own file, looked for in the order of `pipeline.weights`."""
     for folder in weights_folders():
         if (folder / entry.file).is_file():
             return folder / entry.file
     return None
+
+
+def converted_path(entry: WeightsEntry) -> Path:
+    """Give where Magpie's own file of a pulled entry lies, or would."""
+    return cache_dir() / "weights" / f"{entry.name}.safetensors"
+
+
+def usable_path(entry: WeightsEntry) -> Path | None:
+    """Give the file that a run can load: the shipped one, or the converted one of a pulled."""
+    if entry.shipped:
+        return locate(entry)
+    folders = [folder / f"{entry.name}.safetensors" for folder in weights_folders()]
+    return next((path for path in folders if path.is_file()), None)
+
+
+def find_source(file_or_name: str) -> Path:
+    """Give the file of that path, or the weights of that name in the manifest, if they are here."""
+    direct = Path(file_or_name).expanduser()
+    if direct.is_file():
+        return direct
+    if direct.suffix or direct.parent != Path("."):
+        raise WeightsError.at("weights", "expected a file or a name", file_or_name)
+    entry = find_entry(file_or_name, read_manifest())
+    path = usable_path(entry) or locate(entry)
+    if path is None:
+        rule = "is not here"
+        remedy = f"fetch it: magpie weights pull {entry.name}"
+        raise WeightsError.at(f"weights {entry.name!r}", rule, remedy=remedy)
+    return path
 
 
 def verify(entry: WeightsEntry) -> WeightsState:

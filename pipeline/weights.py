@@ -81,6 +81,13 @@ def sha256_of(path: Path) -> str:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata of a safetensors file, from its header alone; WeightsError if damaged."""
+    if path.suffix in (".pt", ".pth") and path.is_file():
+        raise WeightsError.at(
+            f"weights {path}",
+            "expected safetensors",
+            "an upstream file",
+            f"convert it, once: magpie weights export {path} --out DIR",
+        )
     try:
         size_bytes = path.stat().st_size
         with path.open("rb") as file:

@@ -26,6 +26,7 @@ _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("matcher", "detect", "weights"),
     ("matcher", "embed", "weights"),
     ("matcher", "verify", "weights"),
+    ("matcher", "verify", "keypoint_weights"),
 )
 
 
@@ -134,7 +135,7 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
     for keys in _PATHS_TO_ANCHOR:
         for holder in _holders(raw, keys[:-1]):
             value = holder.get(keys[-1])
-            if isinstance(value, str):
+            if isinstance(value, str) and not _is_weights_name(keys, value, base):
                 holder[keys[-1]] = str(base / Path(value).expanduser())
     for camera in _holders(raw, ("cameras", "*")):
         url = camera.get("url")
@@ -142,6 +143,12 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
             camera["url"] = str(url)  # a webcam's number
         elif isinstance(url, str) and not url.startswith("~") and _is_path(url):
             camera["url"] = str(base / url)
+
+
+def _is_weights_name(keys: KeyPath, value: str, base: Path) -> bool:
+    """Say whether weights are named as `magpie weights list` shows them, not by a path."""
+    is_bare = Path(value).parent == Path(".") and not value.startswith("~")
+    return keys[-1].endswith("weights") and is_bare and not (base / value).exists()
 
 
 def _is_path(url: str) -> bool:

@@ -6,6 +6,7 @@ import pipeline.offline  # noqa: F401  (first: before torch and ultralytics)
 
 # isort: split
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -130,5 +131,21 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(state, part, metadata=dict(metadata))
+    _sort_header(part)
     part.chmod(0o644)  # safetensors writes for the owner alone
     part.replace(path)
+
+
+def _sort_header(path: Path) -> None:
+    """Put the metadata in order: safetensors shuffles it, and catalogs are bound to a file's hash,
+    which must be the same wherever the same weights are written.
+    """
+    with path.open("r+b") as file:
+        (n_bytes,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(n_bytes))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > n_bytes:
+            raise ValueError(f"a sorted header must fit {n_bytes} bytes, got {len(text)}")
+        file.seek(8)
+        file.write(text.ljust(n_bytes))

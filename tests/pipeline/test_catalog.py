@@ -3,6 +3,7 @@
 import errno
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,25 @@ def test_foreign_weights_name_the_command(tmp_path: Path) -> None:
     text = str(caught.value)
     assert "built with embedder 3fa23fa2…, the config loads 91bc91bc…" in text
     assert f"magpie catalog build packs --out {tmp_path}" in text
+
+
+def test_other_keypoints_name_the_command(tmp_path: Path) -> None:
+    write(tmp_path / "shelf", "a")
+    fewer = Catalog.load(tmp_path / "shelf", EMBEDDER, extractor="rootsift-320px-128")
+    assert fewer.generation == 1, "the same method: they compare"
+    told = r"built with keypoints rootsift, the config asks for xfeat-1a2b; rebuild it: magpie"
+    with pytest.raises(CatalogError, match=told):
+        Catalog.load(tmp_path / "shelf", EMBEDDER, extractor="xfeat-1a2b-320px-256")
+
+
+def test_descriptors_of_another_length_come_back(tmp_path: Path) -> None:
+    known = make_picture("a", 1)
+    keypoints, jpeg = known.load()
+    short = Keypoints(keypoints.xy_scale_ori, unit_rows(np.random.default_rng(0), 5, 64), (61, 40))
+    picture = replace(known, load=lambda: (short, jpeg))
+    write_generation(tmp_path / "shelf", RECIPE, [Item(ItemId("a"), "A")], [picture])
+    found = Catalog.load(tmp_path / "shelf", EMBEDDER).keypoints(0)
+    np.testing.assert_allclose(found.descriptors, short.descriptors, atol=1e-3)
 
 
 @pytest.mark.parametrize(

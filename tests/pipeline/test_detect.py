@@ -6,6 +6,7 @@ import pytest
 from pipeline.color import frame_from_bgr
 from pipeline.detect import Detector, input_size_wh
 from pipeline.engines import Array
+from pipeline.errors import ConfigError
 from pipeline.options import DetectOptions
 from pipeline.types import Frame
 
@@ -78,3 +79,33 @@ def test_frames_of_one_shape_share_a_call_and_keep_their_order() -> None:
 def test_no_frames_is_no_call() -> None:
     engine = CornerEngine()
     assert Detector(engine, DetectOptions()).detect([]) == [] and engine.shapes == []
+
+
+class ZooEngine:
+    """Finds one box of each of three classes, the best of class 0."""
+
+    name, device = "fake", "cpu"
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        found = np.zeros((len(arrays[0]), 300, 6), np.float32)
+        for number in range(3):
+            left = 50.0 * number
+            found[:, number] = (left, 10, left + 40, 90, 0.9 - number / 10, number)
+        return (found,)
+
+
+def test_only_the_named_classes_are_kept() -> None:
+    frame = bright_box((640, 384), (10, 10, 50, 50))
+    names = ("person", "bottle", "cup")
+    everything = Detector(ZooEngine(), DetectOptions(), names).detect([frame])[0]
+    assert everything.class_id.tolist() == [0, 1, 2]
+    options = DetectOptions(classes=("cup", "bottle"), max_boxes=1)
+    found = Detector(ZooEngine(), options, names).detect([frame])[0]
+    assert found.class_id.tolist() == [1] and found.xyxy[0].tolist() == [50, 10, 90, 90]
+
+
+def test_an_unknown_class_is_told_with_the_known_ones() -> None:
+    options = DetectOptions(classes=("dog", "cup"))
+    told = r"detect\.classes: expected names of the detector's classes: person, cup, got 'dog'"
+    with pytest.raises(ConfigError, match=told):
+        Detector(ZooEngine(), options, ("person", "cup"))

@@ -38,3 +38,16 @@ def test_network_sees_red_first() -> None:
     red_bgr[..., 2] = 255
     vector = Embedder(FirstChannel(), EmbedOptions()).embed([red_bgr])[0]
     assert vector.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_the_input_is_as_large_as_the_network_says() -> None:
+    class Shapes(ColorsEngine):
+        def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+            shapes.append(arrays[0].shape)
+            return super().__call__(*arrays)
+
+    shapes: list[tuple[int, ...]] = []
+    embedder = Embedder(Shapes(), EmbedOptions(), side_px=224)
+    embedder.embed(pictures(1))
+    embedder.embed([])
+    assert shapes == [(1, 3, 224, 224), (0, 3, 224, 224)]

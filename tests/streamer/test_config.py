@@ -171,3 +171,19 @@ def test_regions_of_a_camera_are_shares_of_its_frame(tmp_path: Path) -> None:
         write(tmp_path, "cameras:\n  a:\n    url: 'test:'\n    regions: [[0.5, 0, 0.2, 1]]\n")
     )
     assert "cameras.a.regions (line 4): expected x0 < x1 and y0 < y1" in text
+
+
+def test_paths_count_from_the_file_and_names_of_weights_stay_names(
+    tmp_path: Path, catalog: Path
+) -> None:
+    (tmp_path / "mine.safetensors").touch()
+    text = (
+        "catalog: shelf\ncameras: {door: {url: 'rtsp://a/1'}}\n"
+        "matcher:\n  detect: {weights: yolo26n}\n  embed: {weights: mine.safetensors}\n"
+        "  verify: {weights: nets/lg.safetensors, keypoint_weights: aliked-n16rot}\n"
+    )
+    matcher = load_config(write(tmp_path, text)).matcher
+    assert matcher.detect.weights == Path("yolo26n")
+    assert matcher.embed.weights == tmp_path / "mine.safetensors"
+    assert matcher.verify.weights == tmp_path / "nets" / "lg.safetensors"
+    assert matcher.verify.keypoint_weights == Path("aliked-n16rot")
