@@ -119,7 +119,9 @@ class _Deformable(nn.Module):
         most = size_of(x).amax() / 4
         offset = self.offset_conv(x).maximum(-most).minimum(most)
         weight, bias = self.regular_conv.weight, self.regular_conv.bias
-        return deform_conv2d(x, offset, weight, bias, padding=self.regular_conv.padding)
+        padding = self.regular_conv.padding
+        result: Tensor = deform_conv2d(x, offset, weight, bias, padding=padding)
+        return result
 
 
 class XFeatKeypoints(nn.Module):

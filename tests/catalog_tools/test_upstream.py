@@ -3,8 +3,12 @@
 The files are made by the libraries' networks with random numbers, named as upstream names them.
 """
 
+import json
 import os
 import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +17,21 @@ import timm
 import torch
 from kornia.feature import ALIKED, LightGlue, XFeat
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
 from catalog_tools.upstream import convert_entry, convert_upstream, export_weights
 from catalog_tools.weights import WeightsEntry, find_source, usable_path
+from pipeline.color import frame_from_bgr
+from pipeline.detect import load_detector
+from pipeline.embed import load_embedder
 from pipeline.engines.torch_networks import load_network, read_weights
-from pipeline.errors import WeightsError
+from pipeline.errors import ConfigError, WeightsError
+from pipeline.options import DetectOptions, EmbedOptions, EngineOptions
 from pipeline.weights import find_weights, read_kind, read_metadata, read_spec
+from streamer.cli.models import weights_app
+
+TORCH = EngineOptions(engine="torch", device="cpu")
 
 
 def convert(source: Path) -> Path:
@@ -43,8 +55,11 @@ def test_yolo_comes_with_its_numbers_and_class_names(tmp_path: Path) -> None:
     _, state = read_weights(own)
     for name, tensor in model.state_dict().items():
         assert torch.equal(state[f"network.{name}"], tensor.float()), name
-    with torch.inference_mode():
-        assert load_network(own)(torch.rand(1, 3, 64, 64)).shape[2] == 6
+    detector = load_detector(TORCH, DetectOptions(weights=own, classes=("bottle",)))
+    frame = frame_from_bgr(np.zeros((90, 160, 3), np.uint8))
+    assert set(detector.detect([frame], side_px=64)[0].class_id) <= {1}
+    with pytest.raises(ConfigError, match=r"classes: person, bottle, got 'cup'"):
+        load_detector(TORCH, DetectOptions(weights=own, classes=("cup",)))
 
 
 def test_a_detector_without_end_to_end_head_is_refused(tmp_path: Path) -> None:
@@ -86,6 +101,10 @@ def test_timm_backbones_embed_by_their_pooled_features(tmp_path: Path, name: str
         pooled = maps.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
         expected = torch.nn.functional.normalize(pooled, dim=1)
         assert torch.allclose(network(images), expected, atol=1e-5)
+    vectors = load_embedder(TORCH, EmbedOptions(weights=own)).embed(
+        [np.full((9, 9, 3), 9, np.uint8)]
+    )
+    assert vectors.shape == (1, dim) and abs(np.linalg.norm(vectors) - 1) < 1e-5
 
 
 def test_xfeat_finds_what_kornia_finds(tmp_path: Path) -> None:
@@ -258,3 +277,28 @@ def test_an_upstream_file_is_exported_for_openvino(
     images = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
     found = compiled([images, np.array([[96, 64]], np.float32)])
     assert [value.shape for value in found.values()] == [(1, 512, 2), (1, 512), (1, 512, 64)]
+
+
+def test_the_command_pulls_converts_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAGPIE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MAGPIE_WEIGHTS", raising=False)
+    (tmp_path / "mirror").mkdir()
+    torch.save(XFeat().net.state_dict(), tmp_path / "mirror" / "xfeat.pt")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "mirror"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        mirror = f"http://127.0.0.1:{server.server_port}"
+        arguments = ["pull", "xfeat", "--from", mirror, "--trust-first-download"]
+        done = CliRunner().invoke(weights_app, arguments)
+        server.shutdown()
+        thread.join()
+    assert done.exit_code == 0, done.output
+    own = tmp_path / "cache" / "weights" / "xfeat.safetensors"
+    assert "xfeat: converting xfeat.pt for Magpie" in done.stderr
+    assert done.stdout.strip().endswith(str(own))
+    assert find_weights("keypoints", None, "xfeat") == own
+    listed = CliRunner().invoke(weights_app, ["list", "--json"]).stdout.splitlines()
+    assert [json.loads(line)["path"] for line in listed if '"xfeat"' in line] == [str(own)]
