@@ -23,6 +23,9 @@ from torch.nn import functional
 from torchvision.ops import deform_conv2d
 
 NMS_RADIUS_PX = 2  # both methods: a keypoint is the best of its 5 x 5 px
+# Upstream takes peaks above 0.2, some 100 a picture of 320 px; weaker ones still serve dim and
+# blurred crops, and below 0.02 lie those of a blank sheet.
+ALIKED_MIN_SCORE = 0.02
 PEAK_TEMPERATURE = 0.1  # ALIKED's soft-argmax, which places a peak between pixels
 XFEAT_MIN_SCORE = 0.05  # of XFeat's own detection
 
@@ -66,7 +69,8 @@ class AlikedKeypoints(nn.Module):
         descriptors (B, count, D) of unit length.
         """
         features, score_map = self.net.extract_dense_map(images)
-        scores, index = strongest_peaks(score_map, score_map, sizes, self.spec.count)
+        ranking = score_map * (score_map > ALIKED_MIN_SCORE)
+        scores, index = strongest_peaks(score_map, ranking, sizes, self.spec.count)
         width = images.shape[-1]
         at_xy = pixel_xy(index, width)
         peak = at_xy + self._within_pixel(score_map, index, width)
@@ -108,7 +112,7 @@ class AlikedKeypoints(nn.Module):
 
 class _Deformable(nn.Module):
     """kornia's deformable convolution, computed by torchvision: kornia's own exports the size of
-    the traced picture into the network, and is slower.
+    the traced picture into the network.
     """
 
     def __init__(self, block: DeformableConv2d) -> None:

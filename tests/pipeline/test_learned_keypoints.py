@@ -108,6 +108,8 @@ def test_real_aliked_finds_the_turned_and_scaled_copy(shared_data: Path, tmp_pat
     error = project_points(right.homography, corners) - project_points(view_to_crop, corners)
     assert np.linalg.norm(error, axis=1).max() < 4.0
     assert abs((right.angle_deg + 35 + 180) % 360 - 180) < 2.0
+    blank = verifier.prepare(np.full((300, 220, 3), 250, np.uint8))
+    assert len(blank.keypoints) == 0, "nothing is found where nothing is"
     assert wrong.inliers <= 8 and wrong.agreement < 0.5 * right.agreement
 
 
