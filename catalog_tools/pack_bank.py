@@ -1,6 +1,4 @@
-"""Packs kept ready for training: families of a pack and its twins, ever more of them as training
-goes on.
-"""
+"""Packs for training: families of a pack and its twins, ever more of them as training goes on."""
 
 from __future__ import annotations
 
@@ -12,32 +10,45 @@ from catalog_tools.packs import DEMO_SEED_START, natural_size_wh, render_pack, r
 HELD_OUT_SEED_START = DEMO_SEED_START // 2
 """Seeds from here to DEMO_SEED_START are for the trainings' own checks; training draws below."""
 
+SHELVES = 8
+"""Steps draw from their own of so many shelves, so that processes that each make every n-th batch
+render different packs."""
+
 
 class PackBank:
-    """Rendered packs by family (seed); rendering costs 20 ms, so each is used many times before it
-    is replaced.
+    """Which families a step may draw is a function of the bank's seed and the step alone.
+
+    A shelf gets one new family at each of its steps, and the oldest goes. Rendering costs 20 ms a
+    pack, so what was drawn is kept while it is on the shelf. capacity: families on all shelves;
+    first: on each one at its first step.
     """
 
-    def __init__(self, capacity: int, side_px: int, twins: int) -> None:
-        self._capacity, self._side_px, self._twins = capacity, side_px, twins
-        self._families: list[tuple[int, list[np.ndarray]]] = []
-        self._next = 0
+    def __init__(self, seed: int, capacity: int, first: int, side_px: int, twins: int) -> None:
+        self._seed, self._side_px, self._twins = seed, side_px, twins
+        self._first, self._capacity = first, max(first, capacity // SHELVES)
+        self._rendered: dict[tuple[int, int], tuple[int, list[np.ndarray]]] = {}
 
-    def refresh(self, rng: np.random.Generator, count: int) -> None:
-        """Render `count` new families; the oldest make room."""
-        for _ in range(count):
-            seed = int(rng.integers(HELD_OUT_SEED_START))
-            family = (seed, render_family(seed, self._twins, self._side_px))
-            if len(self._families) < self._capacity:
-                self._families.append(family)
-            else:
-                self._families[self._next % self._capacity] = family
-            self._next += 1
+    def draw(
+        self, rng: np.random.Generator, step: int, count: int
+    ) -> list[tuple[int, list[np.ndarray]]]:
+        """Draw different families, `count` or as many as there are: (seed, pictures of the pack and
+        its twins).
+        """
+        shelf, age = step % SHELVES, step // SHELVES
+        newest = age + self._first
+        oldest = max(0, newest - self._capacity)
+        for key in [k for k in self._rendered if k[0] == shelf and k[1] < oldest]:
+            del self._rendered[key]
+        picks = rng.choice(newest - oldest, min(count, newest - oldest), replace=False)
+        return [self._family(shelf, oldest + int(pick)) for pick in picks]
 
-    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[int, list[np.ndarray]]]:
-        """Draw different families: (seed, pictures of the pack and its twins)."""
-        picks = rng.choice(len(self._families), min(count, len(self._families)), replace=False)
-        return [self._families[int(pick)] for pick in picks]
+    def _family(self, shelf: int, number: int) -> tuple[int, list[np.ndarray]]:
+        key = shelf, number
+        if key not in self._rendered:
+            own = np.random.default_rng([self._seed, shelf, number])
+            seed = int(own.integers(HELD_OUT_SEED_START))
+            self._rendered[key] = seed, render_family(seed, self._twins, self._side_px)
+        return self._rendered[key]
 
 
 def render_family(seed: int, twins: int, side_px: int) -> list[np.ndarray]:

@@ -6,27 +6,29 @@ that are exact on keypoints: swapped, turned by quarters, thinned out, given a f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from catalog_tools.pairs import IGNORED, UNMATCHED, Pair, assign, make_pair, open_drawer
-from catalog_tools.training import made_ahead
+from catalog_tools.batches_ahead import made_ahead
+from catalog_tools.pairs import IGNORED, UNMATCHED, Drawer, Pair, assign, make_pair
+from catalog_tools.train_options import MatcherOptions
 from pipeline.keypoints import KeypointExtractor
 from pipeline.options import VerifyOptions
 from pipeline.types import Keypoints
 
 COUNTS = (96, 128, 160, 256)  # keypoints a picture, drawn anew for every batch
 FOREIGN_SHARE = 0.12  # pairs that share nothing
+TWIN_SHARE = 0.1  # pairs of a pack and its near-twin: what is printed otherwise has no partner
 TURN_SHARE = 0.3
 USES_PER_PAIR = 5.0
 KEPT_PAIRS = 5000
 FIRST_BATCHES = 15  # pairs to begin with, in batches
 PAIRS_A_DRAW = 4
+CHECK_SEED = 0x4E1D0000  # above the seeds that trainings are given
 
 Example = tuple[Keypoints, Keypoints, np.ndarray, np.ndarray]
 
@@ -40,26 +42,49 @@ class PairBatch:
     partner1: Tensor
 
 
+class PairMaker:
+    """Makes a few pairs out of the seed and their number."""
+
+    def __init__(self, options: MatcherOptions, seed: int) -> None:
+        assert options.pool is not None, "the options see to it"
+        self._options, self._seed = options, seed
+        self._drawer, self._extractor = (
+            Drawer(options.pool, seed),
+            KeypointExtractor(VerifyOptions()),
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A process that makes pairs reads the pool by itself: cheaper than a pickle of it.
+        return PairMaker, (self._options, self._seed)
+
+    def make(self, number: int) -> list[Pair]:
+        """Make PAIRS_A_DRAW pairs."""
+        rng = np.random.default_rng([self._seed, number])
+        return [self._make_one(rng, number) for _ in range(PAIRS_A_DRAW)]
+
+    def _make_one(self, rng: np.random.Generator, number: int) -> Pair:
+        is_twin = rng.random() < TWIN_SHARE
+        twins = self._drawer.draw_twins(rng, number) if is_twin else None
+        return make_pair(rng, self._drawer.at(number), self._extractor, twins)
+
+
 class PairStore:
-    """The newest pairs; a thread renders new ones beside the learning. Close it when done."""
+    """The newest pairs; new ones are rendered beside the learning. Close it when done."""
 
-    def __init__(self, pool: Path, seed: int, first_step: int) -> None:
-        draw, extractor = open_drawer(pool), KeypointExtractor(VerifyOptions())
-
-        def render(step: int) -> list[Pair]:
-            rng = np.random.default_rng([seed, step])
-            return [make_pair(rng, draw, extractor) for _ in range(PAIRS_A_DRAW)]
-
-        self._ahead: Iterator[list[Pair]] = made_ahead(render, first_step)
+    def __init__(self, options: MatcherOptions, first_number: int) -> None:
+        maker = PairMaker(options, options.seed)
+        self._options = options
+        self._ahead = made_ahead(maker.make, first_number, options.workers)
         self.pairs: list[Pair] = []
         self._n_made = 0
         self._n_used = 0
 
-    def sample(self, rng: np.random.Generator, batch: int) -> PairBatch:
-        """Draw a batch, after waiting for as many new pairs as the uses so far call for."""
+    def make(self, step: int) -> PairBatch:
+        """Draw the batch of a step, after waiting for as many new pairs as the uses call for."""
+        batch = self._options.batch
         self.fill(FIRST_BATCHES * batch + int(self._n_used / USES_PER_PAIR))
         self._n_used += batch
-        return sample_batch(self.pairs, rng, batch)
+        return sample_batch(self.pairs, np.random.default_rng([self._options.seed, step, 1]), batch)
 
     def fill(self, wanted: int) -> None:
         """Take over rendered pairs until so many were made in all."""
@@ -72,15 +97,15 @@ class PairStore:
                 self._n_made += 1
 
     def close(self) -> None:
-        """End the rendering thread."""
-        self._ahead.close()  # type: ignore[attr-defined]
+        """End the rendering."""
+        self._ahead.close()
 
 
-def make_pairs(pool: Path, seed: int, count: int) -> list[Pair]:
-    """Pairs for checks: the same ones for the same seed."""
-    draw, extractor = open_drawer(pool), KeypointExtractor(VerifyOptions())
-    rng = np.random.default_rng([seed, 0x4E1D])
-    return [make_pair(rng, draw, extractor) for _ in range(count)]
+def make_pairs(options: MatcherOptions, count: int) -> list[Pair]:
+    """Pairs for checks: the same ones for the same seed, none of which is learnt from."""
+    maker = PairMaker(options, options.seed + CHECK_SEED)
+    made = [pair for number in range(-(-count // PAIRS_A_DRAW)) for pair in maker.make(number)]
+    return made[:count]
 
 
 def sample_batch(pairs: Sequence[Pair], rng: np.random.Generator, batch: int) -> PairBatch:

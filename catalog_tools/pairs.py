@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from catalog_tools.packs import DEMO_SEED_START, render_pack, render_twin
+from catalog_tools.pack_bank import PackBank
 from catalog_tools.pool import open_pool
+from catalog_tools.views import flat_bgr
 from pipeline.keypoints import KeypointExtractor, resize_by, to_gray
 from pipeline.types import F32, F64, U8, Keypoints
 
 SCENE_SIDE_PX = 320
+VIEW_SIDES_PX = (160, 330)
+DIFFERENT_PRINT = 12  # grey levels between a pack and its near-twin
 POSITIVE_PX = 3.0  # at the scene's scale; between this and NEGATIVE_PX a keypoint is left out
 NEGATIVE_PX = 5.0
 IGNORED, UNMATCHED = -2, -1
@@ -30,7 +34,8 @@ Draw = Callable[[np.random.Generator], U8]
 class Pair:
     """Keypoints of a view and of a scene, and where the view's keypoints lie in the scene.
 
-    projected_xy: (N0, 2) float32 px of the scene; NaN where hidden or outside.
+    projected_xy: (N0, 2) float32 px of the scene; NaN where hidden, outside or, on a near-twin,
+    printed otherwise.
     covered: (N1,) bool, scene keypoints that lie on the visible view.
     homography: (3, 3) float64 view px -> scene px; None when the view is bent (a can) or absent.
     """
@@ -44,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Warped:
-    """A view drawn into a scene. visible: (H, W) uint8, 1 where the view shows."""
+    """A view drawn into a scene. visible: (H, W) uint8, 1 where the view shows and is itself."""
 
     scene_gray: U8
     visible: U8
@@ -52,42 +57,52 @@ class Warped:
     bend: float  # 0: flat; else the half angle in radian that the view takes on a cylinder
 
 
-def open_drawer(pool: Path, pack_share: float = 0.5) -> Draw:
-    """A function that draws a gray picture: a synthetic pack or a picture of the pool.
+class Drawer:
+    """Draws gray pictures: synthetic packs and pictures of the pool, sources evenly.
 
     Raises ConfigError when the pool is missing or holds no picture.
     """
-    pictures = open_pool(pool)
-    packs: list[U8] = []
 
-    def draw_pack(rng: np.random.Generator) -> U8:
-        # Rendering costs as much as SIFT does: three of four draws reuse an earlier pack.
-        if len(packs) < 40 or rng.random() < 0.25:
-            seed = int(rng.integers(DEMO_SEED_START))
-            pack = render_twin(seed, 1) if rng.random() < 0.2 else render_pack(seed)
-            packs.append(to_gray(pack))
-            return packs[-1]
-        return packs[int(rng.integers(max(0, len(packs) - 400), len(packs)))]
+    def __init__(self, pool: Path, seed: int, pack_share: float = 0.5) -> None:
+        self._pool, self._pack_share = open_pool(pool), pack_share
+        self._bank = PackBank(seed, capacity=400, first=24, side_px=VIEW_SIDES_PX[1], twins=1)
 
-    def draw(rng: np.random.Generator) -> U8:
-        if rng.random() < pack_share:
-            return draw_pack(rng)
-        group = pictures.draw_group(rng)
-        picture = pictures.read(group[int(rng.integers(len(group)))])
-        if picture.shape[2] == 4:  # a cut-out: put it on plain paper
-            alpha = picture[..., 3:].astype(np.float32) / 255
-            paper = rng.integers(0, 256)
-            picture = (picture[..., :3] * alpha + paper * (1 - alpha)).astype(np.uint8)
-        return to_gray(picture)
+    def at(self, step: int) -> Draw:
+        """A function that draws for this step: the same pictures from the same generator."""
+        return partial(self._draw, step=step)
 
-    return draw
+    def draw_twins(self, rng: np.random.Generator, step: int) -> tuple[U8, U8]:
+        """A pack and its near-twin, of one size."""
+        ((_, family),) = self._bank.draw(rng, step, 1)
+        first, second = rng.permutation(2)
+        return to_gray(family[first]), to_gray(family[second])
+
+    def _draw(self, rng: np.random.Generator, step: int) -> U8:
+        if rng.random() < self._pack_share:
+            ((_, family),) = self._bank.draw(rng, step, 1)
+            return to_gray(family[int(rng.random() < 0.2)])
+        group = self._pool.draw_group(rng)
+        picture = self._pool.read(group[int(rng.integers(len(group)))])
+        return to_gray(flat_bgr(picture, int(rng.integers(0, 256))))
 
 
-def make_pair(rng: np.random.Generator, draw: Draw, extractor: KeypointExtractor) -> Pair:
-    """One view and one scene that shows it."""
-    view = _fit(draw(rng), int(rng.integers(160, 330)))
+def make_pair(
+    rng: np.random.Generator,
+    draw: Draw,
+    extractor: KeypointExtractor,
+    twins: tuple[U8, U8] | None = None,
+) -> Pair:
+    """One view and one scene that shows it, or its near-twin when two are given."""
+    drawn, shown = twins if twins else (draw(rng), None)
+    side_px = int(rng.integers(*VIEW_SIDES_PX))
+    view = _fit(drawn, side_px)
     scene = _background(rng, draw)
-    warped = _occlude(rng, draw, _place(rng, view, scene))
+    if shown is None:
+        placed = _place(rng, view, scene)
+    else:
+        twin = _fit(shown, side_px)
+        placed = _place(rng, twin, scene, _same_print(view, twin))
+    warped = _occlude(rng, draw, placed)
     photo = photograph(rng, warped.scene_gray)
     keypoints0 = extractor.extract(photograph(rng, view, strength=0.15))
     keypoints1 = extractor.extract(photo)
@@ -99,6 +114,12 @@ def make_pair(rng: np.random.Generator, draw: Draw, extractor: KeypointExtractor
         _on(warped.visible, keypoints1.xy_scale_ori[:, :2]),
         warped.homography if warped.bend == 0 else None,
     )
+
+
+def _same_print(first: U8, second: U8) -> U8:
+    """(H, W) uint8, 1 where two packs of one size are printed alike, less a margin."""
+    other = (cv2.absdiff(first, second) > DIFFERENT_PRINT).astype(np.uint8)
+    return np.asarray(1 - cv2.dilate(other, np.ones((9, 9), np.uint8)), np.uint8)
 
 
 def assign(pair: Pair, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +256,8 @@ def _background(rng: np.random.Generator, draw: Draw) -> U8:
     return np.asarray(cv2.resize(coarse.astype(np.uint8), (width, height)), np.uint8)
 
 
-def _place(rng: np.random.Generator, view: U8, scene: U8) -> Warped:
+def _place(rng: np.random.Generator, view: U8, scene: U8, same: U8 | None = None) -> Warped:
+    """Draw the view into the scene. same: (h, w) uint8, the part of it that has true partners."""
     bend = float(rng.uniform(0.5, 1.2)) if rng.random() < 0.15 else 0.0
     height, width = view.shape
     homography = random_homography(rng, (width, height), (scene.shape[1], scene.shape[0]))
@@ -247,10 +269,13 @@ def _place(rng: np.random.Generator, view: U8, scene: U8) -> Warped:
     if shrink < 0.7:  # warpPerspective does not average
         flat = cv2.GaussianBlur(flat, (0, 0), 0.45 / shrink)
     size = (scene.shape[1], scene.shape[0])
-    ones = np.ones_like(flat)
-    visible = cv2.warpPerspective(ones, matrix, size, flags=cv2.INTER_NEAREST)
+    covered = cv2.warpPerspective(np.ones_like(flat), matrix, size, flags=cv2.INTER_NEAREST)
     drawn = cv2.warpPerspective(flat, matrix, size, flags=cv2.INTER_LINEAR)
-    return Warped(np.where(visible > 0, drawn, scene).astype(np.uint8), visible, homography, bend)
+    visible = covered
+    if same is not None:
+        same = _bend(same, bend) if bend else same
+        visible = cv2.warpPerspective(same, matrix, size, flags=cv2.INTER_NEAREST)
+    return Warped(np.where(covered > 0, drawn, scene).astype(np.uint8), visible, homography, bend)
 
 
 def _bend(view: U8, bend: float) -> U8:

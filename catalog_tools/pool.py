@@ -1,5 +1,5 @@
 """The pool of real pictures that networks are trained on: a folder of tar files or of sub-folders,
-one a source.
+one a source, or the parts that `magpie train pack` made of one.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import re
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
 
+from catalog_tools.packing import PARTS_SUFFIX, read_parts
 from pipeline.errors import ConfigError
 
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -21,10 +23,13 @@ _BOXES_SOURCE = "detect"
 
 @dataclass(frozen=True, slots=True)
 class LabelledPicture:
-    """A picture with real boxes: encoded bytes and xyxy shares (N, 4) of its size."""
+    """A picture with real boxes: encoded bytes, xyxy shares (N, 4) of its size, and the boxes'
+    classes (N,) int64.
+    """
 
     encoded: bytes
     xyxy_share: np.ndarray
+    classes: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +79,38 @@ def open_pool(folder: Path) -> Pool:
         raise ConfigError.at("--pool", "must be a folder of tar files or sub-folders", str(folder))
     encoded: dict[str, bytes] = {}
     for path in sorted(folder.iterdir()):
-        encoded.update(
-            _read_tar(path)
-            if path.suffix == ".tar"
-            else _read_folder(path)
-            if path.is_dir()
-            else {}
-        )
+        if path.is_dir():
+            encoded.update(_read_folder(path))
+        elif path.suffix == ".tar":
+            with path.open("rb") as file:
+                encoded.update(_read_tar(file, path))
+        elif path.suffix == PARTS_SUFFIX:
+            encoded.update(_read_tar(io.BytesIO(read_parts(path)), path))
     pictures = {
         n: data for n, data in encoded.items() if Path(n).suffix.lower() in _PICTURE_SUFFIXES
     }
     plain = {n: data for n, data in pictures.items() if not n.startswith(f"{_BOXES_SOURCE}/")}
     if not plain:
         raise ConfigError.at("--pool", "must hold pictures (jpg, png, webp)", str(folder))
-    return Pool(plain, _group_views(plain), _pair_with_boxes(pictures, encoded))
+    return Pool(plain, _group_views(plain), _read_boxes(pictures, encoded))
 
 
-def _read_tar(path: Path) -> dict[str, bytes]:
+def _read_tar(file: IO[bytes], path: Path) -> dict[str, bytes]:
+    """Read the files of a tar, those of the tars in it too (a packed pool holds them)."""
     found: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            handle = archive.extractfile(member) if member.isfile() else None
-            if handle is not None:
-                found[member.name] = io.BufferedReader(handle).read()
+    try:
+        with tarfile.open(fileobj=file) as archive:
+            for member in archive:
+                handle = archive.extractfile(member) if member.isfile() else None
+                if handle is None:
+                    continue
+                data = handle.read()
+                if member.name.endswith(".tar"):
+                    found.update(_read_tar(io.BytesIO(data), path))
+                else:
+                    found[member.name] = data
+    except tarfile.TarError as error:
+        raise ConfigError.at(f"--pool '{path}'", "must be a whole tar file", str(error)) from error
     return found
 
 
@@ -116,29 +130,36 @@ def _group_views(names: dict[str, bytes]) -> dict[str, list[list[str]]]:
     return {source: list(by_product.values()) for source, by_product in groups.items()}
 
 
-def _pair_with_boxes(
+def _read_boxes(
     pictures: dict[str, bytes], encoded: dict[str, bytes]
 ) -> dict[str, list[LabelledPicture]]:
-    """Read YOLO labels (class, centre, size in shares) beside detect/images/<split>/*.jpg."""
+    """Pair detect/images/<split>/*.jpg with the labels beside them."""
     found: dict[str, list[LabelledPicture]] = {}
     for name in sorted(pictures):
         parts = name.split("/")
         if len(parts) < 4 or parts[0] != _BOXES_SOURCE or parts[1] != "images":
             continue
-        label = encoded.get(
-            "/".join([_BOXES_SOURCE, "labels", *parts[2:-1], Path(name).stem + ".txt"]), b""
+        place = "/".join([_BOXES_SOURCE, "labels", *parts[2:-1], Path(name).stem + ".txt"])
+        found.setdefault(parts[2], []).append(
+            label_picture(pictures[name], encoded.get(place), place)
         )
-        rows = [
-            [float(number) for number in line.split()[1:5]]
-            for line in label.decode().splitlines()
-            if line.strip()
-        ]
-        cxcywh = np.array(rows, np.float32).reshape(-1, 4)
-        xyxy = np.concatenate(
-            [cxcywh[:, :2] - cxcywh[:, 2:] / 2, cxcywh[:, :2] + cxcywh[:, 2:] / 2], 1
-        )
-        found.setdefault(parts[2], []).append(LabelledPicture(pictures[name], xyxy))
     return found
+
+
+def label_picture(encoded: bytes, label: bytes | None, place: str) -> LabelledPicture:
+    """Join a picture with its YOLO label: a line a box, class, centre and size in shares.
+
+    No label: no box. Raises ConfigError that names the file when a line is something else.
+    """
+    try:
+        rows = [[float(n) for n in line.split()] for line in (label or b"").decode().splitlines()]
+        numbers = np.array([row[:5] for row in rows if row], np.float64).reshape(-1, 5)
+    except ValueError as error:
+        rule = "each line must be: class, centre x, centre y, width, height"
+        raise ConfigError.at(f"label '{place}'", rule, str(error)) from error
+    center, half = numbers[:, 1:3], numbers[:, 3:] / 2
+    xyxy = np.concatenate([center - half, center + half], 1).astype(np.float32)
+    return LabelledPicture(encoded, xyxy, numbers[:, 0].astype(np.int64))
 
 
 def cut_out(image: np.ndarray, tolerance: int = 9) -> np.ndarray | None:

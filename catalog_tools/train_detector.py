@@ -1,4 +1,4 @@
-"""Train the detector on composed scenes and the pool's real boxes, from nothing.
+"""Train the detector on composed scenes and real boxes, from nothing or from given weights.
 
 A plain loop around ultralytics' own loss for the end-to-end head: its trainer wants files on disk
 and, on a CPU, checks and defaults that cost more than they give.
@@ -10,159 +10,154 @@ import pipeline.offline  # noqa: F401  (first: before torch and ultralytics)
 
 # isort: split
 import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from ultralytics.utils.loss import E2ELoss
 
-from catalog_tools.compose import Scene, compose_scene
-from catalog_tools.pack_bank import HELD_OUT_SEED_START, PackBank, render_family, to_rgb_batch
-from catalog_tools.pool import LabelledPicture, Pool, cut_out, decode, open_pool
-from catalog_tools.scenes import camera_effects
-from catalog_tools.training import TrainingRun, begin_with, check_options, made_ahead
-from pipeline.engines.torch_detector import Detector, DetectorSpec, build_detector
-from pipeline.engines.torch_networks import save_weights, spec_json
-
-PEAK_LEARNING_RATE = 2e-3
-# Width and height of the pictures of a batch; small ones first, since most is learnt from them at a
-# third of the cost.
-SIZES_WH_BY_PROGRESS = (
-    (0.4, ((256, 192), (224, 224))),
-    (0.85, ((320, 192), (256, 256), (352, 224))),
-    (1.0, ((416, 256), (320, 320), (480, 288))),
+from catalog_tools.batches_ahead import made_ahead
+from catalog_tools.compose import compose_scene
+from catalog_tools.detector_batches import DetectorBatches, real_scene
+from catalog_tools.pack_bank import HELD_OUT_SEED_START, render_family, to_rgb_batch
+from catalog_tools.train_loop import (
+    LICENCE,
+    Recipe,
+    first_weights,
+    mixed_precision,
+    prepare,
+    restore,
+    to_pixels,
+    train,
 )
-REAL_SHARE = 0.12
-REPORT_EVERY_STEPS = 20
-CHECK_EVERY_S = 420
+from catalog_tools.train_options import DetectorOptions
+from catalog_tools.training import TrainingRun
+from pipeline.engines.torch_detector import Detector, DetectorSpec, build_detector
+from pipeline.engines.torch_networks import parse_spec, save_weights, spec_json
+from pipeline.errors import WeightsError
+from pipeline.weights import SHIPPED_NAMES
+
+PEAK_RATE, FINE_TUNING_RATE = 2e-3, 5e-4
 CHECK_SIZE_WH = (640, 384)
-BACKGROUND_SOURCES = ("boofcv", "foodish", "clothing_cc0", "grocery_fruitveg")
-CUT_OUT_SOURCES = ("fluent3d", "trashnet", "magento")
-LICENCE = "AGPL-3.0-or-later"
+CHECK_SIDE_PX = 416
 
 
-def train_detector(
-    pool: Path,
-    out: Path,
-    minutes: float,
-    seed: int = 0,
-    threads: int = 2,
-    resume: bool = True,
-    start: Path | None = None,
-    batch: int = 16,
-    check_count: int = 24,
-) -> Path:
-    """Train for so many minutes and give the path of the exported weights (fp16 safetensors)."""
-    options = check_options(
-        pool=pool,
-        out=out,
-        minutes=minutes,
-        seed=seed,
-        threads=threads,
-        resume=resume,
-        start=start,
-        batch=batch,
-        check_count=check_count,
-    )
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+def train_detector(options: DetectorOptions) -> Path:
+    """Train for so many minutes and give the path of the exported weights (fp16 safetensors).
+
+    With a catalog or boxes it begins with the shipped weights, unless others are named.
+    """
+    is_fine_tuning = options.catalog is not None or options.boxes is not None
+    if is_fine_tuning and options.start is None:
+        options = options.model_copy(update={"start": Path(SHIPPED_NAMES["detector"])})
+    device = prepare(options)
     run = TrainingRun("detector", options)
-    detector = build_detector(DetectorSpec()).to(memory_format=torch.channels_last)
-    if options.start is not None:
-        begin_with(detector, "detector", options.start)
-    averaged = copy.deepcopy(detector)
-    optimizer = torch.optim.AdamW(_parameter_groups(detector), lr=PEAK_LEARNING_RATE)
     state = run.load()
-    if state is not None:
-        detector.load_state_dict(state["network"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-    batches = DetectorBatches(open_pool(options.pool), options.seed, run)
+    batches = DetectorBatches(options, run.clock)
+    detector = begin_detector(options.start, batches.names)
+    recipe = DetectorRecipe(
+        detector.to(device, memory_format=torch.channels_last),
+        batches,
+        options.rate or (FINE_TUNING_RATE if is_fine_tuning else PEAK_RATE),
+        options.check_count,
+    )
+    restore(run, recipe, state)
     try:
-        _train(run, detector, averaged, optimizer, batches)
+        train(run, recipe, made_ahead(batches.make, run.step, options.workers))
     finally:
         run.close()
     run.draw_curve()
-    return export_detector(run, averaged)
+    path = export_detector(run, recipe.averaged)
+    run.split(path)
+    return path
 
 
-def _parameter_groups(detector: Detector) -> list[dict[str, object]]:
-    decayed = [p for p in detector.parameters() if p.ndim > 1]
-    plain = [p for p in detector.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+def begin_detector(start: Path | None, names: tuple[str, ...]) -> Detector:
+    """Give the network to train: fresh, or with the weights to begin with.
+
+    For another number of classes, the layers that tell classes apart begin fresh.
+    """
+    begun = first_weights("detector", start)
+    if begun is None:
+        return build_detector(DetectorSpec(class_names=names))
+    metadata, state = begun
+    spec = parse_spec(DetectorSpec, metadata["spec"])
+    detector = build_detector(replace(spec, class_names=names))
+    own = detector.state_dict()
+    fitting = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
+    if len(spec.class_names) == len(names) and len(fitting) < len(own):
+        raise WeightsError.at(f"--start '{start}'", "tensors and header must fit each other")
+    detector.load_state_dict(own | fitting)
+    return detector
 
 
-def _train(
-    run: TrainingRun, detector: Detector, averaged: Detector, optimizer: torch.optim.Optimizer,
-    batches: DetectorBatches,
-) -> None:  # fmt: skip
-    network = detector.network.train()
-    # The gains of ultralytics' own recipe for YOLO26; `epochs` only drives a schedule that is set
-    # by time below.
-    network.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
-    criterion = E2ELoss(network)
-    losses: list[np.ndarray] = []
-    seen, since_s, checked_s = 0, run.elapsed_s(), run.elapsed_s()
-    for images, targets in made_ahead(batches.make, run.step):
-        for group in optimizer.param_groups:
-            group["lr"] = run.learning_rate(PEAK_LEARNING_RATE)
+class DetectorRecipe(Recipe[tuple[np.ndarray, list[np.ndarray]]]):
+    """ultralytics' loss for both heads; the averaged weights are what is measured and exported."""
+
+    def __init__(
+        self, detector: Detector, batches: DetectorBatches, peak_rate: float, check_count: int
+    ) -> None:
+        decayed = [p for p in detector.parameters() if p.ndim > 1]
+        plain = [p for p in detector.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+        super().__init__(detector, torch.optim.AdamW(groups, lr=peak_rate), peak_rate)
+        self.averaged = copy.deepcopy(detector)
+        self._batches, self._check_count = batches, check_count
+        self._n_steps = 0
+        network = detector.network
+        # The gains of ultralytics' own recipe for YOLO26; `epochs` only drives a schedule that is
+        # set by time below.
+        network.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=100)
+        self._criterion = E2ELoss(network)
+
+    def step(self, batch: tuple[np.ndarray, list[np.ndarray]], progress: float) -> dict[str, float]:
+        images, boxes = batch
+        network = self.network.network.train()
         # The many-boxes head teaches the backbone early; the end-to-end head takes over.
-        criterion.o2m = 0.8 - 0.7 * run.progress()
-        criterion.o2o = 1.0 - criterion.o2m
-        pixels = torch.from_numpy(images).to(memory_format=torch.channels_last).float().div_(255)
-        loss, parts = criterion(network(pixels), _as_ultralytics(pixels, targets))
-        optimizer.zero_grad()
-        (loss.sum() / len(images)).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimizer.step()
-        run.advance()
-        _average(averaged, detector, run.step)
-        losses.append(np.array([float(value) for value in parts.values()]))
-        seen += len(images)
-        if run.step % REPORT_EVERY_STEPS == 0:
-            now_s = run.elapsed_s()
-            box, score = np.mean(losses, 0)[:2]
-            rate = seen / (now_s - since_s)
-            run.report(
-                {
-                    "box_loss": box,
-                    "score_loss": score,
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "images_per_s": rate,
-                }
-            )
-            losses, seen, since_s = [], 0, now_s
-        done = run.progress() >= 1
-        if done or run.elapsed_s() - checked_s > CHECK_EVERY_S:
-            run.report(check_boxes(averaged, batches, run.options.check_count))
-            checked_s = since_s = run.elapsed_s()
-        if done or run.is_save_due():
-            state = {"network": detector.state_dict(), "averaged": averaged.state_dict()}
-            run.save({**state, "optimizer": optimizer.state_dict()})
-        if done:
-            break
+        self._criterion.o2m = 0.8 - 0.7 * progress
+        self._criterion.o2o = 1.0 - self._criterion.o2m
+        pixels = to_pixels(images, self.device)
+        with mixed_precision(self.device):
+            loss, parts = self._criterion(network(pixels), _as_ultralytics(pixels, boxes))
+        self.learn(loss.sum() / len(images), 10.0)
+        self._n_steps += 1
+        _average(self.averaged, self.network, self._n_steps)
+        box, score = [float(value) for value in parts.values()][:2]
+        return {"box_loss": box, "score_loss": score}
+
+    def check(self) -> dict[str, float]:
+        return check_boxes(self.averaged, self._batches, self._check_count)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"averaged": self.averaged.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.averaged.load_state_dict(state["averaged"])
+        self._n_steps = int(state["step"])
 
 
-def _as_ultralytics(pixels: torch.Tensor, targets: list[np.ndarray]) -> dict[str, torch.Tensor]:
+def _as_ultralytics(pixels: torch.Tensor, boxes: list[np.ndarray]) -> dict[str, torch.Tensor]:
     """Give the batch as ultralytics' loss reads it: centre and size in shares of the picture."""
     height, width = pixels.shape[2:]
-    xyxy = np.concatenate([*targets, np.zeros((0, 4), np.float32)]) / np.array(
-        [width, height] * 2, np.float32
-    )
+    rows = np.concatenate([*boxes, np.zeros((0, 5), np.float32)])
+    xyxy = rows[:, :4] / np.array([width, height] * 2, np.float32)
     cxcywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], 1)
-    index = np.repeat(np.arange(len(targets)), [len(boxes) for boxes in targets])
+    index = np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])
     return {
         "img": pixels,
-        "batch_idx": torch.from_numpy(index).float(),
-        "cls": torch.zeros(len(index), 1),
-        "bboxes": torch.from_numpy(cxcywh.astype(np.float32)),
+        "batch_idx": torch.from_numpy(index).float().to(pixels.device),
+        "cls": torch.from_numpy(rows[:, 4:].astype(np.float32)).to(pixels.device),
+        "bboxes": torch.from_numpy(cxcywh.astype(np.float32)).to(pixels.device),
     }
 
 
 @torch.no_grad()
-def _average(averaged: Detector, detector: Detector, step: int) -> None:
+def _average(averaged: torch.nn.Module, detector: torch.nn.Module, step: int) -> None:
     """Move the averaged weights towards the trained ones: slower and slower, up to 1/500 a step."""
     decay = 0.998 * (1 - np.exp(-step / 300))
     for mean, value in zip(
@@ -185,152 +180,68 @@ def export_detector(run: TrainingRun, detector: Detector) -> Path:
     return path
 
 
-class DetectorBatches:
-    """Makes batches of scenes with their boxes."""
-
-    def __init__(self, pool: Pool, seed: int, run: TrainingRun) -> None:
-        self._pool, self._seed, self._run = pool, seed, run
-        self._bank = PackBank(capacity=1200, side_px=224, twins=1)
-        self._is_filled = False
-        self.real_held_out = pool.labelled.get("val", [])
-
-    def make(self, step: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Make the batch of this step: images (16, 3, H, W) uint8 RGB, boxes (N, 4) xyxy px of
-        each.
-        """
-        rng = np.random.default_rng([self._seed, step])
-        batch = self._run.options.batch
-        self._bank.refresh(rng, 1 if self._is_filled else batch * 2)
-        self._is_filled = True
-        sizes = next(
-            sizes for until, sizes in SIZES_WH_BY_PROGRESS if self._run.progress() <= until
-        )
-        size_wh = sizes[int(rng.integers(len(sizes)))]
-        real = self._pool.labelled.get("train", [])
-        images, targets = [], []
-        for _ in range(batch):
-            if real and rng.random() < REAL_SHARE:
-                image, xyxy = real_scene(rng, real[int(rng.integers(len(real)))], size_wh)
-            else:
-                scene = self._compose(rng, size_wh)
-                image, xyxy = scene.image_bgr, scene.xyxy
-            images.append(image)
-            targets.append(xyxy)
-        return to_rgb_batch(images), targets
-
-    def _compose(self, rng: np.random.Generator, size_wh: tuple[int, int]) -> Scene:
-        count = 0 if rng.random() < 0.07 else int(rng.integers(1, 9))
-        pictures: list[np.ndarray] = []
-        for _, family in self._bank.draw(rng, count):
-            picture = self._draw_cut_out(rng) if rng.random() < 0.3 else None
-            pictures.append(family[int(rng.integers(len(family)))] if picture is None else picture)
-        backgrounds = [self._draw_background(rng)] if rng.random() < 0.75 else []
-        largest = min(size_wh) * (1.2 if count < 4 else 0.7)
-        return compose_scene(
-            rng, size_wh, pictures, backgrounds, (22, largest), float(rng.uniform(0.2, 1))
-        )
-
-    def _draw_cut_out(self, rng: np.random.Generator) -> np.ndarray | None:
-        picture = self._draw_picture(rng, CUT_OUT_SOURCES)
-        return picture if picture is None or picture.shape[2] == 4 else cut_out(picture)
-
-    def _draw_background(self, rng: np.random.Generator) -> np.ndarray:
-        # Photographs of places are worth more here than close-ups, so they come half of the time.
-        sources = BACKGROUND_SOURCES[:1] if rng.random() < 0.6 else BACKGROUND_SOURCES[1:]
-        picture = self._draw_picture(rng, sources)
-        return np.zeros((8, 8, 3), np.uint8) if picture is None else picture[..., :3]
-
-    def _draw_picture(
-        self, rng: np.random.Generator, sources: tuple[str, ...]
-    ) -> np.ndarray | None:
-        known = [source for source in sources if source in self._pool.groups]
-        if not known:
-            return None
-        groups = self._pool.groups[known[int(rng.integers(len(known)))]]
-        return self._pool.read(groups[int(rng.integers(len(groups)))][0])
-
-
-def real_scene(
-    rng: np.random.Generator, labelled: LabelledPicture, size_wh: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a labelled photo to the size: (H, W, 3) uint8 BGR and its boxes (N, 4) xyxy px; mirrored
-    half of the time.
-    """
-    image = decode(labelled.encoded)
-    if image is None:
-        raise ValueError("a labelled picture cannot be decoded")
-    height, width = image.shape[:2]
-    scale = max(size_wh[0] / width, size_wh[1] / height) * rng.uniform(0.7, 1.3)
-    shift = rng.uniform(0, 1, 2) * (np.array(size_wh) - np.array([width, height]) * scale)
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    out = cv2.warpAffine(image[..., :3], matrix, size_wh, flags=flags, borderValue=(114, 114, 114))
-    xyxy = labelled.xyxy_share * np.array([width, height] * 2) * scale + np.tile(shift, 2)
-    whole = np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
-    xyxy = np.clip(xyxy, 0, np.array([*size_wh, *size_wh]))
-    kept = np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1) > np.maximum(whole * 0.25, 64)
-    xyxy = xyxy[kept].astype(np.float32)
-    if rng.random() < 0.5:
-        out = np.ascontiguousarray(out[:, ::-1])
-        xyxy = np.stack(
-            [size_wh[0] - xyxy[:, 2], xyxy[:, 1], size_wh[0] - xyxy[:, 0], xyxy[:, 3]], 1
-        )
-    return camera_effects(out, rng, float(rng.uniform(0, 0.5))), xyxy
-
-
 def check_boxes(detector: Detector, batches: DetectorBatches, count: int) -> dict[str, float]:
-    """Give recall and precision at IoU 0.5 and score 0.25: scenes of unseen packs at 640x384, and
-    real photos.
+    """Give recall and precision at IoU 0.5 and score 0.25: scenes of unseen packs at 640x384,
+    loose and on shelves, and real photos with their classes.
     """
     rng = np.random.default_rng(7)
-    packs = [render_family(HELD_OUT_SEED_START + seed, 0, 320)[0] for seed in range(8 + count)]
-    pictures, truths = [], []
-    for _ in range(count):
-        chosen = [
-            packs[int(pick)]
-            for pick in rng.choice(len(packs), int(rng.integers(3, 9)), replace=False)
-        ]
-        scene = compose_scene(rng, CHECK_SIZE_WH, chosen, (), (40, 200), 0.6)
-        pictures.append(scene.image_bgr)
-        truths.append(scene.xyxy)
-    recall, precision = measure_boxes(detector, pictures, truths)
-    figures = {"recall_packs": recall, "precision_packs": precision}
-    if batches.real_held_out:
+    figures: dict[str, float] = {}
+    if "item" in batches.names:
+        families = [render_family(HELD_OUT_SEED_START + seed, 0, 320) for seed in range(8 + count)]
+        packs = [pack for pack, *_ in families]
+        for name, shelf_share in (("packs", 0.0), ("shelf", 1.0)):
+            scenes = []
+            for _ in range(count):
+                picks = rng.choice(len(packs), int(rng.integers(3, 9)), replace=False)
+                chosen = [packs[int(pick)] for pick in picks]
+                scenes.append(
+                    compose_scene(rng, CHECK_SIZE_WH, chosen, (), (40, 200), 0.6, shelf_share)
+                )
+            pictures, truths = [s.image_bgr for s in scenes], [s.xyxy for s in scenes]
+            recall, precision = measure_boxes(detector, pictures, truths)
+            figures |= {f"recall_{name}": recall, f"precision_{name}": precision}
+    held_out = batches.real_held_out[: count * 2]
+    if held_out:
         real = [
-            real_scene(rng, labelled, (416, 416)) for labelled in batches.real_held_out[: count * 2]
+            real_scene(rng, labelled, (CHECK_SIDE_PX, CHECK_SIDE_PX), 0.2) for labelled in held_out
         ]
-        recall, precision = measure_boxes(
-            detector, [image for image, _ in real], [xyxy for _, xyxy in real]
-        )
+        truths, classes = [b[:, :4] for _, b in real], [b[:, 4] for _, b in real]
+        recall, precision = measure_boxes(detector, [i for i, _ in real], truths, classes)
         figures |= {"recall_real": recall, "precision_real": precision}
     return figures
 
 
 def measure_boxes(
-    detector: Detector,
-    pictures: list[np.ndarray],
-    truths: list[np.ndarray],
+    detector: torch.nn.Module,
+    pictures: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    classes: Sequence[np.ndarray] | None = None,
     min_score: float = 0.25,
 ) -> tuple[float, float]:
-    """Give (recall, precision) at IoU 0.5 over pictures, by the end-to-end head alone."""
+    """Give (recall, precision) at IoU 0.5 over pictures, by the end-to-end head alone.
+
+    truths: (N, 4) xyxy px of each picture; classes: (N,) each, which a box must have as well.
+    """
+    device = next((p.device for p in detector.parameters()), torch.device("cpu"))
     found = hits = wanted = 0
     detector.eval()
-    for picture, truth in zip(pictures, truths, strict=True):
+    for number, (picture, truth) in enumerate(zip(pictures, truths, strict=True)):
         with torch.inference_mode():
-            rows = detector(torch.from_numpy(to_rgb_batch([picture])).float() / 255)[0].numpy()
-        boxes = rows[rows[:, 4] >= min_score, :4]
+            rows = detector(to_pixels(to_rgb_batch([picture]), device))[0].float().cpu().numpy()
+        boxes = rows[rows[:, 4] >= min_score]
         found, wanted = found + len(boxes), wanted + len(truth)
         left = list(range(len(truth)))
         for box in boxes:  # best first
-            overlaps = [_iou(box, truth[at]) for at in left]
+            fitting = [at for at in left if classes is None or classes[number][at] == box[5]]
+            overlaps = [_iou(box, truth[at]) for at in fitting]
             if overlaps and max(overlaps) >= 0.5:
                 hits += 1
-                left.pop(int(np.argmax(overlaps)))
+                left.remove(fitting[int(np.argmax(overlaps))])
     return hits / max(wanted, 1), hits / max(found, 1)
 
 
 def _iou(first: np.ndarray, second: np.ndarray) -> float:
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:4], second[2:4])
     shared = float(np.prod(np.maximum(high - low, 0)))
-    both = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]))
+    both = float(np.prod(first[2:4] - first[:2]) + np.prod(second[2:4] - second[:2]))
     return shared / max(both - shared, 1e-9)

@@ -1,5 +1,5 @@
 """Train the embedder: a clean picture of a thing and a camera's view of it must land on the same
-vector.
+vector. With a catalog: fit it to those items, and keep the result only if it knows them better.
 """
 
 from __future__ import annotations
@@ -7,6 +7,8 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before torch)
 
 # isort: split
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -14,120 +16,137 @@ import numpy as np
 import torch
 from pytorch_metric_learning.losses import NTXentLoss
 
-from catalog_tools.pack_bank import HELD_OUT_SEED_START, PackBank, render_family, to_rgb_batch
-from catalog_tools.pool import Pool, open_pool
-from catalog_tools.scenes import camera_effects, draw_hand, make_background, paste_pack, tilted_quad
-from catalog_tools.training import TrainingRun, begin_with, check_options, made_ahead
+from catalog_tools.batches_ahead import made_ahead
+from catalog_tools.embedder_batches import EmbedderBatches
+from catalog_tools.pack_bank import HELD_OUT_SEED_START, render_family, to_rgb_batch
+from catalog_tools.train_loop import (
+    LICENCE,
+    Recipe,
+    agree,
+    first_weights,
+    mixed_precision,
+    prepare,
+    restore,
+    to_pixels,
+    train,
+)
+from catalog_tools.train_options import EmbedderOptions
+from catalog_tools.training import TrainingRun
+from catalog_tools.views import camera_view, clean_view
 from pipeline.engines.torch_embedder import Embedder, EmbedderSpec, build_embedder
-from pipeline.engines.torch_networks import save_weights, spec_json
+from pipeline.engines.torch_networks import parse_spec, save_weights, spec_json
+from pipeline.weights import SHIPPED_NAMES
 
-PEAK_LEARNING_RATE = 1.5e-3
+PEAK_RATE, FINE_TUNING_RATE = 1.5e-3, 2e-4
 TEMPERATURE = 0.07
-# Small pictures first: four times as many of them are seen in the same time, and what they teach
-# carries over.
-SIDE_PX_BY_PROGRESS = ((0.5, 64), (0.85, 96), (1.0, 128))
-REPORT_EVERY_STEPS = 20
-CHECK_EVERY_S = 420
-LICENCE = "AGPL-3.0-or-later"
+# Seeds of views that no training draws: its own are (seed, step).
+CHECK_VIEWS, FINAL_VIEWS = 0xC4EC, 0xF17A1
+FINAL_VIEWS_A_CHECK = 6  # times the views of a check
+MAX_MEASURED_ITEMS = 1000
+LEAST_GAIN = 0.01  # of recall@1: less is within what other views would give
 
 
-def train_embedder(
-    pool: Path,
-    out: Path,
-    minutes: float,
-    seed: int = 0,
-    threads: int = 2,
-    resume: bool = True,
-    start: Path | None = None,
-    batch: int = 96,
-    check_count: int = 60,
-) -> Path:
+def train_embedder(options: EmbedderOptions) -> Path | None:
     """Train for so many minutes and give the path of the exported weights (fp16 safetensors).
 
-    Half of each batch are synthetic packs with near-twins among them, half are pool pictures,
-    sources evenly.
+    With a catalog: None when the new weights find its items no better than those begun with; then
+    a sentence says so and nothing is left in `out`.
     """
-    options = check_options(
-        pool=pool,
-        out=out,
-        minutes=minutes,
-        seed=seed,
-        threads=threads,
-        resume=resume,
-        start=start,
-        batch=batch,
-        check_count=check_count,
-    )
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    if options.catalog and options.start is None:
+        options = options.model_copy(update={"start": Path(SHIPPED_NAMES["embedder"])})
+    device = prepare(options)
+    network = begin_embedder(options).to(device, memory_format=torch.channels_last)
+    begun_with = copy.deepcopy(network)
     run = TrainingRun("embedder", options)
-    network = build_embedder(EmbedderSpec()).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(_parameter_groups(network), lr=PEAK_LEARNING_RATE)
     state = run.load()
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-    elif options.start is not None:
-        begin_with(network, "embedder", options.start)
-    batches = EmbedderBatches(open_pool(options.pool), options.seed, run)
+    batches = EmbedderBatches(options, network.spec.input_side_px, run.clock)
+    recipe = EmbedderRecipe(network, batches, options)
+    restore(run, recipe, state)
     try:
-        _train(run, network, optimizer, batches)
+        train(run, recipe, made_ahead(batches.make, run.step, options.workers))
     finally:
         run.close()
+    if batches.items and not is_better(run, begun_with, network, batches):
+        run.forget()
+        return None
     run.draw_curve()
-    return export_embedder(run, network)
+    path = export_embedder(run, network)
+    run.split(path)
+    return path
 
 
-def _parameter_groups(network: Embedder) -> list[dict[str, object]]:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+def begin_embedder(options: EmbedderOptions) -> Embedder:
+    """Give the network to train: fresh, or with the weights to begin with."""
+    begun = first_weights("embedder", options.start)
+    if begun is None:
+        fresh = EmbedderSpec(backbone=options.backbone or "resnet18")
+        return build_embedder(replace(fresh, input_side_px=options.side or fresh.input_side_px))
+    metadata, state = begun
+    spec = parse_spec(EmbedderSpec, metadata["spec"])
+    agree("--backbone", options.backbone, spec.backbone)
+    side_px = options.side or spec.input_side_px
+    if spec.projection:
+        network = build_embedder(replace(spec, input_side_px=side_px))
+        network.load_state_dict(state)
+        return network
+    # An upstream backbone: the projection, which it lacks, begins fresh.
+    network = build_embedder(EmbedderSpec(backbone=spec.backbone, input_side_px=side_px))
+    added = ("projection.", "whitening.")
+    fresh = {k: t for k, t in network.state_dict().items() if k.startswith(added)}
+    network.load_state_dict(fresh | state)
+    return network
 
 
-def _train(
-    run: TrainingRun, network: Embedder, optimizer: torch.optim.Optimizer, batches: EmbedderBatches
-) -> None:
-    contrast = NTXentLoss(temperature=TEMPERATURE)
-    losses: list[float] = []
-    seen, since_s, checked_s = 0, run.elapsed_s(), run.elapsed_s()
-    network.train()
-    for images, labels in made_ahead(batches.make, run.step):
-        for group in optimizer.param_groups:
-            group["lr"] = run.learning_rate(PEAK_LEARNING_RATE)
-        pixels = torch.from_numpy(images).to(memory_format=torch.channels_last).float().div_(255)
-        loss = contrast(network(pixels), torch.from_numpy(labels))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        run.advance()
-        losses.append(loss.item())
-        seen += len(images)
-        if run.step % REPORT_EVERY_STEPS == 0:
-            now_s = run.elapsed_s()
-            rate = seen / (now_s - since_s)
-            run.report(
-                {
-                    "loss": float(np.mean(losses)),
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "images_per_s": rate,
-                }
-            )
-            losses, seen, since_s = [], 0, now_s
-        done = run.progress() >= 1
-        if done or run.elapsed_s() - checked_s > CHECK_EVERY_S:
-            run.report(check_recall(network, batches, run.options.check_count))
-            checked_s = since_s = run.elapsed_s()
-        if done or run.is_save_due():
-            run.save({"network": network.state_dict(), "optimizer": optimizer.state_dict()})
-        if done:
-            break
+class EmbedderRecipe(Recipe[tuple[np.ndarray, np.ndarray]]):
+    """In-batch contrast (NT-Xent) of clean and camera views."""
+
+    def __init__(
+        self, network: Embedder, batches: EmbedderBatches, options: EmbedderOptions
+    ) -> None:
+        decayed = [p for p in network.parameters() if p.ndim > 1]
+        plain = [p for p in network.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+        peak_rate = options.rate or (FINE_TUNING_RATE if batches.items else PEAK_RATE)
+        super().__init__(network, torch.optim.AdamW(groups, lr=peak_rate), peak_rate)
+        self._batches, self._options = batches, options
+        self._contrast = NTXentLoss(temperature=TEMPERATURE)
+
+    def step(self, batch: tuple[np.ndarray, np.ndarray], progress: float) -> dict[str, float]:
+        # Half of a fine-tuning's batch are a few items over and over: their statistics are not
+        # those of the pictures to come, so the normalisation keeps what it has learnt.
+        self.network.train(not self._batches.items)
+        images, labels = batch
+        with mixed_precision(self.device):
+            vectors = self.network(to_pixels(images, self.device))
+        loss = self._contrast(vectors.float(), torch.from_numpy(labels).to(self.device))
+        self.learn(loss, 5.0)
+        return {"loss": loss.item()}
+
+    def check(self) -> dict[str, float]:
+        if not self._batches.items:
+            return check_recall(self.network, self._batches, self._options.check_count)
+        side, count = self.network.spec.input_side_px, 2 * self._options.check_count
+        views = ItemViews.draw(self._batches, side, CHECK_VIEWS, count)
+        return {"recall1_catalog": views.recall(self.network)}
+
+
+def is_better(run: TrainingRun, old: Embedder, new: Embedder, batches: EmbedderBatches) -> bool:
+    """Compare both on unseen camera-like views of the catalog's items, and say how it came out."""
+    count = FINAL_VIEWS_A_CHECK * run.options.check_count
+    views = ItemViews.draw(batches, new.spec.input_side_px, FINAL_VIEWS, count)
+    before, after = views.recall(old), views.recall(new)
+    found = f"of {count} unseen views the weights begun with find {before:.1%}"
+    if after < before + LEAST_GAIN:
+        run.say(f"{found}, the new ones {after:.1%}: no gain, so nothing was written")
+        return False
+    run.say(f"{found}, the new ones {after:.1%}")
+    return True
 
 
 def export_embedder(run: TrainingRun, network: Embedder) -> Path:
     """Write the network as weights and give their path."""
     spec = network.spec
-    path = run.options.out / "magpie-embedder-r18.safetensors"
+    path = run.options.out / f"magpie-embedder-r{spec.backbone.removeprefix('resnet')}.safetensors"
     side = spec.input_side_px
     metadata = run.metadata(
         kind="embedder",
@@ -138,117 +157,6 @@ def export_embedder(run: TrainingRun, network: Embedder) -> Path:
     )
     save_weights(path, network.state_dict(), metadata)
     return path
-
-
-class EmbedderBatches:
-    """Makes batches of (clean, camera) pairs; held-out things are never in them."""
-
-    def __init__(self, pool: Pool, seed: int, run: TrainingRun) -> None:
-        self.pool, self._seed, self._run = pool, seed, run
-        self._bank = PackBank(capacity=1500, side_px=192, twins=2)
-        self.held_out = _hold_out(pool)
-        self._neighbours: list[np.ndarray] = []
-
-    def make(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Make the batch of this step: images (2·T, 3, S, S) uint8 RGB and their labels (2·T,)
-        int64.
-        """
-        rng = np.random.default_rng([self._seed, step])
-        batch = self._run.options.batch
-        self._bank.refresh(rng, 1 if self._neighbours else batch)
-        side = next(side for until, side in SIDE_PX_BY_PROGRESS if self._run.progress() <= until)
-        things = self._draw_packs(rng, batch // 2)
-        while len(things) < batch:
-            things.append(self._draw_pool(rng, len(things)))
-        self._neighbours = (self._neighbours + [seen for _, _, seen in things[::3]])[-200:]
-        clean = [clean_view(rng, first, side) for _, first, _ in things]
-        camera = [camera_view(rng, second, side, self._neighbours) for _, _, second in things]
-        labels = np.array([label for label, _, _ in things], np.int64)
-        return to_rgb_batch(clean + camera), np.concatenate([labels, labels])
-
-    def _draw_packs(
-        self, rng: np.random.Generator, count: int
-    ) -> list[tuple[int, np.ndarray, np.ndarray]]:
-        things: list[tuple[int, np.ndarray, np.ndarray]] = []
-        for _, family in self._bank.draw(rng, count):
-            members = rng.permutation(len(family))[
-                : int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))
-            ]
-            things += [(len(things) + at, family[m], family[m]) for at, m in enumerate(members)]
-        return things[:count]
-
-    def _draw_pool(
-        self, rng: np.random.Generator, label: int
-    ) -> tuple[int, np.ndarray, np.ndarray]:
-        while True:
-            group = self.pool.draw_group(rng)
-            if group[0] not in self.held_out:
-                break
-        first = self.pool.read(group[int(rng.integers(len(group)))])
-        # Another side of the same product counts as the same thing where the pool has one.
-        second = (
-            self.pool.read(group[int(rng.integers(len(group)))]) if rng.random() < 0.5 else first
-        )
-        return label, first, second
-
-
-def _hold_out(pool: Pool, every: int = 50) -> set[str]:
-    several = [groups for groups in pool.groups.values() if len(groups) > 1]  # never a whole source
-    return {group[0] for groups in several for group in groups[::every]}
-
-
-def flat_bgr(picture: np.ndarray, paper: int = 255) -> np.ndarray:
-    """Lay a cut-out on plain paper: (h, w, 3) uint8 BGR; a BGR picture comes back as it is."""
-    if picture.shape[2] == 3:
-        return picture
-    share = picture[..., 3:].astype(np.float32) / 255
-    return (picture[..., :3] * share + paper * (1 - share)).astype(np.uint8)
-
-
-def clean_view(rng: np.random.Generator, picture: np.ndarray, side: int) -> np.ndarray:
-    """Give the picture as a catalog shows it: stretched to (side, side, 3), trimmed or framed by a
-    hair.
-    """
-    image = flat_bgr(picture, int(rng.integers(200, 256)))
-    height, width = image.shape[:2]
-    left, top, right, bottom = rng.uniform(0, 0.05, 4) * (width, height, width, height)
-    cut = image[int(top) : height - int(bottom), int(left) : width - int(right)]
-    return cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
-
-
-def camera_view(
-    rng: np.random.Generator,
-    picture: np.ndarray,
-    side: int,
-    neighbours: list[np.ndarray],
-    hard: float = 1.0,
-) -> np.ndarray:
-    """Give the picture as a detector cuts it out of a camera's frame: (side, side, 3) uint8 BGR.
-
-    Turned, tilted, framed loosely or tightly, over clutter, beside neighbours, with hands, in poor
-    light.
-    """
-    height, width = picture.shape[:2]
-    angle = rng.normal(0, 12 * hard) if rng.random() < 0.85 else rng.uniform(0, 360)
-    tilt = float(rng.uniform(0, 0.85) * hard)
-    quad = tilted_quad(rng, (0, 0), (width / height, 1.0), tilt, float(angle))
-    low, high = quad.min(0), quad.max(0)
-    pad = rng.uniform(-0.06, 0.2, 4) if rng.random() < 0.8 else rng.uniform(-0.15, 0.7, 4)
-    extent = high - low
-    low, high = low - pad[:2] * extent, high + pad[2:] * extent
-    scale = side / (high - low)
-    quad = ((quad - low) * scale).astype(np.float32)
-    pictures = [flat_bgr(seen) for seen in neighbours[-8:]]
-    view = make_background(rng, (side, side), pictures)
-    if neighbours and rng.random() < 0.4:
-        shift = np.array([quad[:, 0].max() - quad[:, 0].min(), 0]) * rng.choice([-1.05, 1.05])
-        paste_pack(
-            view, neighbours[int(rng.integers(len(neighbours)))], (quad + shift).astype(np.float32)
-        )
-    paste_pack(view, picture, quad, float(rng.uniform(0.75, 1.15)))
-    if rng.random() < 0.35 * hard:
-        draw_hand(view, rng, (*quad.min(0), *quad.max(0)), float(rng.uniform(0.1, 0.55)))
-    return camera_effects(view, rng, hard * float(rng.uniform(0.3, 1.0)))
 
 
 def check_recall(network: Embedder, batches: EmbedderBatches, count: int) -> dict[str, float]:
@@ -268,13 +176,51 @@ def _recall(network: Embedder, pictures: list[np.ndarray]) -> float:
     side = network.spec.input_side_px
     clean = [clean_view(rng, picture, side) for picture in pictures]
     camera = [camera_view(rng, picture, side, pictures[:20]) for picture in pictures]
+    best = (embed(network, camera) @ embed(network, clean).T).argmax(1)
+    return float(np.mean(best == np.arange(len(pictures))))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemViews:
+    """A catalog's pictures and unseen camera-like views of its items, all (side, side, 3) uint8
+    BGR, and the item that each of them shows.
+    """
+
+    pictures: list[np.ndarray]
+    owners: np.ndarray
+    views: list[np.ndarray]
+    shown: np.ndarray
+
+    @classmethod
+    def draw(cls, batches: EmbedderBatches, side: int, views_seed: int, count: int) -> ItemViews:
+        """Draw them; the same seed draws the same ones."""
+        rng = np.random.default_rng([views_seed, batches.seed])
+        chosen = rng.permutation(len(batches.items))[:MAX_MEASURED_ITEMS]
+        items = [batches.items[int(number)] for number in chosen]
+        owners = np.repeat(np.arange(len(items)), [len(pictures) for pictures in items])
+        pictures = [picture for pictures in items for picture in pictures]
+        shown = rng.permutation(np.arange(count) % len(items))
+        views = []
+        for item in shown:
+            picture = items[item][int(rng.integers(len(items[item])))]
+            near = [pictures[int(pick)] for pick in rng.integers(len(pictures), size=8)]
+            views.append(camera_view(rng, picture, side, near, turns=batches.turns))
+        whole = [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in pictures]
+        return cls(whole, owners, views, shown)
+
+    def recall(self, network: Embedder) -> float:
+        """Give the share of the views whose nearest catalog picture is of their item."""
+        best = (embed(network, self.views) @ embed(network, self.pictures).T).argmax(1)
+        return float(np.mean(self.owners[best] == self.shown))
+
+
+@torch.inference_mode()
+def embed(network: Embedder, images_bgr: list[np.ndarray]) -> np.ndarray:
+    """Give (N, dim) float32 unit vectors of (side, side, 3) uint8 BGR pictures."""
     network.eval()
-    with torch.inference_mode():
-        parts = [
-            network(torch.from_numpy(to_rgb_batch(views[at : at + 20])).float() / 255)
-            for views in (clean, camera)
-            for at in range(0, len(views), 20)
-        ]
-    network.train()
-    catalog, queries = torch.cat(parts).split(len(pictures))
-    return float(((queries @ catalog.T).argmax(1) == torch.arange(len(pictures))).float().mean())
+    device = next(network.parameters()).device
+    parts = [
+        network(to_pixels(to_rgb_batch(images_bgr[at : at + 32]), device)).float().cpu().numpy()
+        for at in range(0, len(images_bgr), 32)
+    ]
+    return np.concatenate(parts)

@@ -1,138 +1,128 @@
-"""Trains the correspondence network (LightGlue over RootSIFT) from nothing, on made pairs."""
+"""Trains the correspondence network (LightGlue over RootSIFT) on made pairs."""
 
 from __future__ import annotations
 
 import pipeline.offline  # noqa: F401  (first: before torch)
 
 # isort: split
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from catalog_tools.batches_ahead import made_ahead
 from catalog_tools.pair_batches import FIRST_BATCHES, PairBatch, PairStore, collate, make_pairs
 from catalog_tools.pairs import IGNORED, UNMATCHED, Pair, assign
-from catalog_tools.training import TrainingRun, begin_with, check_options
+from catalog_tools.train_loop import (
+    LICENCE,
+    Recipe,
+    agree,
+    first_weights,
+    prepare,
+    restore,
+    train,
+)
+from catalog_tools.train_options import MatcherOptions
+from catalog_tools.training import TrainingRun
 from pipeline.engines.torch_lightglue import (
     ARCHITECTURE,
     LightGlueMatcher,
     LightGlueSpec,
     build_lightglue,
 )
-from pipeline.engines.torch_networks import save_weights, spec_json
+from pipeline.engines.torch_networks import parse_spec, save_weights, spec_json
 from pipeline.options import VerifyOptions
 
 WEIGHTS_NAME = "magpie-lightglue-sift.safetensors"
-LICENCE = "AGPL-3.0-or-later"
-PEAK_LEARNING_RATE = 8e-4
+PEAK_RATE = 8e-4
 AVERAGE_DECAY = 0.995  # of the averaged weights, which are what is measured and exported
-CHECK_EVERY_S = 240.0
 CHECK_COUNT = 256  # keypoints in a check, as in use
 WHITENING = 0.7
 RESIDUAL_START = 0.2
 
 
-def train_matcher(
-    pool: Path,
-    out: Path,
-    minutes: float,
-    seed: int = 0,
-    threads: int = 2,
-    resume: bool = True,
-    start: Path | None = None,
-    batch: int = 8,
-    check_count: int = 48,
-) -> Path:
+def train_matcher(options: MatcherOptions) -> Path:
     """Train for so many minutes and give the path of the exported weights (fp16 safetensors).
 
     Half of the pairs show synthetic packs, half pool pictures, sources evenly. `check_count` pairs
     are kept out to measure on. Raises ConfigError when the pool holds no picture.
     """
-    options = check_options(
-        pool=pool,
-        out=out,
-        minutes=minutes,
-        seed=seed,
-        threads=threads,
-        resume=resume,
-        start=start,
-        batch=batch,
-        check_count=check_count,
-    )
+    device = prepare(options)
     torch.set_num_threads(max(1, options.threads - 1))  # a thread renders pairs beside
-    torch.manual_seed(options.seed)
     run = TrainingRun("matcher", options)
-    network = build_lightglue(LightGlueSpec())
-    optimizer = torch.optim.AdamW(network.parameters(), PEAK_LEARNING_RATE, weight_decay=0.01)
     state = run.load()
-    held_out = make_pairs(options.pool, options.seed, options.check_count)
-    store = PairStore(options.pool, options.seed, run.step)
+    network = begin_matcher(options)
+    held_out = make_pairs(options, options.check_count)
+    store = PairStore(options, run.step)
     try:
-        if state is None:
-            if options.start is not None:
-                begin_with(network, "matcher", options.start)
-            else:
-                store.fill(FIRST_BATCHES * options.batch)
-                start_from_principal_axes(network, store.pairs)
-            average = {name: t.clone() for name, t in network.state_dict().items()}
-        else:
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            average = state["average"]
-        _train(run, network, optimizer, average, store, held_out)
+        if state is None and options.start is None:
+            store.fill(FIRST_BATCHES * options.batch)
+            start_from_principal_axes(network, store.pairs)
+        recipe = MatcherRecipe(network.to(device), held_out, options.rate or PEAK_RATE)
+        restore(run, recipe, state)
+        train(run, recipe, made_ahead(store.make, run.step))
     finally:
         store.close()
         run.close()
     run.draw_curve()
-    return export_matcher(run, average)
+    path = export_matcher(run, network.spec, recipe.average)
+    run.split(path)
+    return path
 
 
-def _train(
-    run: TrainingRun,
-    network: LightGlueMatcher,
-    optimizer: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-    store: PairStore,
-    held_out: list[Pair],
-) -> None:
-    """Step until the minutes are over; every few minutes measure, save, say so."""
-    rng = np.random.default_rng([run.options.seed, run.step])
-    checked_s = run.elapsed_s()
-    losses: list[float] = []
-    while True:  # at least one step, so that even the shortest training leaves a checkpoint
-        rate = run.learning_rate(PEAK_LEARNING_RATE)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses.append(_step(network, optimizer, average, store.sample(rng, run.options.batch)))
-        run.advance()
-        done = run.progress() >= 1
-        if done or run.elapsed_s() - checked_s > CHECK_EVERY_S:
-            run.report({"loss": float(np.mean(losses)), "lr": rate} | measure(average, held_out))
-            state = {"network": network.state_dict(), "average": average}
-            run.save({**state, "optimizer": optimizer.state_dict()})
-            losses, checked_s = [], run.elapsed_s()
-        if done:
-            return
+def begin_matcher(options: MatcherOptions) -> LightGlueMatcher:
+    """Give the network to train: fresh, or with the weights to begin with."""
+    begun = first_weights("matcher", options.start)
+    if begun is None:
+        fresh = LightGlueSpec()
+        layers, width = options.layers or fresh.n_layers, options.width or fresh.descriptor_dim
+        return build_lightglue(replace(fresh, n_layers=layers, descriptor_dim=width))
+    metadata, state = begun
+    spec = parse_spec(LightGlueSpec, metadata["spec"])
+    agree("--layers", options.layers, spec.n_layers)
+    agree("--width", options.width, spec.descriptor_dim)
+    agree("--start", "rootsift", spec.keypoints)  # what the pairs are made of
+    network = build_lightglue(spec)
+    network.load_state_dict(state)
+    return network
 
 
-def _step(
-    network: LightGlueMatcher,
-    optimizer: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-    batch: PairBatch,
-) -> float:
-    layers = network.layer_log_probabilities(*batch.inputs)
-    losses = [assignment_loss(layer, batch.partner0, batch.partner1) for layer in layers]
-    loss = torch.stack(losses).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            average[name].lerp_(tensor, 1 - AVERAGE_DECAY)
-    return float(loss.detach())
+class MatcherRecipe(Recipe[PairBatch]):
+    """The true assignment's likelihood after every layer. In f32, TF32 on CUDA: the inputs are
+    coordinates, and bf16 has too few digits for pixels.
+    """
+
+    def __init__(self, network: LightGlueMatcher, held_out: list[Pair], peak_rate: float) -> None:
+        optimizer = torch.optim.AdamW(network.parameters(), peak_rate, weight_decay=0.01)
+        super().__init__(network, optimizer, peak_rate)
+        self.average = {name: t.clone() for name, t in network.state_dict().items()}
+        self._held_out = held_out
+
+    def step(self, batch: PairBatch, progress: float) -> dict[str, float]:
+        inputs = [tensor.to(self.device) for tensor in batch.inputs]
+        partner0, partner1 = batch.partner0.to(self.device), batch.partner1.to(self.device)
+        layers = self.network.layer_log_probabilities(*inputs)
+        losses = [assignment_loss(layer, partner0, partner1) for layer in layers]
+        loss = torch.stack(losses).mean()
+        self.learn(loss, 1.0)
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                self.average[name].lerp_(tensor, 1 - AVERAGE_DECAY)
+        return {"loss": float(loss.detach())}
+
+    def check(self) -> dict[str, float]:
+        return measure(self.network.spec, self.average, self._held_out)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"average": self.average}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.average = {name: t.to(self.device) for name, t in state["average"].items()}
 
 
 def assignment_loss(
@@ -180,16 +170,17 @@ def start_from_principal_axes(network: LightGlueMatcher, pairs: list[Pair]) -> N
 
 
 @torch.no_grad()
-def measure(state: dict[str, Tensor], pairs: list[Pair]) -> dict[str, float]:
+def measure(spec: LightGlueSpec, state: dict[str, Tensor], pairs: list[Pair]) -> dict[str, float]:
     """Precision and recall of mutual-best assignments above the default threshold."""
-    network = build_lightglue(LightGlueSpec())
+    device = next(iter(state.values())).device
+    network = build_lightglue(spec).to(device)
     network.load_state_dict(state)
     least = VerifyOptions().min_assignment
     right = said = true = 0
     for start in range(0, len(pairs), 8):
         chunk = pairs[start : start + 8]
         batch = collate([(p.view, p.scene, *assign(p, CHECK_COUNT)) for p in chunk], CHECK_COUNT)
-        probability = network(*batch.inputs)
+        probability = network(*(tensor.to(device) for tensor in batch.inputs)).cpu()
         best, column = probability.max(2)
         mutual = probability.argmax(1).gather(1, column) == torch.arange(CHECK_COUNT)
         chosen = mutual & (best >= least) & (batch.partner0 != IGNORED)
@@ -199,13 +190,13 @@ def measure(state: dict[str, Tensor], pairs: list[Pair]) -> dict[str, float]:
     return {"precision": right / max(said, 1), "recall": right / max(true, 1)}
 
 
-def export_matcher(run: TrainingRun, state: dict[str, Tensor]) -> Path:
+def export_matcher(run: TrainingRun, spec: LightGlueSpec, state: dict[str, Tensor]) -> Path:
     """Write the network as weights and give their path."""
     path = run.options.out / WEIGHTS_NAME
     metadata = run.metadata(
         kind="matcher",
         architecture=ARCHITECTURE,
-        spec=spec_json(LightGlueSpec()),
+        spec=spec_json(spec),
         input_size_wh=f"4x{CHECK_COUNT}",
         licence=LICENCE,
     )

@@ -1,105 +1,103 @@
-"""What the trainings share: options, the clock that ends them, checkpoints, the curve, batches made
-ahead.
-"""
+"""One training's clock, checkpoints, figures and curve. The loop: train_loop.py."""
 
 from __future__ import annotations
 
 import pickle
-import queue
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.errors import ConfigError, WeightsError
-from pipeline.options import Options
+from catalog_tools.batches_ahead import Clock
+from catalog_tools.packing import join_parts, split_file
+from catalog_tools.train_options import TrainOptions, command_of
+from pipeline.errors import ConfigError
 
-if TYPE_CHECKING:
-    import torch
-
-Batch = TypeVar("Batch")
-_BATCHES_AHEAD = 3
-
-
-class TrainOptions(Options):
-    """What a user can set about a training."""
-
-    pool: Path = Field(description="folder of tar files or sub-folders of pictures")
-    out: Path = Field(description="folder for checkpoint, curve and the exported weights")
-    minutes: float = Field(
-        gt=0, description="wall time of the whole training, resumed parts together"
-    )
-    seed: int = Field(0, ge=0)
-    threads: int = Field(2, ge=1)
-    batch: int = Field(64, ge=2, description="pairs or scenes a step")
-    check_count: int = Field(60, ge=1, description="unseen packs in each check")
-    resume: bool = Field(True, description="go on from the checkpoint in out, when there is one")
-    start: Path | None = Field(None, description="weights to begin with instead of random ones")
+REPORT_EVERY_S = 30.0
+SAVE_EVERY_S = 240.0
+WARM_UP_STEPS, WARM_UP_SHARE = 100, 0.05
 
 
 class TrainingRun:
-    """One training's clock, figures and files: `<out>/<name>.checkpoint.pt`, `.png`,
-    `.safetensors`.
-    """
+    """Files: `<out>/<name>.checkpoint.pt`, `.png`, and the weights."""
 
     def __init__(self, name: str, options: TrainOptions) -> None:
         self.name, self.options = name, options
         self.step, self.figures = 0, list[dict[str, float]]()
-        self._earlier_s, self._start_s = 0.0, time.monotonic()
-        self._saved_s = self._start_s
-        options.out.mkdir(parents=True, exist_ok=True)
+        self.clock = Clock(0.0, time.monotonic(), options.minutes * 60)
+        self._saved_s = self._checked_s = self._reported_s = 0.0
+        self._reported_step = 0
+        self._make_out()
         columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
         self._bar = Progress(*columns, transient=True)
         self._bar.disable = not self._bar.console.is_terminal  # lines alone in a log file
         self._task = self._bar.add_task(name, total=options.minutes * 60)
         self.checkpoint_path = options.out / f"{name}.checkpoint.pt"
 
+    def _make_out(self) -> None:
+        try:
+            self.options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            rule = f"must be a folder that this user can write ({error.strerror})"
+            raise ConfigError.at("--out", rule, str(self.options.out)) from error
+
     def elapsed_s(self) -> float:
         """Seconds trained, earlier parts included."""
-        return self._earlier_s + time.monotonic() - self._start_s
+        return self.clock.elapsed_s()
 
     def progress(self) -> float:
         """Share of the wished time that has passed, 0..1."""
-        return min(1.0, self.elapsed_s() / (self.options.minutes * 60))
+        return self.clock.progress()
 
-    def learning_rate(self, peak: float, warmup_steps: int = 100) -> float:
+    def learning_rate(self, peak: float) -> float:
         """Rise linearly, then fall as a cosine over the wished time, whatever the throughput."""
         cosine = 0.5 * (1 + np.cos(np.pi * self.progress()))
-        return float(peak * min(1.0, (self.step + 1) / warmup_steps) * max(cosine, 0.01))
+        # A few minutes on a CPU have too few steps to spend a hundred on the rise.
+        risen = max((self.step + 1) / WARM_UP_STEPS, self.progress() / WARM_UP_SHARE)
+        return float(peak * min(1.0, risen) * max(cosine, 0.01))
 
     def load(self) -> dict[str, Any] | None:
         """Give the state in the checkpoint and take up its clock; None for a fresh start."""
         import torch
 
-        if not (self.options.resume and self.checkpoint_path.is_file()):
+        if not self.options.resume:
+            return None
+        if not self.checkpoint_path.is_file() and not join_parts(self.checkpoint_path):
             return None
         try:
-            state: dict[str, Any] = torch.load(self.checkpoint_path, weights_only=True)
+            state: dict[str, Any] = torch.load(
+                self.checkpoint_path, map_location="cpu", weights_only=True
+            )
             self.step, self.figures = state["step"], state["figures"]
-            self._earlier_s = state["elapsed_s"]
+            earlier_s = float(state["elapsed_s"])
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-            raise ConfigError.at(
-                f"checkpoint '{self.checkpoint_path}'",
-                "must be whole",
-                type(error).__name__,
-                "remove it, or start anew with --no-resume",
-            ) from error
-        spent = f"step {self.step}, {self._earlier_s / 60:.1f} min"
-        self._bar.console.print(f"{self.name}: going on from {spent}", highlight=False)
+            raise self.bad_checkpoint("must be whole", type(error).__name__) from error
+        self.clock = Clock(earlier_s, time.monotonic(), self.clock.whole_s)
+        self._saved_s = self._checked_s = self._reported_s = earlier_s
+        self._reported_step = self.step
+        self.say(f"going on from step {self.step}, {earlier_s / 60:.1f} min")
         return state
 
-    def advance(self) -> None:
+    def bad_checkpoint(self, rule: str, got: str) -> Exception:
+        """Give the error that says what is wrong with the checkpoint and what to do."""
+        where, remedy = f"checkpoint '{self.checkpoint_path}'", "remove it, or start anew: --fresh"
+        return ConfigError.at(where, rule, got, remedy)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+
+    def advance(self, losses: dict[str, float]) -> None:
         """Count a step, and move the bar on a terminal."""
         self.step += 1
         self._bar.start()
-        self._bar.update(self._task, completed=self.elapsed_s())
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        told = f"{self.name}  step {self.step}  {shown}"
+        self._bar.update(self._task, completed=self.elapsed_s(), description=told)
 
     def close(self) -> None:
         """Take the bar off the terminal; may be called twice."""
@@ -113,11 +111,36 @@ class TrainingRun:
         part = self.checkpoint_path.with_suffix(".part")
         torch.save(whole, part)
         part.replace(self.checkpoint_path)
-        self._saved_s = time.monotonic()
+        self._saved_s = self.elapsed_s()
 
-    def is_save_due(self, every_s: float = 240) -> bool:
-        """Say whether the last checkpoint is older than that."""
-        return time.monotonic() - self._saved_s > every_s
+    def is_save_due(self) -> bool:
+        """Say whether the last checkpoint is old."""
+        return self.elapsed_s() - self._saved_s > SAVE_EVERY_S
+
+    def is_check_due(self) -> bool:
+        """Say whether it is time to measure: some eight times a training, not more than each
+        minute.
+        """
+        every_s = min(max(self.clock.whole_s / 8, 60), 420)
+        return self.elapsed_s() - self._checked_s > every_s
+
+    def is_report_due(self) -> bool:
+        """Say whether the last line of losses is old."""
+        return self.elapsed_s() - self._reported_s > REPORT_EVERY_S
+
+    def report_losses(self, losses: dict[str, float]) -> None:
+        """Report the mean losses since the last time, and the speed."""
+        now_s = self.elapsed_s()
+        examples = (self.step - self._reported_step) * self.options.batch
+        per_s = examples / max(now_s - self._reported_s, 1e-6)
+        self.report(losses | {"examples_per_s": per_s})
+        self._reported_s, self._reported_step = now_s, self.step
+
+    def report_check(self, figures: dict[str, float]) -> None:
+        """Report what was measured; the time that it took counts for no speed."""
+        self.report(figures)
+        self._checked_s = self._reported_s = self.elapsed_s()
+        self._reported_step = self.step
 
     def report(self, figures: dict[str, float]) -> None:
         """Keep the figures for the curve and print them on one line."""
@@ -125,7 +148,9 @@ class TrainingRun:
         self.figures.append({"step": self.step, "minutes": self.elapsed_s() / 60, **figures})
         text = "  ".join(f"[bold]{key}[/] {value:.4g}" for key, value in figures.items())
         spent = f"{self.elapsed_s() / 60:5.1f}/{self.options.minutes:g} min"
-        self._bar.console.print(f"{self.name} {spent}  step {self.step}  {text}", highlight=False)
+        self._bar.console.print(
+            f"{self.name} {spent}  step {self.step}  {text}", highlight=False, soft_wrap=True
+        )
 
     def draw_curve(self) -> Path:
         """Draw every figure over time into `<out>/<name>.png`."""
@@ -149,15 +174,24 @@ class TrainingRun:
         pyplot.close(figure)
         return path
 
+    def forget(self) -> None:
+        """Remove what the training wrote, when its result is not kept."""
+        self.checkpoint_path.unlink(missing_ok=True)
+        if not any(self.options.out.iterdir()):
+            self.options.out.rmdir()
+
+    def split(self, weights: Path) -> None:
+        """Cut weights and checkpoint into parts where the options ask for it."""
+        for path in (weights, self.checkpoint_path):
+            if self.options.split_mb and path.stat().st_size > self.options.split_mb * 1_000_000:
+                split_file(path, self.options.split_mb)
+
     def metadata(self, **more: str) -> dict[str, str]:
         """Give the header of the exported weights: how and when they were trained."""
-        options = self.options
-        command = f"magpie train {self.name} --pool POOL --minutes {options.minutes:g}"
-        start = f" --start {options.start.name}" if options.start else ""
         trained = {
-            "trained_with": f"{command} --seed {options.seed} --threads {options.threads}{start}",
+            "trained_with": command_of(self.name, self.options),
             "steps": str(self.step),
-            "batch": str(options.batch),
+            "batch": str(self.options.batch),
         }
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return {**trained, "commit": current_commit(), "created": created, **more}
@@ -166,74 +200,8 @@ class TrainingRun:
 def current_commit() -> str:
     """Give the checkout's short commit hash, or "unknown" outside of one."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "unknown"
-
-
-def made_ahead(make: Callable[[int], Batch], first_step: int) -> Iterator[Batch]:
-    """Give make(first_step), make(first_step + 1)…, made ahead by a thread: OpenCV works beside
-    torch.
-
-    An error in `make` is raised here; the thread ends when the iterator is closed.
-    """
-    made: queue.Queue[Batch | BaseException] = queue.Queue(_BATCHES_AHEAD)
-    stopped = threading.Event()
-
-    def put(item: Batch | BaseException) -> None:
-        while not stopped.is_set():
-            try:
-                made.put(item, timeout=0.5)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        step = first_step
-        try:
-            while not stopped.is_set():
-                put(make(step))
-                step += 1
-        except BaseException as error:  # handed to the training loop, which raises it
-            put(error)
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = made.get(timeout=600)
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join(timeout=60)
-
-
-def begin_with(network: torch.nn.Module, kind: str, start: Path) -> None:
-    """Copy the weights of an earlier training into the network.
-
-    Raises WeightsError when they are of another kind or shape.
-    """
-    from pipeline.engines.torch_networks import read_weights
-
-    metadata, state = read_weights(start)
-    try:
-        if metadata["kind"] != kind:
-            raise ValueError(f"weights of a {metadata['kind']}")
-        network.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
-        raise WeightsError.at(
-            f"--start '{start}'", f"must fit the {kind}", str(error).splitlines()[0]
-        ) from error
-
-
-def check_options(**given: Any) -> TrainOptions:
-    """Give the options, or raise ConfigError that says which is wrong."""
-    from pydantic import ValidationError
-
-    try:
-        return TrainOptions(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "--" + ".".join(str(part) for part in first["loc"])
-        raise ConfigError.at(where, first["msg"], str(first["input"])) from error

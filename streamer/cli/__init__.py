@@ -3,7 +3,8 @@
 daemon.py   run, watch, probe, status, config
 catalog.py  catalog build, add, remove, list, check, query
 evaluate.py catalog evaluate
-models.py   weights, train
+models.py   weights
+training.py train
 shows.py    demo, bench
 """
 

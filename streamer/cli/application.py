@@ -2,7 +2,7 @@
 
 import typer
 
-from streamer.cli import catalog, daemon, evaluate, models, shows
+from streamer.cli import catalog, daemon, evaluate, models, shows, training
 
 app = typer.Typer(
     name="magpie",
@@ -15,5 +15,5 @@ daemon.register(app)
 catalog.app.command()(evaluate.evaluate)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(models.weights_app, name="weights")
-app.add_typer(models.train_app, name="train")
+app.add_typer(training.train_app, name="train")
 shows.register(app)

@@ -1,8 +1,9 @@
-"""magpie weights list, pull, verify; magpie train embedder, detector, matcher."""
+"""magpie weights list, verify, pull, export."""
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -12,15 +13,6 @@ if TYPE_CHECKING:
     from catalog_tools.weights import WeightsEntry, WeightsState
 
 weights_app = typer.Typer(no_args_is_help=True, help="The networks' weights.")
-train_app = typer.Typer(no_args_is_help=True, help="Train the networks.")
-
-_POOL = typer.Option(..., "--pool", help="folder of training pictures: tar files or sub-folders")
-_OUT = typer.Option(..., "--out", help="folder for checkpoint, curve and the exported weights")
-_MINUTES = typer.Option(..., "--minutes", min=0.01, help="wall time, resumed parts together")
-_SEED = typer.Option(0, "--seed", min=0)
-_THREADS = typer.Option(2, "--threads", min=1)
-_START = typer.Option(None, "--start", help="weights to begin with instead of random ones")
-_RESUME = typer.Option(True, "--resume/--fresh", help="go on from the checkpoint in --out")
 
 
 def _chosen(names: list[str]) -> "list[WeightsEntry]":
@@ -36,23 +28,25 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="one JSON li
     from rich.console import Console
     from rich.table import Table
 
-    from catalog_tools.weights import locate
+    from catalog_tools.weights import locate, usable_path
 
     entries = _chosen([])
     if as_json:
         for entry in entries:
-            path = locate(entry)
+            path = usable_path(entry)
             print(json.dumps({**entry.model_dump(), "path": str(path) if path else None}))
         return
     table = Table(box=None, header_style="bold")
     for heading in ("name", "kind", "input", "licence", "MB", "where"):
         table.add_column(heading, no_wrap=True)
     for entry in entries:
-        path = locate(entry)
+        path = usable_path(entry)
         size = f"{path.stat().st_size / 1e6:.1f}" if path else ""
         width, height = entry.input_size_wh
         side = f"{width}x{height}" if width else "any"
         where = _place_of(path) if path else "missing" if entry.shipped else "to pull"
+        if path is None and locate(entry):
+            where = "to convert: pull"
         table.add_row(entry.name, entry.kind, side, entry.licence, size, where)
     Console().print(table)
 
@@ -100,7 +94,10 @@ def pull_weights(
         False, help="accept files whose hash the manifest doesn't know, and record it"
     ),
 ) -> None:
-    """Download weights into the cache; goes on where an earlier pull broke off."""
+    """Download weights into the cache and make upstream ones ready for use.
+
+    Goes on where an earlier pull broke off.
+    """
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -122,56 +119,24 @@ def pull_weights(
                 bar.update(task, completed=done, total=whole)  # type: ignore[arg-type]
 
             path = pull(entry, mirror, trust_first_download, show)
+        if not entry.shipped:
+            from catalog_tools.upstream import convert_entry  # loads torch
+
+            print(f"{entry.name}: converting {path.name} for Magpie", file=sys.stderr)
+            path = convert_entry(entry, path)
         print(path)
 
 
-@train_app.command("embedder")
-def train_embedder_command(
-    pool: Path = _POOL,
-    out: Path = _OUT,
-    minutes: float = _MINUTES,
-    seed: int = _SEED,
-    threads: int = _THREADS,
-    resume: bool = _RESUME,
-    start: Path | None = _START,
+@weights_app.command("export")
+def export_weights_command(
+    source: str = typer.Argument(..., metavar="FILE|NAME", help="weights, or upstream's of them"),
+    out: Path = typer.Option(..., "--out", help="folder, or FILE.safetensors"),
+    form: Literal["safetensors", "openvino"] = typer.Option(
+        "safetensors", "--as", help="openvino: network.xml and network.bin in the folder"
+    ),
 ) -> None:
-    """Train the embedder and print the path of its weights."""
-    from catalog_tools.train_embedder import train_embedder
+    """Write weights as Magpie's own safetensors, converted from upstream's, or for OpenVINO."""
+    from catalog_tools.upstream import export_weights
+    from catalog_tools.weights import find_source
 
-    print(
-        train_embedder(pool, out, minutes, seed=seed, threads=threads, resume=resume, start=start)
-    )
-
-
-@train_app.command("detector")
-def train_detector_command(
-    pool: Path = _POOL,
-    out: Path = _OUT,
-    minutes: float = _MINUTES,
-    seed: int = _SEED,
-    threads: int = _THREADS,
-    resume: bool = _RESUME,
-    start: Path | None = _START,
-) -> None:
-    """Train the detector and print the path of its weights."""
-    from catalog_tools.train_detector import train_detector
-
-    print(
-        train_detector(pool, out, minutes, seed=seed, threads=threads, resume=resume, start=start)
-    )
-
-
-@train_app.command("matcher")
-def train_matcher_command(
-    pool: Path = _POOL,
-    out: Path = _OUT,
-    minutes: float = _MINUTES,
-    seed: int = _SEED,
-    threads: int = _THREADS,
-    resume: bool = _RESUME,
-    start: Path | None = _START,
-) -> None:
-    """Train the matcher of keypoints (LightGlue) and print the path of its weights."""
-    from catalog_tools.train_matcher import train_matcher
-
-    print(train_matcher(pool, out, minutes, seed=seed, threads=threads, resume=resume, start=start))
+    print(export_weights(find_source(source), out, form))

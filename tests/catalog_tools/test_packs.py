@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from catalog_tools.pack_bank import HELD_OUT_SEED_START, PackBank, to_rgb_batch
+from catalog_tools.pack_bank import HELD_OUT_SEED_START, SHELVES, PackBank, to_rgb_batch
 from catalog_tools.packs import (
     DEMO_SEED_START,
     design_pack,
@@ -57,14 +57,22 @@ def test_natural_size_keeps_the_long_side() -> None:
 
 
 def test_bank_draws_training_seeds_only_and_forgets_the_oldest() -> None:
-    bank = PackBank(capacity=3, side_px=32, twins=1)
+    bank = PackBank(seed=5, capacity=3 * SHELVES, first=3, side_px=32, twins=1)
     rng = np.random.default_rng(0)
-    bank.refresh(rng, 3)
-    before = {seed for seed, _ in bank.draw(rng, 9)}
-    bank.refresh(rng, 1)
-    after = {seed for seed, _ in bank.draw(rng, 9)}
+    before, after = ({seed for seed, _ in bank.draw(rng, step, 9)} for step in (0, SHELVES))
     assert len(before) == 3 and len(before & after) == 2
     assert max(before | after) < HELD_OUT_SEED_START < DEMO_SEED_START
+    other = {seed for seed, _ in bank.draw(rng, 1, 9)}
+    assert not other & before, "the next step draws from a shelf of its own"
+
+
+def test_bank_draws_the_same_for_a_step_whatever_was_drawn_before() -> None:
+    used, fresh = (PackBank(5, 64, first=4, side_px=32, twins=0) for _ in range(2))
+    for step in range(20):
+        drawn = used.draw(np.random.default_rng(step), step, 2)
+    again = fresh.draw(np.random.default_rng(19), 19, 2)
+    assert [seed for seed, _ in drawn] == [seed for seed, _ in again]
+    assert np.array_equal(drawn[0][1][0], again[0][1][0])
 
 
 def test_rgb_batch_swaps_channels_and_axes() -> None:

@@ -13,11 +13,11 @@ from catalog_tools.pairs import (
     IGNORED,
     UNMATCHED,
     Draw,
+    Drawer,
     Pair,
     assign,
     make_pair,
     motion_kernel,
-    open_drawer,
     photograph,
 )
 from pipeline.errors import ConfigError
@@ -29,7 +29,7 @@ EXTRACTOR = KeypointExtractor(VerifyOptions())
 
 
 @pytest.fixture(scope="module")
-def draw(tmp_path_factory: pytest.TempPathFactory) -> Draw:
+def drawer(tmp_path_factory: pytest.TempPathFactory) -> Drawer:
     pool = tmp_path_factory.mktemp("pool")
     (pool / "printed").mkdir()
     for seed in range(4):
@@ -37,7 +37,12 @@ def draw(tmp_path_factory: pytest.TempPathFactory) -> Draw:
         cv2.imwrite(str(pool / "printed" / f"{seed}.jpg"), picture)
     cut_out = np.dstack([picture, np.full((240, 180), 200, np.uint8)])
     cv2.imwrite(str(pool / "printed" / "cut.png"), cut_out)
-    return open_drawer(pool, pack_share=0.1)
+    return Drawer(pool, seed=0, pack_share=0.1)
+
+
+@pytest.fixture(scope="module")
+def draw(drawer: Drawer) -> Draw:
+    return drawer.at(0)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def pairs(draw: Draw) -> list[Pair]:
 
 def test_an_empty_pool_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pictures"):
-        open_drawer(tmp_path)
+        Drawer(tmp_path, seed=0)
 
 
 def test_the_same_seed_makes_the_same_pair(draw: Draw) -> None:
@@ -91,6 +96,24 @@ def test_flat_views_carry_their_homography(pairs: list[Pair]) -> None:
         expected = project_points(pair.homography, pair.view.xy_scale_ori[:, :2])
         shown = ~np.isnan(pair.projected_xy[:, 0])
         np.testing.assert_allclose(pair.projected_xy[shown], expected[shown], atol=1e-2)
+
+
+def test_what_a_near_twin_has_printed_otherwise_has_no_partner(drawer: Drawer) -> None:
+    """The same twins with and without their difference: only keypoints on it lose their partner."""
+    checked = 0
+    for seed in range(4):
+        first, second = drawer.draw_twins(np.random.default_rng(seed), 0)
+        differs = cv2.absdiff(first, second) > 12
+        assert first.shape == second.shape and 0 < differs.mean() < 0.9
+        rng = np.random.default_rng(seed)
+        pair = make_pair(rng, drawer.at(0), EXTRACTOR, (first, second))
+        height, width = pair.view.image_size_wh[::-1]
+        small = cv2.resize(differs.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA)
+        xy = pair.view.xy_scale_ori[:, :2].astype(int)
+        on_it = small[xy[:, 1].clip(0, height - 1), xy[:, 0].clip(0, width - 1)] > 0
+        assert np.isnan(pair.projected_xy[on_it, 0]).all()
+        checked += int(on_it.sum())
+    assert checked > 20
 
 
 def test_a_pair_without_keypoints_has_no_partners(pairs: list[Pair]) -> None:

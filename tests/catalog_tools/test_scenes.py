@@ -88,7 +88,7 @@ def test_composed_scene_is_deterministic_and_its_boxes_hold_the_items() -> None:
         assert np.array_equal(scene.image_bgr, again.image_bgr)
         assert np.array_equal(scene.xyxy, again.xyxy)
         assert scene.image_bgr.shape == (192, 320, 3)
-        assert len(scene.xyxy) == len(scene.item_index) == len(scene.outlines) <= len(packs)
+        assert len(scene.xyxy) == len(scene.item_index) == len(scene.outlines)
         assert (scene.xyxy[:, :2] < scene.xyxy[:, 2:]).all()
         assert scene.xyxy.min() >= 0 and (scene.xyxy.max(0) <= (320, 192, 320, 192)).all()
         assert (scene.xyxy[:, :2] >= scene.outlines.min(1) - 1).all()
@@ -98,7 +98,7 @@ def test_composed_scene_is_deterministic_and_its_boxes_hold_the_items() -> None:
 def test_hidden_items_are_not_in_the_truth() -> None:
     packs = _packs(12)
     scenes = [
-        compose_scene(np.random.default_rng(seed), (128, 96), packs, (), (90, 120))
+        compose_scene(np.random.default_rng(seed), (128, 96), packs, (), (90, 120), 1.0, 0.0)
         for seed in range(4)
     ]
     assert all(len(scene.xyxy) < 12 for scene in scenes)
@@ -108,3 +108,21 @@ def test_hidden_items_are_not_in_the_truth() -> None:
 def test_scene_without_items_has_empty_truth_of_the_right_shape() -> None:
     scene = compose_scene(np.random.default_rng(3), (64, 64), [])
     assert scene.xyxy.shape == (0, 4) and scene.outlines.shape == (0, 4, 2)
+
+
+def test_shelves_are_full_of_touching_items_several_of_each() -> None:
+    packs = _packs(5)
+    counts, gaps = [], []
+    for seed in range(5):
+        scene = compose_scene(
+            np.random.default_rng(seed), (400, 300), packs, (), (60, 120), 0.3, shelf_share=1.0
+        )
+        counts.append(np.bincount(scene.item_index).max())
+        assert len(scene.xyxy) >= 8
+        nearest = [
+            min(abs(box[0] - other[2]) for j, other in enumerate(scene.xyxy) if j != i)
+            for i, box in enumerate(scene.xyxy)
+        ]
+        gaps.append(np.median(nearest))
+    assert max(counts) >= 4, "facings of one item stand side by side"
+    assert np.median(gaps) <= 4, "neighbours touch"

@@ -16,8 +16,9 @@ from catalog_tools.train_matcher import (
     start_from_principal_axes,
     train_matcher,
 )
+from catalog_tools.train_options import MatcherOptions
 from pipeline.engines.torch_lightglue import LightGlueSpec, build_lightglue
-from pipeline.engines.torch_networks import load_network, read_weights
+from pipeline.engines.torch_networks import load_network, parse_spec, read_weights
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +45,11 @@ def test_the_loss_is_the_mean_surprise_of_the_truth() -> None:
 
 def test_the_head_start_already_finds_correspondences(pool: Path) -> None:
     torch.manual_seed(0)
-    pairs = make_pairs(pool, 1, 8)
+    pairs = make_pairs(MatcherOptions(pool=pool, out=pool, minutes=1, seed=1), 8)
     network = build_lightglue(LightGlueSpec())
-    before = measure(network.state_dict(), pairs)
+    before = measure(network.spec, network.state_dict(), pairs)
     start_from_principal_axes(network, pairs)
-    after = measure(network.state_dict(), pairs)
+    after = measure(network.spec, network.state_dict(), pairs)
     assert before["recall"] < 0.05
     assert after["recall"] > 0.15 and after["precision"] > 0.5
 
@@ -57,7 +58,10 @@ def test_the_head_start_already_finds_correspondences(pool: Path) -> None:
 def test_a_training_writes_weights_and_goes_on_from_its_checkpoint(
     pool: Path, tmp_path: Path
 ) -> None:
-    path = train_matcher(pool, tmp_path, 0.0001, threads=1, batch=2, check_count=2)
+    options = MatcherOptions(
+        pool=pool, out=tmp_path, minutes=0.0001, threads=1, batch=2, check_count=2, layers=2
+    )
+    path = train_matcher(options)
     metadata, state = read_weights(path)
     assert path.name == "magpie-lightglue-sift.safetensors"
     assert metadata["kind"] == "matcher" and "--minutes 0.0001" in metadata["trained_with"]
@@ -66,5 +70,6 @@ def test_a_training_writes_weights_and_goes_on_from_its_checkpoint(
     load_network(path, "cpu")
     steps = int(metadata["steps"])
     assert steps >= 1
-    longer = train_matcher(pool, tmp_path, 0.0002, threads=1, batch=2, check_count=2)
+    assert parse_spec(LightGlueSpec, metadata["spec"]).n_layers == 2
+    longer = train_matcher(options.model_copy(update={"minutes": 0.0002}))
     assert int(read_weights(longer)[0]["steps"]) > steps

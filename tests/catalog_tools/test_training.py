@@ -6,13 +6,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from catalog_tools.pool import LabelledPicture
-from catalog_tools.train_detector import measure_boxes, real_scene, train_detector
-from catalog_tools.train_embedder import camera_view, clean_view, train_embedder
-from catalog_tools.training import TrainingRun, check_options, made_ahead
-from pipeline.engines.torch_networks import load_network, read_weights
-from pipeline.errors import ConfigError
+from catalog_tools.batches_ahead import made_ahead
+from catalog_tools.train_detector import begin_detector, measure_boxes, train_detector
+from catalog_tools.train_embedder import begin_embedder, train_embedder
+from catalog_tools.train_loop import Recipe, restore, train
+from catalog_tools.train_matcher import train_matcher
+from catalog_tools.train_options import (
+    DetectorOptions,
+    EmbedderOptions,
+    MatcherOptions,
+    TrainOptions,
+)
+from catalog_tools.training import TrainingRun
+from catalog_tools.views import camera_view, clean_view
+from pipeline.engines import count_cuda_devices
+from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
+from pipeline.engines.torch_networks import load_network, read_weights, save_weights, spec_json
+from pipeline.errors import ConfigError, WeightsError
 
 
 @pytest.fixture
@@ -45,25 +57,18 @@ def test_error_while_making_a_batch_reaches_the_training() -> None:
         next(made)
 
 
-@pytest.mark.parametrize(("key", "value"), [("minutes", 0), ("threads", 0), ("seed", -1)])
-def test_wrong_option_is_named(key: str, value: int, tmp_path: Path) -> None:
-    given = {"pool": tmp_path, "out": tmp_path, "minutes": 1.0, key: value}
-    with pytest.raises(ConfigError, match=f"--{key}: .*got '{value}'"):
-        check_options(**given)
-
-
 def test_learning_rate_rises_then_falls(tmp_path: Path) -> None:
-    run = TrainingRun("x", check_options(pool=tmp_path, out=tmp_path, minutes=1e9))
+    run = TrainingRun("x", TrainOptions(pool=tmp_path, out=tmp_path, minutes=1e9))
     first = run.learning_rate(1.0)
     run.step = 1000
     assert first == pytest.approx(0.01) and run.learning_rate(1.0) == pytest.approx(1.0)
-    over = TrainingRun("x", check_options(pool=tmp_path, out=tmp_path, minutes=1e-12))
+    over = TrainingRun("x", TrainOptions(pool=tmp_path, out=tmp_path, minutes=1e-12))
     over.step = 1000
     assert over.progress() == 1 and over.learning_rate(1.0) == pytest.approx(0.01)
 
 
 def test_damaged_checkpoint_is_said(tmp_path: Path) -> None:
-    run = TrainingRun("x", check_options(pool=tmp_path, out=tmp_path, minutes=1))
+    run = TrainingRun("x", TrainOptions(pool=tmp_path, out=tmp_path, minutes=1))
     run.checkpoint_path.write_bytes(b"half")
     with pytest.raises(ConfigError, match=r"must be whole.*remove it"):
         run.load()
@@ -81,25 +86,7 @@ def test_views_have_the_wanted_size_and_camera_views_keep_the_picture_in_sight()
         assert ((view[..., 2] - view[..., 0]) > 60).mean() > 0.15, seed
 
 
-def test_real_scene_moves_boxes_with_the_pixels() -> None:
-    image = np.zeros((100, 200, 3), np.uint8)
-    image[20:60, 50:150] = 255
-    share = np.array([[0.25, 0.2, 0.75, 0.6]], np.float32)
-    labelled = LabelledPicture(bytes(cv2.imencode(".png", image)[1]), share)
-    for seed in range(8):
-        out, boxes = real_scene(np.random.default_rng(seed), labelled, (160, 96))
-        assert out.shape == (96, 160, 3)
-        assert len(boxes) == 1
-        for x0, y0, x1, y1 in boxes.round().astype(int):
-            inside = out[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3]
-            assert inside.mean() > 130, seed
-            out[y0:y1, x0:x1] = 0
-            assert (out > 190).mean() < 0.03, seed
-
-
 def test_measured_recall_and_precision_count_each_item_once() -> None:
-    import torch
-
     class TwoBoxes(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             rows = torch.tensor(
@@ -109,27 +96,165 @@ def test_measured_recall_and_precision_count_each_item_once() -> None:
 
     picture = np.zeros((32, 32, 3), np.uint8)
     truth = np.array([(0, 0, 10, 10), (20, 20, 30, 30)], np.float32)
-    assert measure_boxes(TwoBoxes(), [picture], [truth]) == (0.5, 0.5)  # type: ignore[arg-type]
+    assert measure_boxes(TwoBoxes(), [picture], [truth]) == (0.5, 0.5)
+    assert measure_boxes(TwoBoxes(), [picture], [truth], [np.array([0, 0])]) == (0.5, 0.5)
+    assert measure_boxes(TwoBoxes(), [picture], [truth], [np.array([1, 0])]) == (0.0, 0.0)
+
+
+class Counting(Recipe[int]):
+    """Learns nothing; counts what the loop asks of it."""
+
+    def __init__(self) -> None:
+        layer = torch.nn.Linear(1, 1)
+        super().__init__(layer, torch.optim.AdamW(layer.parameters()), 0.5)
+        self.batches, self.rates = list[int](), list[float]()
+        self.checks = 0
+
+    def step(self, batch: int, progress: float) -> dict[str, float]:
+        self.batches.append(batch)
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        self.learn(self.network(torch.ones(1, 1)).sum(), 1.0)
+        return {"loss": float(batch)}
+
+    def check(self) -> dict[str, float]:
+        self.checks += 1
+        return {"recall": 0.5}
+
+
+def run_counting(out: Path, minutes: float) -> tuple[TrainingRun, Counting]:
+    run = TrainingRun("x", TrainOptions(pool=out, out=out, minutes=minutes, batch=2))
+    recipe = Counting()
+    restore(run, recipe, run.load())
+    train(run, recipe, made_ahead(lambda step: step, run.step))
+    return run, recipe
+
+
+def test_loop_goes_on_at_the_step_and_time_where_it_stopped(tmp_path: Path) -> None:
+    """1. train a moment; 2. train longer in the same folder. Result: next step, figures kept."""
+    first, one = run_counting(tmp_path, 0.002)
+    assert one.checks == 1 and one.batches == list(range(first.step))
+    assert max(one.rates) < 0.5
+    second, two = run_counting(tmp_path, 0.004)
+    assert two.batches[0] == first.step and second.step > first.step
+    assert second.elapsed_s() >= 0.004 * 60
+    assert [row["step"] for row in second.figures if "recall" in row] == [first.step, second.step]
+    assert second.draw_curve().is_file()
+
+
+def test_split_results_are_gone_on_from(tmp_path: Path) -> None:
+    first, recipe = run_counting(tmp_path, 0.001)
+    first.save(recipe.state() | {"much": torch.zeros(400_000)})
+    whole_bytes = first.checkpoint_path.stat().st_size
+    options = TrainOptions(pool=tmp_path, out=tmp_path, minutes=1, split_mb=1)
+    run = TrainingRun("x", options)
+    weights = tmp_path / "small.safetensors"
+    weights.write_bytes(b"small")
+    run.split(weights)
+    assert weights.is_file() and not run.checkpoint_path.exists()
+    parts = [p for p in tmp_path.glob("x.checkpoint.pt.*") if p.suffix != ".parts"]
+    assert len(parts) == 2 and sum(p.stat().st_size for p in parts) == whole_bytes
+    state = run.load()
+    assert state is not None and run.step == first.step
+
+
+def test_checkpoint_of_another_network_is_said(tmp_path: Path) -> None:
+    run_counting(tmp_path, 0.0001)
+    other = Counting()
+    other.network = torch.nn.Linear(2, 2)
+    run = TrainingRun("x", TrainOptions(pool=tmp_path, out=tmp_path, minutes=1))
+    with pytest.raises(ConfigError, match=r"must fit the options.*--fresh"):
+        restore(run, other, run.load())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "side", "told"),
+    [("resnet34", None, "--backbone: the weights begun with have resnet18"), (None, 64, "")],
+)
+def test_embedder_begins_with_the_weights_and_their_spec(
+    backbone: str | None, side: int | None, told: str, tmp_path: Path
+) -> None:
+    start = tmp_path / "mine.safetensors"
+    network = build_embedder(EmbedderSpec(input_side_px=32))
+    header = {"kind": "embedder", "architecture": "resnet18", "spec": spec_json(network.spec)}
+    save_weights(start, network.state_dict(), header | {"input_size_wh": "32x32", "licence": "x"})
+    options = EmbedderOptions(
+        pool=tmp_path, out=tmp_path, minutes=1, start=start, backbone=backbone, side=side
+    )
+    if told:
+        with pytest.raises(ConfigError, match=told):
+            begin_embedder(options)
+        return
+    begun = begin_embedder(options)
+    assert begun.spec == EmbedderSpec(input_side_px=64)
+    expected = network.projection.weight.half().float()
+    torch.testing.assert_close(begun.projection.weight, expected)
+    with pytest.raises(WeightsError, match="must be weights of the detector"):
+        begin_detector(start, ("item",))
+
+
+def test_detector_of_other_classes_keeps_all_but_the_layers_that_tell_them_apart() -> None:
+    shipped = Path("magpie-detector-n")
+    same, other = begin_detector(shipped, ("item",)), begin_detector(shipped, ("mug", "bottle"))
+    assert other.spec.class_names == ("mug", "bottle")
+    theirs = other.state_dict()
+    differing = [n for n, t in same.state_dict().items() if not torch.equal(t, theirs[n])]
+    assert differing and all(".2." in name and "cv3." in name for name in differing)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("train", "shape"), [(train_embedder, (1, 256)), (train_detector, (1, 300, 6))]
+    ("train_network", "kind", "shape"),
+    [
+        (train_embedder, EmbedderOptions, (1, 256)),
+        (train_detector, DetectorOptions, (1, 300, 6)),
+    ],
 )
 def test_training_stops_resumes_and_hands_over_weights(
-    train: Callable[..., Path], shape: tuple[int, ...], small_pool: Path, tmp_path: Path
+    train_network: Callable[..., Path],
+    kind: type[TrainOptions],
+    shape: tuple[int, ...],
+    small_pool: Path,
+    tmp_path: Path,
 ) -> None:
     """1. train for a moment; 2. train longer on the same folder. Result: it goes on, and loads."""
-    import torch
-
-    out = tmp_path / "out"
-    first = train(small_pool, out, minutes=0.0001, batch=4, check_count=2)
+    options = kind(pool=small_pool, out=tmp_path / "out", minutes=0.0001, batch=4, check_count=2)
+    first = train_network(options)
     steps = int(read_weights(first)[0]["steps"])
     assert steps >= 1
-    again = train(small_pool, out, minutes=0.0002, batch=4, check_count=2)
+    again = train_network(options.model_copy(update={"minutes": 0.0002}))
     metadata, _ = read_weights(again)
     assert int(metadata["steps"]) > steps
     assert "--minutes" in metadata["trained_with"] and metadata["licence"] == "AGPL-3.0-or-later"
     with torch.inference_mode():
         assert load_network(again)(torch.rand(1, 3, 128, 128)).shape == shape
-    assert len(list(out.glob("*.png"))) == 1
+    assert len(list(options.out.glob("*.png"))) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not count_cuda_devices(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("train_network", "kind"),
+    [
+        (train_embedder, EmbedderOptions),
+        (train_detector, DetectorOptions),
+        (train_matcher, MatcherOptions),
+    ],
+)
+def test_training_on_cuda_with_processes_goes_on_and_hands_over_weights(
+    train_network: Callable[..., Path], kind: type[TrainOptions], small_pool: Path, tmp_path: Path
+) -> None:
+    options = kind(
+        pool=small_pool,
+        out=tmp_path,
+        minutes=0.05,
+        batch=8,
+        check_count=2,
+        device="cuda",
+        workers=2,
+    )
+    steps = int(read_weights(train_network(options))[0]["steps"])
+    longer = train_network(options.model_copy(update={"minutes": 0.1}))
+    metadata, state = read_weights(longer)
+    assert int(metadata["steps"]) > steps
+    assert all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point())
