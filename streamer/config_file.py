@@ -147,7 +147,7 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
 
 def _is_weights_name(keys: KeyPath, value: str, base: Path) -> bool:
     """Say whether weights are named as `magpie weights list` shows them, not by a path."""
-    is_bare = Path(value).parent == Path(".") and not value.startswith("~")
+    is_bare = not Path(value).suffix and Path(value).name == value and not value.startswith("~")
     return keys[-1].endswith("weights") and is_bare and not (base / value).exists()
 
 
