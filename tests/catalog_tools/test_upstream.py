@@ -20,6 +20,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
+from catalog_tools.train_embedder import begin_embedder
+from catalog_tools.train_options import EmbedderOptions
 from catalog_tools.upstream import convert_entry, convert_upstream, export_weights
 from catalog_tools.weights import WeightsEntry, find_source, usable_path
 from pipeline.color import frame_from_bgr
@@ -105,6 +107,10 @@ def test_timm_backbones_embed_by_their_pooled_features(tmp_path: Path, name: str
         [np.full((9, 9, 3), 9, np.uint8)]
     )
     assert vectors.shape == (1, dim) and abs(np.linalg.norm(vectors) - 1) < 1e-5
+    options = EmbedderOptions(out=tmp_path, minutes=1, pool=tmp_path, start=own, side=128)
+    begun = begin_embedder(options)
+    assert (begun.spec.dim, begun.spec.input_side_px, begun.spec.projection) == (256, 128, True)
+    assert torch.equal(begun.backbone.conv1.weight, backbone.conv1.weight)
 
 
 def test_xfeat_finds_what_kornia_finds(tmp_path: Path) -> None:
