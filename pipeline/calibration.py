@@ -1,9 +1,8 @@
-"""What evidence is worth: coefficients of the logistic, its features, when identity is proved."""
+"""What evidence is worth: two logistic models over it, and the thresholds of the tiers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,31 +10,44 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from pipeline.errors import CatalogError
-from pipeline.types import Verification
+from pipeline.types import Candidate, Verification
 
 LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
+
+VERIFIED_FEATURES = (
+    "constant",
+    "similarity",
+    "margin",
+    "inliers",
+    "inlier share",
+    "agreement of a fair photo",
+    "agreement beyond it",
+    "fragment",
+    "sign of a twin",
+)
+UNVERIFIED_FEATURES = ("constant", "similarity", "margin", "vote lead")
+
+Nine = tuple[float, float, float, float, float, float, float, float, float]
+Four = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Coefficients of the logistic, in log-odds, and what tier `exact` asks beside probability.
+    """Coefficients, in log-odds, and the probabilities from which on a tier is told.
 
-    verified: for candidates with a sane homography; of the features that `features_of` lists.
-    unknown_twin: constant and `twin_sign`, for the object being a near-twin that is not listed,
-    against the likeliest item.
-    unverified: constant, similarity, margin.
-    The defaults come from synthetic packs (200 camera-like crops of catalog items, near-twins and
-    others against 52 views) with the shipped weights, leaning to the lower agreement that real
-    photos of the same item have (0.2-0.6 against 0.75-0.98). A catalog's calibration replaces them.
+    item: that a verified candidate is what is shown, against everything else, its near-twins
+    included. design: that it is the item or a near-twin of it. Both of VERIFIED_FEATURES.
+    unverified: that a candidate without a sane homography is what is shown; UNVERIFIED_FEATURES.
+    exact: probability of the item; very_similar: of the design; similar: of either.
+    `magpie catalog calibrate` fits them; a catalog's own replace the defaults.
     """
 
-    verified: tuple[float, float, float, float, float, float, float, float] = (
-        -5.8, 1.0, 2.0, 5.0, 1.0, 5.0, 6.0, -12.0
-    )  # fmt: skip
-    unverified: tuple[float, float, float] = (-7.0, 5.0, 6.0)
-    unknown_twin: tuple[float, float] = (-6.0, 11.0)
-    exact_inliers: int = 12
-    exact_agreement: tuple[float, float] = (0.35, 0.75)  # with 20 and with 60 inliers
+    item: Nine = (-5.8, 1.0, 2.0, 5.0, 1.0, 5.0, 6.0, -12.0, -6.0)
+    design: Nine = (-4.5, 1.0, 1.0, 6.0, 1.0, 5.0, 6.0, -12.0, 0.0)
+    unverified: Four = (-7.0, 5.0, 6.0, 1.0)
+    exact: float = 0.95
+    very_similar: float = 0.80
+    similar: float = 0.60
 
     @classmethod
     def of_catalog(cls, folder: Path) -> Self:
@@ -53,58 +65,50 @@ class Calibration:
                 "magpie catalog calibrate",
             ) from error
 
-    def log_odds(self, similarity: float, margin: float, found: Verification | None) -> float:
-        """Return how much speaks for the candidate being the item, alone against unknown."""
+    def log_odds(self, candidate: Candidate, margin: float, found: Verification | None) -> float:
+        """Return how much speaks for the candidate being what is shown, by itself."""
         if found is None or found.homography is None:
-            features: Sequence[float] = (1.0, similarity, margin)
-            weights: Sequence[float] = self.unverified
-        else:
-            features = features_of(similarity, margin, found)
-            weights = self.verified
-        total = sum(w * f for w, f in zip(weights, features, strict=True))
-        return max(-LIMIT, min(LIMIT, total))
+            return _weighed(self.unverified, unverified_features(candidate, margin))
+        return _weighed(self.item, verified_features(candidate, margin, found))
 
-    def log_odds_of_twin(self, found: Verification | None) -> float:
-        """Return how much speaks for a near-twin that is not listed, against this item."""
-        constant, weight = self.unknown_twin
-        return constant + weight * twin_sign(found)
-
-    def is_proved(self, found: Verification | None) -> bool:
-        """Whether the details prove identity; the more of them are seen, the more must agree."""
-        if found is None or found.homography is None or found.inliers < self.exact_inliers:
-            return False
-        fair, full = self.exact_agreement
-        return found.agreement >= fair + (full - fair) * _ramp(found.inliers, 20, 60)
+    def log_odds_of_design(
+        self, candidate: Candidate, margin: float, found: Verification | None
+    ) -> float:
+        """Return how much speaks for the candidate or a near-twin of it being shown."""
+        if found is None or found.homography is None:
+            return _weighed(self.unverified, unverified_features(candidate, margin))
+        return _weighed(self.design, verified_features(candidate, margin, found))
 
 
-def features_of(similarity: float, margin: float, found: Verification) -> tuple[float, ...]:
-    """Return what the logistic weighs for a verified candidate.
+def verified_features(candidate: Candidate, margin: float, found: Verification) -> Nine:
+    """Return what is weighed for a candidate with a sane homography, as VERIFIED_FEATURES says.
 
-    constant, similarity, margin; inliers, saturating (0.5 at 12); inliers / correspondences;
-    agreement up to that of a fair photo; agreement beyond it; the sign of a fragment: little of the
-    view lies in the crop, and a near-twin may share just that.
+    inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
+    may share just that. sign of a twin: many inliers and yet places that disagree; a poor view of
+    the item itself has few inliers where it disagrees.
     """
     agreement = found.agreement
     return (
         1.0,
-        similarity,
+        candidate.similarity,
         margin,
         found.inliers / (found.inliers + 12.0),
         found.inliers / max(1, found.correspondences),
         _ramp(agreement, 0.0, 0.45),
         _ramp(agreement, 0.45, 0.9),
         _ramp(-found.coverage, -0.55, -0.3),
+        _ramp(found.inliers, 15, 50) * _ramp(-agreement, -0.75, -0.25),
     )
 
 
-def twin_sign(found: Verification | None) -> float:
-    """Return 0..1: many inliers and yet places that disagree.
+def unverified_features(candidate: Candidate, margin: float) -> Four:
+    """Return what is weighed for a candidate without one, as UNVERIFIED_FEATURES says."""
+    return (1.0, candidate.similarity, margin, candidate.vote_lead)
 
-    A poor view of the item itself has few inliers where it disagrees; a near-twin has many.
-    """
-    if found is None or found.homography is None:
-        return 0.0
-    return _ramp(found.inliers, 15, 50) * _ramp(-found.agreement, -0.75, -0.25)
+
+def _weighed(weights: tuple[float, ...], features: tuple[float, ...]) -> float:
+    total = sum(w * f for w, f in zip(weights, features, strict=True))
+    return max(-LIMIT, min(LIMIT, total))
 
 
 def _ramp(value: float, zero: float, one: float) -> float:

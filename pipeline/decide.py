@@ -41,6 +41,7 @@ class Judgement:
     """What one view of a track says about one candidate.
 
     log_odds: that it is this item, against unknown and against the other candidates.
+    design_log_odds: that it is this item or a near-twin that is not listed.
     crop: the view it was judged by. margin: similarity minus the best other item's.
     """
 
@@ -48,6 +49,7 @@ class Judgement:
     margin: float
     verification: Verification | None
     log_odds: float
+    design_log_odds: float
     crop: Crop
 
     @property
@@ -75,7 +77,7 @@ def judge(
     found = [verifications.get(candidate.item_id) for candidate in candidates]
     alone = np.array(
         [
-            calibration.log_odds(c.similarity, margin, verification)
+            calibration.log_odds(c, margin, verification)
             for c, margin, verification in zip(candidates, margins, found, strict=True)
         ]
     )
@@ -83,11 +85,9 @@ def judge(
     judgements = []
     for i, candidate in enumerate(candidates):
         rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        # Only the likeliest may be a twin of the truth: the others are if it is the truth.
-        likeliest = max([i, *rivals], key=lambda j: odds[j])
-        twin_odds = odds[likeliest] * np.exp(calibration.log_odds_of_twin(found[likeliest]))
-        value = float(alone[i] - np.log1p(odds[rivals].sum() + twin_odds))
-        judgements.append(Judgement(candidate, margins[i], found[i], value, crop))
+        value = float(alone[i] - np.log1p(odds[rivals].sum()))
+        design = calibration.log_odds_of_design(candidate, margins[i], found[i])
+        judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)
 
 
@@ -142,17 +142,19 @@ class Belief:
                 self._further[item_id] = min(FURTHER_VIEWS_CAP, gained)
 
     def item(self) -> Candidate | None:
-        """Return the item that is likelier than unknown, or None."""
+        """Return the item that, or a near-twin of which, is likelier than unknown, or None."""
         if not self._best:
             return None
         item_id = max(self._best, key=self._log_odds)
-        return self._best[item_id].candidate if self._log_odds(item_id) > 0 else None
+        if self._log_odds(item_id) > 0 or _shown([self._best[item_id]]):
+            return self._best[item_id].candidate
+        return None
 
     def _is_refuted(self, judgements: Sequence[Judgement]) -> bool:
         believed = self.item()
         if believed is None:
             return False
-        shown = {j.candidate.item_id for j in judgements if j.log_odds > 0}
+        shown = _shown(judgements)
         is_other = any(j.is_verified and j.log_odds >= PROVED_OTHER for j in judgements)
         if believed.item_id in shown:
             self._n_failures = 0
@@ -184,6 +186,14 @@ class Belief:
     def _log_odds(self, item_id: ItemId) -> float:
         total = self._best[item_id].log_odds + self._further.get(item_id, 0.0)
         return min(LIMIT, total)
+
+
+def _shown(judgements: Sequence[Judgement]) -> set[ItemId]:
+    """Return the items that a view shows; those of the shown design when none is shown itself."""
+    shown = {j.candidate.item_id for j in judgements if j.log_odds > 0}
+    return shown or {
+        j.candidate.item_id for j in judgements if j.is_verified and j.design_log_odds > 0
+    }
 
 
 def match_of(verdict: Verdict, tier: Tier, track: Track, label: str) -> Match:
@@ -224,12 +234,21 @@ def choose_tier(
 
     `exact` and `very_similar` need details that agree: similarity alone proves no identity.
     """
+    exact, very_similar, similar = (
+        chosen if chosen is not None else default
+        for chosen, default in (
+            (options.exact, calibration.exact),
+            (options.very_similar, calibration.very_similar),
+            (options.similar, calibration.similar),
+        )
+    )
+    design = sigmoid(judgement.design_log_odds) if judgement.is_verified else 0.0
     tier: Tier | None = None
-    if probability >= options.exact and calibration.is_proved(judgement.verification):
+    if probability >= exact and judgement.is_verified:
         tier = Tier.EXACT
-    elif probability >= options.very_similar and judgement.is_verified:
+    elif design >= very_similar:
         tier = Tier.VERY_SIMILAR
-    elif probability >= options.similar:
+    elif max(probability, design) >= similar:
         tier = Tier.SIMILAR
     if tier is None or tier.rank < Tier(options.publish).rank:
         return None

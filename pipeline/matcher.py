@@ -6,7 +6,7 @@ the order. `match` serves cameras, `match_pictures` single pictures, with the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,14 @@ from pipeline.decide import Judgement, judge
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
 from pipeline.options import MatcherOptions, Regions
-from pipeline.pictures import merge_shortlists, picture_result, picture_tracks, search_side_px
+from pipeline.pictures import (
+    CENTRE_ID,
+    WHOLE_ID,
+    merge_shortlists,
+    picture_result,
+    picture_tracks,
+    search_side_px,
+)
 from pipeline.shelf import Shelf
 from pipeline.timing import StageTimer
 from pipeline.types import (
@@ -203,7 +210,39 @@ class Matcher:
                 best = look.judgements[0].log_odds if look.judgements else 0.0
                 todo.append(checks_after(look.shortlist, look.verifications, best, look.n_looks))
 
+    def judge_pictures(
+        self, images_bgr: Sequence[U8], catalog: Catalog
+    ) -> Iterator[list[Judgement]]:
+        """Yield the evidence for each candidate in a picture as a whole, the likeliest first.
+
+        images_bgr: each (h, w, 3) uint8 BGR. What `magpie catalog calibrate` learns from.
+        """
+        shelf = self._shelf(catalog)
+        for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
+            for looks in self._look_at(images_bgr[start : start + PICTURES_AT_ONCE], shelf):
+                self._verify([looks[WHOLE_ID]])
+                yield looks[WHOLE_ID].judgements
+
     def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
+        looks_of = self._look_at(images_bgr, shelf)
+        self._verify([looks[CENTRE_ID] for looks in looks_of])
+        others = [look for looks in looks_of for i, look in enumerate(looks) if i != CENTRE_ID]
+        self._verify(others, rounds=1)
+        return [
+            picture_result(
+                [look.judgements for look in looks],
+                shelf.label,
+                self._options.decide,
+                shelf.calibration,
+                k,
+            )
+            for looks in looks_of
+        ]
+
+    def _look_at(self, images_bgr: Sequence[U8], shelf: Shelf) -> list[list[_Look]]:
+        """Return the looks at each picture: the whole and its middle, with the shortlist of all,
+        and the detector's boxes.
+        """
         looks_of: list[list[_Look]] = []
         for image in images_bgr:
             frame = frame_from_bgr(image)
@@ -213,21 +252,9 @@ class Matcher:
             looks_of.append([_Look(crop, shelf) for crop in crops])
         self._describe([look for looks in looks_of for look in looks], StageTimer())
         for looks in looks_of:
-            whole = merge_shortlists([look.shortlist for look in looks], self._options.search.k)
-            looks[0].shortlist = whole
-        checked = [[looks[0], *looks[2:]] for looks in looks_of]  # the centre only helps to find
-        self._verify([looks[0] for looks in checked])
-        self._verify([look for looks in checked for look in looks[1:]], rounds=1)
-        return [
-            picture_result(
-                [look.judgements for look in looks],
-                shelf.label,
-                self._options.decide,
-                shelf.calibration,
-                k,
-            )
-            for looks in checked
-        ]
+            merged = merge_shortlists([look.shortlist for look in looks], self._options.search.k)
+            looks[WHOLE_ID].shortlist = looks[CENTRE_ID].shortlist = merged
+        return looks_of
 
     def _shelf(self, catalog: Catalog) -> Shelf:
         key = (catalog.folder, catalog.generation)

@@ -97,9 +97,15 @@ class VerifyOptions(Options):
 class DecideOptions(Options):
     """Joining the evidence, over a track's frames, into tiers."""
 
-    exact: float = Field(0.95, ge=0, le=1, description="probability for tier exact")
-    very_similar: float = Field(0.80, ge=0, le=1)
-    similar: float = Field(0.60, ge=0, le=1)
+    exact: float | None = Field(
+        None, ge=0, le=1, description="probability of the item for tier exact; none: as calibrated"
+    )
+    very_similar: float | None = Field(
+        None, ge=0, le=1, description="probability of the design for it; none: as calibrated"
+    )
+    similar: float | None = Field(
+        None, ge=0, le=1, description="probability of either for it; none: as calibrated"
+    )
     publish: Literal["exact", "very_similar", "similar"] = Field(
         "similar", description="the lowest tier that is published"
     )

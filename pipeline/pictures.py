@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.boxes import area, intersection_matrix
+from pipeline.boxes import area, bounds, intersection_matrix
 from pipeline.calibration import Calibration, sigmoid
 from pipeline.decide import Judgement, Verdict, choose_tier, match_of
 from pipeline.options import DecideOptions
@@ -23,11 +23,14 @@ from pipeline.types import (
 
 WHOLE_ID = 0
 CENTRE_ID = 1
-CENTRE_SHARE = 0.7  # of the sides; photos of one thing have it in the middle
+# Of the sides; photos of one thing have it in the middle. The keypoints that a region may have are
+# spent on the item there: with the whole alone 0.80 of 121 shop photos were ranked right, with 70 %
+# of it 0.88 (ratio test, all 31 items tried).
+CENTRE_SHARE = 0.75
 BOX_FILLS = 0.85  # share of the picture from which on a box is the picture
 SMALL_PHOTO_PX = 480  # photos up to this side are searched at half the detector's usual input
 SAME_OBJECT_SHARE = 0.5
-VOTE_GAIN = 2.0  # log-odds; on photos of packs 1 to 4 rank alike, and better than 0 or 6
+ASIDE_LOG_ODDS = 2.0  # what an item beside the middle lags behind when a picture's items are ranked
 
 
 def picture_tracks(detections: Detections, size_wh: tuple[int, int]) -> list[Track]:
@@ -71,21 +74,30 @@ def picture_result(
     """Return what a picture shows, from the judgements of its regions, the whole picture first."""
     matches: list[Match] = []
     for i, judgements in enumerate(judged):
-        # One region beside the whole stands for one object; the whole may show several.
-        for judgement in judgements if i == 0 else judgements[:1]:
+        # A detector's box stands for one object; the whole and its middle may show several.
+        for judgement in judgements if i <= CENTRE_ID else judgements[:1]:
             match = _match(judgement, judgements, labels, options, calibration)
             if match is not None:
                 matches.append(match)
     ranked: dict[ItemId, Ranked] = {}
     for judgement in (j for judgements in judged for j in judgements):
         candidate = judgement.candidate
-        probability = sigmoid(_rank_log_odds(judgement))
+        aside = 0.0 if _holds_centre(judgement, judged[WHOLE_ID]) else ASIDE_LOG_ODDS
+        probability = sigmoid(judgement.log_odds - aside)
         known = ranked.get(candidate.item_id)
         if known is None or probability > known.probability:
             item_id = candidate.item_id
             ranked[item_id] = Ranked(item_id, labels[item_id], probability, candidate.similarity)
     order = sorted(ranked.values(), key=lambda r: (-r.probability, -r.similarity))
     return PictureResult(tuple(_distinct(matches)), tuple(order[:k]))
+
+
+def _holds_centre(judgement: Judgement, whole: Sequence[Judgement]) -> bool:
+    """Whether the item, where it was found, or else its region, holds the picture's centre."""
+    outline = judgement.outline()
+    box = judgement.crop.track.xyxy if outline is None else bounds(outline)
+    centre = whole[0].crop.track.xyxy[2:] / 2 if whole else box[:2]
+    return bool((box[:2] <= centre).all() and (centre <= box[2:]).all())
 
 
 def _match(
@@ -104,13 +116,6 @@ def _match(
     alternatives = tuple(Alternative(j.candidate.item_id, sigmoid(j.log_odds)) for j in others)
     verdict = Verdict(judgement, probability, tier, alternatives)
     return match_of(verdict, tier, track, labels[judgement.candidate.item_id])
-
-
-def _rank_log_odds(judgement: Judgement) -> float:
-    """Return the log-odds to rank by: where nothing is proved, the keypoints' votes count too."""
-    if judgement.log_odds >= 0:
-        return judgement.log_odds
-    return min(0.0, judgement.log_odds + VOTE_GAIN * judgement.candidate.vote_lead)
 
 
 def _distinct(matches: list[Match]) -> list[Match]:

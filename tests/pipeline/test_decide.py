@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ NOTHING = Verification(0, 5, None, None, 0.0, 0.0, 0.0)
 
 
 def judged(log_odds: float, item: str = "tea", found: Verification | None = None) -> Judgement:
-    return Judgement(Candidate(ItemId(item), 0, 0.7), 0.2, found or verified(), log_odds, crop())
+    candidate = Candidate(ItemId(item), 0, 0.7)
+    return Judgement(candidate, 0.2, found or verified(), log_odds, log_odds, crop())
 
 
 def tier_of(belief: Belief, options: DecideOptions = OPTIONS) -> Tier | None:
@@ -62,12 +64,15 @@ def test_verified_candidate_wins_over_a_nearer_one_that_is_not() -> None:
 
 
 def test_every_feature_counts_in_its_direction() -> None:
-    base = CALIBRATION.log_odds(0.5, 0.1, verified(20, 0.6))
-    assert CALIBRATION.log_odds(0.6, 0.1, verified(20, 0.6)) > base
-    assert CALIBRATION.log_odds(0.5, 0.2, verified(20, 0.6)) > base
-    assert CALIBRATION.log_odds(0.5, 0.1, verified(25, 0.6)) > base
-    assert CALIBRATION.log_odds(0.5, 0.1, verified(20, 0.9)) > base
-    assert CALIBRATION.log_odds(0.5, 0.1, NOTHING) < base
+    tea, likelier_tea = candidates(tea=0.5)[0], candidates(tea=0.6)[0]
+    base = CALIBRATION.log_odds(tea, 0.1, verified(20, 0.6))
+    assert CALIBRATION.log_odds(likelier_tea, 0.1, verified(20, 0.6)) > base
+    assert CALIBRATION.log_odds(tea, 0.2, verified(20, 0.6)) > base
+    assert CALIBRATION.log_odds(tea, 0.1, verified(25, 0.6)) > base
+    assert CALIBRATION.log_odds(tea, 0.1, verified(20, 0.9)) > base
+    assert CALIBRATION.log_odds(tea, 0.1, NOTHING) < base
+    voted = Candidate(ItemId("tea"), 0, 0.5, vote_lead=0.8)
+    assert CALIBRATION.log_odds(voted, 0.1, NOTHING) > CALIBRATION.log_odds(tea, 0.1, NOTHING)
 
 
 def probability_of(found: Verification, similarity: float) -> float:
@@ -152,23 +157,39 @@ def test_failures_in_a_row_end_a_belief_sooner_when_another_item_shows() -> None
 
 
 @pytest.mark.parametrize(
-    ("log_odds", "found", "expected"),
+    ("log_odds", "design_log_odds", "found", "expected"),
     [
-        (8.0, verified(), Tier.EXACT),
-        (8.0, verified(inliers=5), Tier.VERY_SIMILAR),
-        (8.0, verified(inliers=70, agreement=0.6), Tier.VERY_SIMILAR),
-        (8.0, verified(inliers=22, agreement=0.4), Tier.EXACT),
-        (8.0, verified(agreement=0.05), Tier.VERY_SIMILAR),
-        (2.0, verified(), Tier.VERY_SIMILAR),
-        (0.6, verified(), Tier.SIMILAR),
-        (8.0, NOTHING, Tier.SIMILAR),
-        (0.0, verified(), None),
+        (8.0, 8.0, verified(), Tier.EXACT),
+        (2.0, 2.0, verified(), Tier.VERY_SIMILAR),
+        (-3.0, 4.0, verified(), Tier.VERY_SIMILAR),
+        (0.6, 0.6, verified(), Tier.SIMILAR),
+        (-3.0, 0.6, verified(), Tier.SIMILAR),
+        (8.0, 8.0, NOTHING, Tier.SIMILAR),
+        (-3.0, 8.0, NOTHING, None),
+        (0.0, 0.0, verified(), None),
     ],
 )
-def test_tiers(log_odds: float, found: Verification, expected: Tier | None) -> None:
+def test_tiers(
+    log_odds: float, design_log_odds: float, found: Verification, expected: Tier | None
+) -> None:
     belief = Belief()
-    belief.add([judged(log_odds, found=found)])
+    belief.add([replace(judged(log_odds, found=found), design_log_odds=design_log_odds)])
     assert tier_of(belief) is expected
+
+
+def test_users_threshold_goes_before_the_calibrated_one() -> None:
+    belief = Belief()
+    belief.add([judged(3.5)])
+    assert tier_of(belief) is Tier.EXACT
+    assert tier_of(belief, DecideOptions(exact=0.99)) is Tier.VERY_SIMILAR
+
+
+def test_a_track_of_a_near_twin_stays_with_the_item_whose_design_it_shows() -> None:
+    belief = Belief()
+    for _ in range(6):
+        belief.add([replace(judged(-2.0), design_log_odds=3.0)])
+    believed = belief.item()
+    assert believed is not None and believed.item_id == "tea" and not belief.is_in_doubt
 
 
 def test_lowest_published_tier_is_the_users() -> None:
@@ -205,8 +226,8 @@ def test_match_in_a_fixed_region_has_the_outlines_box() -> None:
 def test_catalogs_calibration_replaces_the_default(tmp_path: Path) -> None:
     assert Calibration.of_catalog(tmp_path) == Calibration()
     path = tmp_path / "calibration.json"
-    path.write_text(json.dumps({"unverified": [1, 2, 3], "exact_inliers": 4}))
-    assert Calibration.of_catalog(tmp_path) == Calibration(unverified=(1, 2, 3), exact_inliers=4)
+    path.write_text(json.dumps({"unverified": [1, 2, 3, 4], "exact": 0.9}))
+    assert Calibration.of_catalog(tmp_path) == Calibration(unverified=(1, 2, 3, 4), exact=0.9)
     path.write_text('{"unverified": [1, 2]}')
     with pytest.raises(CatalogError, match=r"calibration .*: cannot be used, got .*; magpie"):
         Calibration.of_catalog(tmp_path)
@@ -217,8 +238,8 @@ def test_a_fragment_proves_nothing_however_well_it_agrees() -> None:
     whole = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 1.0)
     fragment = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 0.15)
     calibration = Calibration()
-    assert calibration.log_odds(0.4, -0.2, whole) > 3.0
-    assert calibration.log_odds(0.4, -0.2, fragment) < 0.0
+    tea = candidates(tea=0.4)[0]
+    assert calibration.log_odds(tea, -0.2, whole) > calibration.log_odds(tea, -0.2, fragment) + 2.0
 
 
 def test_another_item_that_is_proved_ends_a_belief_at_once() -> None:
