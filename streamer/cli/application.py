@@ -2,7 +2,7 @@
 
 import typer
 
-from streamer.cli import catalog, daemon, evaluate, models, shows, training
+from streamer.cli import calibrate, catalog, daemon, evaluate, models, shows, training
 
 app = typer.Typer(
     name="magpie",
@@ -13,6 +13,7 @@ app = typer.Typer(
 )
 daemon.register(app)
 catalog.app.command()(evaluate.evaluate)
+catalog.app.command()(calibrate.calibrate)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(training.train_app, name="train")
