@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import cv2
 import numpy as np
 
@@ -50,6 +52,7 @@ class DetectorBatches:
             rule = f"names.txt must have '{ITEM}', the class of a catalog's items"
             raise ConfigError.at("--catalog with --boxes", rule, ", ".join(self.names))
         self._real, self.real_held_out = _real_pictures(self.pool, users)
+        self._real_odds = _odds(self._real)
         self._real_share = REAL_SHARE_OF_USERS if users else REAL_SHARE
         self._bank = PackBank(options.seed, capacity=1200, first=16, side_px=224, twins=1)
 
@@ -68,9 +71,14 @@ class DetectorBatches:
         made = [self._make_one(rng, step, size_wh) for _ in range(self._options.batch)]
         return to_rgb_batch([image for image, _ in made]), [boxes for _, boxes in made]
 
+    def odds_of(self, source: str) -> float:
+        """Give how likely a picture with real boxes is of this source."""
+        return float(sum(self._real_odds[[p.source == source for p in self._real]]))
+
     def _make_one(self, rng: np.random.Generator, step: int, size_wh: tuple[int, int]) -> Labelled:
         if self._real and rng.random() < self._real_share:
-            picks = [self._real[int(pick)] for pick in rng.integers(len(self._real), size=4)]
+            chosen = rng.choice(len(self._real), 4, p=self._real_odds)
+            picks = [self._real[int(pick)] for pick in chosen]
             if rng.random() < MOSAIC_SHARE:
                 return real_mosaic(rng, picks, size_wh)
             return real_scene(rng, picks[0], size_wh)
@@ -127,6 +135,15 @@ def _real_pictures(
     if users:  # the pool's boxes have none of the user's classes
         return users.train, users.check
     return pool.labelled.get("train", []), pool.labelled.get("val", [])
+
+
+def _odds(pictures: list[LabelledPicture]) -> np.ndarray:
+    """How likely each picture is drawn: a source counts by the root of its size, so that the
+    largest does not drown the others and the smallest is not learnt by heart.
+    """
+    counts = Counter(picture.source for picture in pictures)
+    odds = np.array([counts[picture.source] ** -0.5 for picture in pictures])
+    return odds / odds.sum()
 
 
 def with_class(xyxy: np.ndarray, number: int) -> np.ndarray:

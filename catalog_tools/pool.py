@@ -23,13 +23,14 @@ _BOXES_SOURCE = "detect"
 
 @dataclass(frozen=True, slots=True)
 class LabelledPicture:
-    """A picture with real boxes: encoded bytes, xyxy shares (N, 4) of its size, and the boxes'
-    classes (N,) int64.
+    """A picture with real boxes: encoded bytes, xyxy shares (N, 4) of its size, the boxes' classes
+    (N,) int64, and where it comes from (what its name begins with).
     """
 
     encoded: bytes
     xyxy_share: np.ndarray
     classes: np.ndarray
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ def label_picture(encoded: bytes, label: bytes | None, place: str) -> LabelledPi
         raise ConfigError.at(f"label '{place}'", rule, str(error)) from error
     center, half = numbers[:, 1:3], numbers[:, 3:] / 2
     xyxy = np.concatenate([center - half, center + half], 1).astype(np.float32)
-    return LabelledPicture(encoded, xyxy, numbers[:, 0].astype(np.int64))
+    source = re.sub(r"[_-]?\d+$", "", Path(place).stem)
+    return LabelledPicture(encoded, xyxy, numbers[:, 0].astype(np.int64), source)
 
 
 def cut_out(image: np.ndarray, tolerance: int = 9) -> np.ndarray | None:

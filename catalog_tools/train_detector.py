@@ -62,7 +62,7 @@ def train_detector(options: DetectorOptions) -> Path:
     recipe = DetectorRecipe(
         detector.to(device, memory_format=torch.channels_last),
         batches,
-        options.rate or (FINE_TUNING_RATE if is_fine_tuning else PEAK_RATE),
+        options.rate or (FINE_TUNING_RATE if batches.items else PEAK_RATE),
         options.check_count,
     )
     restore(run, recipe, state)
@@ -79,7 +79,8 @@ def train_detector(options: DetectorOptions) -> Path:
 def begin_detector(start: Path | None, names: tuple[str, ...]) -> Detector:
     """Give the network to train: fresh, or with the weights to begin with.
 
-    For another number of classes, the layers that tell classes apart begin fresh.
+    For another number of classes, each new class begins as the mean of the old ones, where the
+    layers' shapes allow it, else fresh.
     """
     begun = first_weights("detector", start)
     if begun is None:
@@ -89,7 +90,13 @@ def begin_detector(start: Path | None, names: tuple[str, ...]) -> Detector:
     detector = build_detector(replace(spec, class_names=names))
     own = detector.state_dict()
     fitting = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
-    if len(spec.class_names) == len(names) and len(fitting) < len(own):
+    n_old, n_new = len(spec.class_names), len(names)
+    for name in own.keys() - fitting.keys():
+        old = state.get(name)
+        shapes = None if old is None else (tuple(old.shape), tuple(own[name].shape))
+        if shapes == ((n_old, *own[name].shape[1:]), (n_new, *own[name].shape[1:])):
+            fitting[name] = old.mean(0, keepdim=True).expand_as(own[name]).clone()
+    if n_old == n_new and len(fitting) < len(own):
         raise WeightsError.at(f"--start '{start}'", "tensors and header must fit each other")
     detector.load_state_dict(own | fitting)
     return detector

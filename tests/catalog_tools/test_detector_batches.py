@@ -64,6 +64,23 @@ def test_mosaic_holds_four_pictures_and_their_boxes_stay_inside() -> None:
     assert seen == {0, 1, 2, 3}
 
 
+def test_small_sources_of_real_boxes_are_not_drowned(tmp_path: Path) -> None:
+    for kind, text in (("images", None), ("labels", "0 0.5 0.4 0.5 0.4\n")):
+        folder = tmp_path / "pool" / "detect" / kind / "train"
+        folder.mkdir(parents=True)
+        for name in [*(f"card_{number:03}" for number in range(81)), "mug_0"]:
+            if text is None:
+                (folder / f"{name}.png").write_bytes(white_card().encoded)
+            else:
+                (folder / f"{name}.txt").write_text(text)
+    (tmp_path / "pool" / "places").mkdir()
+    (tmp_path / "pool" / "places" / "one.png").write_bytes(white_card().encoded)
+    options = DetectorOptions(out=tmp_path, minutes=1, pool=tmp_path / "pool")
+    batches = DetectorBatches(options, CLOCK)
+    assert batches.odds_of("mug") == pytest.approx(0.1)
+    assert batches.odds_of("card") == pytest.approx(0.9)
+
+
 def test_users_classes_come_with_their_boxes(boxes: Path, tmp_path: Path) -> None:
     users = read_user_boxes(boxes)
     assert users.names == ("mug", "bottle")
