@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from catalog_tools.batches_ahead import made_ahead
+from catalog_tools.build import build_catalog
 from catalog_tools.catalog_pictures import read_items
 from catalog_tools.embedder_batches import EmbedderBatches
 from catalog_tools.train_options import EmbedderOptions
 from catalog_tools.views import recolour
 from pipeline.errors import MagpieError
+from tests.fake_networks import make_networks
 
 
 class FixedClock:
@@ -86,6 +88,15 @@ def test_items_of_a_folder_keep_their_views_and_leave_the_unreadable(
     items = read_items(catalog)
     assert [len(pictures) for pictures in items] == [1, 1, 1, 2]
     assert "broken.png" in caplog.text and "left out" in caplog.text
+
+
+def test_a_built_catalog_gives_each_picture_once(catalog: Path, tmp_path: Path) -> None:
+    build_catalog(catalog, tmp_path / "built", make_networks(), turns=True)
+    folder, built = read_items(catalog), read_items(tmp_path / "built")
+    assert [len(pictures) for pictures in built] == [1, 1, 1, 2]
+    for drawn, stored in zip(folder, built, strict=True):
+        assert [p.shape for p in drawn] == [p.shape for p in stored]
+        assert np.abs(drawn[0].astype(int) - stored[0]).mean() < 12, "a JPEG of the same picture"
 
 
 def test_a_catalog_that_is_not_there_is_said(tmp_path: Path) -> None:

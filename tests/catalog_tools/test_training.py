@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from catalog_tools.batches_ahead import made_ahead
-from catalog_tools.train_detector import begin_detector, measure_boxes, train_detector
-from catalog_tools.train_embedder import begin_embedder, train_embedder
+from catalog_tools.batches_ahead import Clock, made_ahead
+from catalog_tools.detector_batches import DetectorBatches
+from catalog_tools.embedder_batches import EmbedderBatches
+from catalog_tools.train_detector import (
+    DetectorRecipe,
+    begin_detector,
+    measure_boxes,
+    train_detector,
+)
+from catalog_tools.train_embedder import EmbedderRecipe, begin_embedder, train_embedder
 from catalog_tools.train_loop import Recipe, restore, train
 from catalog_tools.train_matcher import train_matcher
 from catalog_tools.train_options import (
@@ -203,6 +210,26 @@ def test_each_class_of_a_detector_begins_as_an_item() -> None:
         else:
             assert ".2." in name and "cv3." in name
             assert all(torch.equal(tensor[0], row) for row in theirs[name])
+
+
+def test_recipes_learn_in_bfloat16_as_on_a_gpu(small_pool: Path, tmp_path: Path) -> None:
+    """Types that do not fit each other under autocast show on any device."""
+    rng = np.random.default_rng(0)
+    given = {"pool": small_pool, "out": tmp_path, "minutes": 1}
+    embedder_options, clock = EmbedderOptions(**given), Clock(0.0, 0.0, 1e12)
+    embedder_batches = EmbedderBatches(embedder_options, 64, clock)
+    embedder = EmbedderRecipe(begin_embedder(embedder_options), embedder_batches, embedder_options)
+    detector_batches = DetectorBatches(DetectorOptions(**given), clock)
+    detector = DetectorRecipe(begin_detector(None, ("item",)), detector_batches, 1e-3, 2)
+    images = rng.integers(0, 255, (4, 3, 64, 64)).astype(np.uint8)
+    nothing = np.zeros((0, 5), np.float32)
+    boxes = [np.array([[5, 5, 40, 50, 0], [30, 20, 60, 60, 0]], np.float32), *[nothing] * 3]
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = embedder.step((images, np.array([0, 1, 0, 1])), 0.5)
+        losses |= detector.step((images, boxes), 0.5) | detector.step((images, [nothing] * 4), 0.5)
+    assert all(np.isfinite(list(losses.values())))
+    networks = (embedder.network, detector.network)
+    assert all(p.isfinite().all() for network in networks for p in network.parameters())
 
 
 @pytest.mark.slow
