@@ -42,10 +42,10 @@ class Calibration:
     `magpie catalog calibrate` fits them; a catalog's own replace the defaults.
     """
 
-    item: Nine = (-5.8, 1.0, 2.0, 5.0, 1.0, 5.0, 6.0, -12.0, -6.0)
-    design: Nine = (-4.5, 1.0, 1.0, 6.0, 1.0, 5.0, 6.0, -12.0, 0.0)
-    unverified: Four = (-7.0, 5.0, 6.0, 1.0)
-    exact: float = 0.95
+    item: Nine = (-6.63, 0.15, 1.98, 3.5, 0.0, 3.9, 3.35, -12.0, -5.06)
+    design: Nine = (-5.15, -0.45, 0.76, 4.03, 0.0, 3.0, 3.42, -12.0, 0.0)
+    unverified: Four = (-7.21, 4.69, 5.85, 1.68)
+    exact: float = 0.93
     very_similar: float = 0.80
     similar: float = 0.60
 
