@@ -30,17 +30,18 @@ def take_shot(rng: np.random.Generator, picture: U8, others: Sequence[U8]) -> U8
     picture: (h, w, 3) uint8 BGR. others: what may stand beside, behind and before it.
     """
     printed = _fitted(picture, PICTURE_SIDE_PX)
-    if rng.random() < 0.6:
+    if rng.random() < 0.85:
         printed = crumple(rng, printed)
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         printed = show_other_face(rng, printed, others)
+    printed = relight(rng, printed)
     height, width = printed.shape[:2]
-    longer_px = float(rng.uniform(90, 330))
+    if rng.random() < 0.6:
+        printed = np.dstack([printed, _silhouette(rng, (width, height))])
+    longer_px = float(np.exp(rng.uniform(np.log(70), np.log(320))))
     scale = longer_px / max(width, height)
     turn = float(rng.normal(0, 10)) if rng.random() < 0.85 else float(rng.uniform(-180, 180))
-    quad = tilted_quad(
-        rng, (0, 0), (width * scale, height * scale), float(rng.uniform(0, 0.8)), turn
-    )
+    quad = tilted_quad(rng, (0, 0), (width * scale, height * scale), float(rng.uniform(0, 1)), turn)
     low, high = quad.min(0), quad.max(0)
     pad = rng.uniform(-0.05, 0.35, 4) * np.tile(high - low, 2)
     low, high = low - pad[:2], high + pad[2:]
@@ -54,13 +55,13 @@ def take_shot(rng: np.random.Generator, picture: U8, others: Sequence[U8]) -> U8
     paste_pack(scene, printed, quad, float(rng.uniform(0.7, 1.1)))
     if rng.random() < 0.4:
         draw_hand(scene, rng, (*quad.min(0), *quad.max(0)), float(rng.uniform(0.1, 0.6)))
-    return np.asarray(camera_effects(scene, rng, float(rng.uniform(0.3, 1.4))), np.uint8)
+    return np.asarray(camera_effects(scene, rng, float(rng.uniform(0.5, 1.7))), np.uint8)
 
 
 def crumple(rng: np.random.Generator, picture: U8) -> U8:
     """Return the picture as printed on something soft or round: points move by up to some 3 %."""
     height, width = picture.shape[:2]
-    amplitude = float(rng.uniform(0.002, 0.02)) * max(height, width)
+    amplitude = float(rng.uniform(0.003, 0.03)) * max(height, width)
     coarse = rng.normal(0, amplitude, (4, 4, 2)).astype(np.float32)
     shift = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -81,7 +82,7 @@ def show_other_face(rng: np.random.Generator, picture: U8, others: Sequence[U8])
     camera sees from elsewhere.
     """
     height, width = picture.shape[:2]
-    share, side = float(rng.uniform(0.06, 0.3)), int(rng.integers(4))
+    share, side = float(rng.uniform(0.06, 0.4)), int(rng.integers(4))
     mask = np.zeros((height, width), np.uint8)
     strip = (
         (slice(None), slice(0, int(width * share))),
@@ -95,6 +96,25 @@ def show_other_face(rng: np.random.Generator, picture: U8, others: Sequence[U8])
     else:
         filling = np.full_like(picture, rng.integers(0, 256, 3))
     return _mixed(picture, np.asarray(filling, np.uint8), mask)
+
+
+def relight(rng: np.random.Generator, picture: U8) -> U8:
+    """Return the print as another press, lamp and gloss give it: tones, shades, a glare."""
+    height, width = picture.shape[:2]
+    tone = (picture.astype(np.float32) / 255) ** np.float32(np.exp(rng.normal(0, 0.35)))
+    grey = tone.mean(axis=2, keepdims=True)
+    tone = grey + (tone - grey) * np.float32(rng.uniform(0.5, 1.2))
+    coarse = np.exp(rng.normal(0, 0.3, (3, 3))).astype(np.float32)
+    shade = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    out = tone * shade[..., None] * np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
+    if rng.random() < 0.35:
+        glare = np.zeros((height, width), np.float32)
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(width * rng.uniform(0.05, 0.3)) + 1, int(height * rng.uniform(0.05, 0.3)) + 1)
+        cv2.ellipse(glare, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1.0, -1)
+        soft = cv2.GaussianBlur(glare, (0, 0), max(height, width) / 30)
+        out = out + soft[..., None] * np.float32(rng.uniform(0.15, 0.7))
+    return np.asarray(np.clip(out, 0, 1) * 255, np.uint8)
 
 
 def make_twin(rng: np.random.Generator, picture: U8, other: U8) -> U8:
@@ -112,6 +132,17 @@ def make_twin(rng: np.random.Generator, picture: U8, other: U8) -> U8:
     height, width = picture.shape[:2]
     filling = np.asarray(cv2.resize(other, (width, height)), np.uint8)
     return _mixed(picture, filling, _patch(rng, (width, height), 0.12, 0.4))
+
+
+def _silhouette(rng: np.random.Generator, size_wh: tuple[int, int]) -> U8:
+    """Return (h, w) uint8, 255 inside the outline of a thing that does not fill its picture."""
+    width, height = size_wh
+    corners = np.array([[0, 0], [0.5, 0], [1, 0], [1, 0.5], [1, 1], [0.5, 1], [0, 1], [0, 0.5]])
+    inward = rng.uniform(0, 0.16, (8, 1)) * (0.5 - corners) * 2
+    points = ((corners + inward) * (width, height)).astype(np.int32)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [points], 255)
+    return mask
 
 
 def _change(rng: np.random.Generator, picture: U8, other: U8) -> U8:

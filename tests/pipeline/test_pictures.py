@@ -1,0 +1,60 @@
+"""What is told about a single picture, from the judgements of its regions."""
+
+import numpy as np
+
+from pipeline.calibration import Calibration
+from pipeline.decide import Judgement
+from pipeline.options import DecideOptions
+from pipeline.pictures import CENTRE_ID, WHOLE_ID, picture_result, picture_tracks
+from pipeline.types import Candidate, Crop, Detections, ItemId, Tier, Verification
+
+SIZE_WH = (400, 300)
+NO_BOXES = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+WHOLE, CENTRE = picture_tracks(NO_BOXES, SIZE_WH)
+LABELS = {ItemId("tea"): "Tea", ItemId("milk"): "Milk"}
+
+
+def found(item: str, log_odds: float, x: float, whole: bool = True) -> Judgement:
+    """An item found in a region, 100 px wide, from x on."""
+    track = WHOLE if whole else CENTRE
+    width, height = track.xyxy[2:] - track.xyxy[:2]
+    crop = Crop(track, track.xyxy, np.zeros((int(height), int(width), 3), np.uint8))
+    left = x - track.xyxy[0]
+    outline = np.array([[left, 50], [left + 100, 50], [left + 100, 200], [left, 200]], np.float32)
+    verification = Verification(40, 50, np.eye(3), outline, 0.0, 0.7, 1.0)
+    candidate = Candidate(ItemId(item), 0, 0.6)
+    return Judgement(candidate, 0.0, verification, log_odds, log_odds, crop)
+
+
+def result(*regions: list[Judgement]):  # type: ignore[no-untyped-def]
+    return picture_result(regions, LABELS, DecideOptions(), Calibration(), 5)
+
+
+def test_regions_are_the_whole_and_its_middle_and_the_boxes() -> None:
+    boxes = Detections(
+        np.array([[10, 10, 60, 90], [1, 1, 399, 299]], np.float32),
+        np.array([0.9, 0.8], np.float32),
+        np.zeros(2, np.int32),
+    )
+    tracks = picture_tracks(boxes, SIZE_WH)
+    assert [track.track_id for track in tracks] == [WHOLE_ID, CENTRE_ID, CENTRE_ID + 1]
+    assert tracks[CENTRE_ID].xyxy.tolist() == [50, 37.5, 350, 262.5]
+
+
+def test_an_item_in_the_middle_ranks_before_a_neighbour_that_is_a_little_surer() -> None:
+    told = result([found("milk", 3.5, x=290), found("tea", 3.0, x=150)], [])
+    assert [item.item_id for item in told.ranked] == ["tea", "milk"]
+    surer = result([found("milk", 7.0, x=290), found("tea", 3.0, x=150)], [])
+    assert surer.ranked[0].item_id == "milk"
+
+
+def test_an_object_found_in_the_whole_and_in_its_middle_is_told_once() -> None:
+    told = result([found("tea", 4.0, x=150)], [found("tea", 5.0, x=152, whole=False)])
+    (match,) = told.matches
+    assert match.item_id == "tea" and match.tier is Tier.EXACT
+    assert abs(match.box_xyxy[0] - 152) < 1
+
+
+def test_two_objects_apart_are_both_told() -> None:
+    told = result([found("tea", 4.0, x=20), found("milk", 4.0, x=250)], [])
+    assert {match.item_id for match in told.matches} == {"tea", "milk"}
