@@ -34,8 +34,7 @@ FULL_SIDE_PX = 200.0  # more pixels do not make a view better
 HALF_SHARPNESS = 60.0  # variance of the Laplacian at which a view counts half
 SHARPNESS_SIDE_PX = 128
 FIRST_CANDIDATES = 2  # the right one is among them nearly always, and a listed twin beside it
-THOROUGH_LOOKS = 2  # at a track, in which the whole shortlist is checked; then every fourth
-THOROUGH_EVERY = 4
+TWINS_CHECKED = 3
 PROVED_LOG_ODDS = 3.0  # a candidate so likely needs no further ones beside it
 
 
@@ -196,30 +195,33 @@ def view_quality(frame: Frame, track: Track) -> float:
     return large * sharp * (1.0 if is_inside or track.is_whole_frame else 0.6)
 
 
-def first_checks(shortlist: Sequence[Candidate], believed: Candidate | None) -> list[Candidate]:
+def first_checks(
+    shortlist: Sequence[Candidate], believed: Candidate | None, n_looks: int = 0
+) -> list[Candidate]:
     """Return the candidates to verify first.
 
     A track that is believed to be an item is checked against it, and against the nearest other
-    item when that is now the nearest of all: the object may have been swapped.
+    item when that is now the nearest of all: the object may have been swapped. An unknown one is
+    checked against the two nearest, and in every second look against one from further down.
+    n_looks: at this track before.
     """
     mine = [c for c in shortlist if believed is not None and c.item_id == believed.item_id]
-    if not mine:
+    if mine:
+        return mine + [c for c in shortlist[:1] if c.item_id != mine[0].item_id]
+    further = shortlist[FIRST_CANDIDATES:]
+    if n_looks % 2 == 0 or not further:
         return list(shortlist[:FIRST_CANDIDATES])
-    return mine + [c for c in shortlist[:1] if c.item_id != mine[0].item_id]
+    return [shortlist[0], further[n_looks // 2 % len(further)]]
 
 
 def checks_after(
-    shortlist: Sequence[Candidate],
-    checked: Collection[ItemId],
-    best_log_odds: float,
-    n_looks: int = 0,
+    shortlist: Sequence[Candidate], checked: Collection[ItemId], best_log_odds: float
 ) -> list[Candidate]:
-    """Return the candidates to verify next: the rest of the shortlist, unless one is proved.
+    """Return the candidates of a picture to verify next.
 
-    n_looks: at this track before. What stays unknown gets its whole shortlist checked ever less
-    often: most things before a camera are in no catalog.
+    None when one is proved; a few when one is likely, for a listed twin of it; else all the rest.
     """
-    is_thorough = n_looks < THOROUGH_LOOKS or n_looks % THOROUGH_EVERY == 0
-    if best_log_odds >= PROVED_LOG_ODDS or not is_thorough:
+    if best_log_odds >= PROVED_LOG_ODDS:
         return []
-    return [c for c in shortlist if c.item_id not in checked]
+    rest = [c for c in shortlist if c.item_id not in checked]
+    return rest[:TWINS_CHECKED] if best_log_odds > 0 else rest

@@ -194,7 +194,7 @@ class Matcher:
             look.shortlist = look.shelf.join_votes(
                 look.shortlist, look.embedding, picture.keypoints
             )
-        todo = [first_checks(look.shortlist, look.believed) for look in looks]
+        todo = [first_checks(look.shortlist, look.believed, look.n_looks) for look in looks]
         for _ in range(rounds):
             pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
             results = self._verifier.verify(
@@ -208,7 +208,7 @@ class Matcher:
                     look.crop, look.shortlist, look.verifications, look.shelf.calibration
                 )
                 best = look.judgements[0].log_odds if look.judgements else 0.0
-                todo.append(checks_after(look.shortlist, look.verifications, best, look.n_looks))
+                todo.append(checks_after(look.shortlist, look.verifications, best))
 
     def judge_pictures(
         self, images_bgr: Sequence[U8], catalog: Catalog

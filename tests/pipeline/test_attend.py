@@ -61,13 +61,21 @@ def test_a_track_that_slid_onto_another_colour_is_looked_at_soon():
     assert _looked_at(attention, frame_from_bgr(red), (50, 400), 1.0) == set()
 
 
-def test_whole_shortlist_is_checked_at_first_and_then_seldom():
+def test_looks_at_an_unknown_object_go_through_the_whole_shortlist():
     shortlist = [Candidate(ItemId(f"item {i}"), i, 0.5) for i in range(10)]
-    checked = {c.item_id for c in first_checks(shortlist, None)}
-    rest = [c for c in shortlist if c.item_id not in checked]
-    for n_looks, expected in ((0, rest), (1, rest), (2, []), (3, []), (4, rest), (5, [])):
-        assert checks_after(shortlist, checked, -2.0, n_looks) == expected
-    assert checks_after(shortlist, checked, 5.0, 0) == [], "proved: no need"
+    first = [[c.item_id for c in first_checks(shortlist, None, n)] for n in range(16)]
+    assert first[0] == first[2] == ["item 0", "item 1"]
+    assert all(names[0] == "item 0" and len(names) == 2 for names in first)
+    assert {name for names in first for name in names} == {c.item_id for c in shortlist}
+    assert first_checks(shortlist[:1], None, 1) == shortlist[:1]
+
+
+def test_picture_is_checked_against_the_rest_until_something_is_likely_or_proved():
+    shortlist = [Candidate(ItemId(f"item {i}"), i, 0.5) for i in range(10)]
+    checked = {"item 0", "item 1"}
+    assert checks_after(shortlist, checked, -2.0) == shortlist[2:]
+    assert checks_after(shortlist, checked, 1.0) == shortlist[2:5]
+    assert checks_after(shortlist, checked, 5.0) == []
 
 
 def test_believed_item_is_checked_first_beside_the_nearest_other():
