@@ -34,6 +34,7 @@ FULL_SIDE_PX = 200.0  # more pixels do not make a view better
 HALF_SHARPNESS = 60.0  # variance of the Laplacian at which a view counts half
 SHARPNESS_SIDE_PX = 128
 FIRST_CANDIDATES = 2  # the right one is among them nearly always, and a listed twin beside it
+PICTURE_CANDIDATES = 4  # of a single picture, which gets no further look
 TWINS_CHECKED = 3
 PROVED_LOG_ODDS = 3.0  # a candidate so likely needs no further ones beside it
 
@@ -196,21 +197,24 @@ def view_quality(frame: Frame, track: Track) -> float:
 
 
 def first_checks(
-    shortlist: Sequence[Candidate], believed: Candidate | None, n_looks: int = 0
+    shortlist: Sequence[Candidate],
+    believed: Candidate | None,
+    n_looks: int = 0,
+    count: int = FIRST_CANDIDATES,
 ) -> list[Candidate]:
     """Return the candidates to verify first.
 
     A track that is believed to be an item is checked against it, and against the nearest other
     item when that is now the nearest of all: the object may have been swapped. An unknown one is
-    checked against the two nearest, and in every second look against one from further down.
+    checked against the `count` nearest, and in every second look against one from further down.
     n_looks: at this track before.
     """
     mine = [c for c in shortlist if believed is not None and c.item_id == believed.item_id]
     if mine:
         return mine + [c for c in shortlist[:1] if c.item_id != mine[0].item_id]
-    further = shortlist[FIRST_CANDIDATES:]
+    further = shortlist[count:]
     if n_looks % 2 == 0 or not further:
-        return list(shortlist[:FIRST_CANDIDATES])
+        return list(shortlist[:count])
     return [shortlist[0], further[n_looks // 2 % len(further)]]
 
 

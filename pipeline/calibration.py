@@ -67,10 +67,16 @@ class Calibration:
             ) from error
 
     def log_odds(self, candidate: Candidate, margin: float, found: Verification | None) -> float:
-        """Return how much speaks for the candidate being what is shown, by itself."""
+        """Return how much speaks for the candidate, by itself, before the sign of a twin counts."""
         if found is None or found.homography is None:
             return _weighed(self.unverified, unverified_features(candidate, margin))
-        return _weighed(self.item, verified_features(candidate, margin, found))
+        return _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
+
+    def log_odds_of_no_twin(self, found: Verification | None) -> float:
+        """Return how much speaks against the object being a near-twin of the candidate: <= 0."""
+        if found is None or found.homography is None:
+            return 0.0
+        return self.item[-1] * twin_sign(found)
 
     def log_odds_of_design(
         self, candidate: Candidate, margin: float, found: Verification | None
@@ -85,8 +91,7 @@ def verified_features(candidate: Candidate, margin: float, found: Verification) 
     """Return what is weighed for a candidate with a sane homography, as VERIFIED_FEATURES says.
 
     inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
-    may share just that. sign of a twin: many inliers and yet places that disagree; a poor view of
-    the item itself has few inliers where it disagrees.
+    may share just that. sign of a twin: as twin_sign.
     """
     agreement = found.agreement
     return (
@@ -98,8 +103,16 @@ def verified_features(candidate: Candidate, margin: float, found: Verification) 
         _ramp(agreement, 0.0, 0.45),
         _ramp(agreement, 0.45, 0.9),
         _ramp(-found.coverage, -0.55, -0.3),
-        _ramp(found.inliers, 15, 50) * _ramp(-agreement, -0.75, -0.25),
+        twin_sign(found),
     )
+
+
+def twin_sign(found: Verification) -> float:
+    """Return 0..1: many inliers and yet places that disagree.
+
+    A poor view of the item itself has few inliers where it disagrees; a near-twin has many.
+    """
+    return _ramp(found.inliers, 15, 50) * _ramp(-found.agreement, -0.75, -0.25)
 
 
 def unverified_features(candidate: Candidate, margin: float) -> Four:

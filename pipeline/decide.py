@@ -85,7 +85,11 @@ def judge(
     judgements = []
     for i, candidate in enumerate(candidates):
         rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        value = float(alone[i] - np.log1p(odds[rivals].sum()))
+        # Whether the object is a twin of its likeliest design says nothing about which listed item
+        # is the likelier: of two listed twins, the one with more of everything is.
+        likeliest = max([i, *rivals], key=lambda j: odds[j])
+        no_twin = calibration.log_odds_of_no_twin(found[likeliest])
+        value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
         design = calibration.log_odds_of_design(candidate, margins[i], found[i])
         judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)

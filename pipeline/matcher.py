@@ -12,7 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.attend import checks_after, first_checks
+from pipeline.attend import (
+    FIRST_CANDIDATES,
+    PICTURE_CANDIDATES,
+    checks_after,
+    first_checks,
+)
 from pipeline.camera import Camera
 from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
@@ -24,6 +29,7 @@ from pipeline.options import MatcherOptions, Regions
 from pipeline.pictures import (
     CENTRE_ID,
     WHOLE_ID,
+    holds_centre,
     merge_shortlists,
     picture_result,
     picture_tracks,
@@ -56,6 +62,7 @@ class _Look:
     shelf: Shelf
     believed: Candidate | None = None
     n_looks: int = 0  # at this track before
+    first_checks: list[Candidate] = field(default_factory=list)  # none: chosen from the shortlist
     embedding: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
     shortlist: list[Candidate] = field(default_factory=list)
     verifications: dict[ItemId, Verification] = field(default_factory=dict)
@@ -108,7 +115,7 @@ class Matcher:
             seen.append((camera, frame, tracks, now_s))
         self._describe(looks, timer)
         with timer.stage("verify"):
-            self._verify(looks, rounds=1)  # a track gets further looks; the frame must not wait
+            self._verify(looks)  # a track gets further looks; the frame must not wait
         sightings: list[Sighting] = []
         with timer.stage("decide"):
             for look in looks:
@@ -187,14 +194,21 @@ class Matcher:
                     looks[row].shortlist = shortlist
                     looks[row].embedding = embeddings[row]
 
-    def _verify(self, looks: Sequence[_Look], rounds: int = 2) -> None:
-        """Check the nearest candidates, then the rest of a shortlist that proved nothing yet."""
+    def _verify(
+        self, looks: Sequence[_Look], rounds: int = 1, at_first: int = FIRST_CANDIDATES
+    ) -> None:
+        """Check the nearest candidates; in a second round more of what proved nothing yet."""
         pictures = [self._verifier.prepare(look.crop.image_bgr) for look in looks]
         for look, picture in zip(looks, pictures, strict=True):
             look.shortlist = look.shelf.join_votes(
                 look.shortlist, look.embedding, picture.keypoints
             )
-        todo = [first_checks(look.shortlist, look.believed, look.n_looks) for look in looks]
+            known = {candidate.item_id for candidate in look.shortlist}
+            look.shortlist += [c for c in look.first_checks if c.item_id not in known]
+        todo = [
+            look.first_checks or first_checks(look.shortlist, look.believed, look.n_looks, at_first)
+            for look in looks
+        ]
         for _ in range(rounds):
             pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
             results = self._verifier.verify(
@@ -220,17 +234,23 @@ class Matcher:
         shelf = self._shelf(catalog)
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
             for looks in self._look_at(images_bgr[start : start + PICTURES_AT_ONCE], shelf):
-                self._verify([looks[WHOLE_ID]])
+                self._verify([looks[WHOLE_ID]], 2, PICTURE_CANDIDATES)
                 yield looks[WHOLE_ID].judgements
 
     def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
         looks_of = self._look_at(images_bgr, shelf)
-        self._verify([looks[CENTRE_ID] for looks in looks_of])
+        self._verify([looks[CENTRE_ID] for looks in looks_of], 2, PICTURE_CANDIDATES)
+        for looks in looks_of:  # regions that show one object must speak of the same items
+            likeliest = looks[CENTRE_ID].judgements[:FIRST_CANDIDATES]
+            for look in looks:
+                if holds_centre(look.crop.track.xyxy, looks[WHOLE_ID].crop.track.xyxy):
+                    look.first_checks = [judgement.candidate for judgement in likeliest]
         others = [look for looks in looks_of for i, look in enumerate(looks) if i != CENTRE_ID]
-        self._verify(others, rounds=1)
+        self._verify(others)
         return [
             picture_result(
                 [look.judgements for look in looks],
+                looks[WHOLE_ID].crop.track.xyxy,
                 shelf.label,
                 self._options.decide,
                 shelf.calibration,

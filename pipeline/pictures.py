@@ -11,6 +11,7 @@ from pipeline.calibration import Calibration, sigmoid
 from pipeline.decide import Judgement, Verdict, choose_tier, match_of
 from pipeline.options import DecideOptions
 from pipeline.types import (
+    F32,
     Alternative,
     Candidate,
     Detections,
@@ -66,12 +67,16 @@ def merge_shortlists(shortlists: Sequence[Sequence[Candidate]], k: int) -> list[
 
 def picture_result(
     judged: Sequence[Sequence[Judgement]],
+    whole_xyxy: F32,
     labels: Mapping[ItemId, str],
     options: DecideOptions,
     calibration: Calibration,
     k: int,
 ) -> PictureResult:
-    """Return what a picture shows, from the judgements of its regions, the whole picture first."""
+    """Return what a picture shows, by the judgements of its regions: whole, middle, boxes.
+
+    whole_xyxy: (4,) px, the whole picture.
+    """
     matches: list[Match] = []
     for i, judgements in enumerate(judged):
         # A detector's box stands for one object; the whole and its middle may show several.
@@ -82,8 +87,8 @@ def picture_result(
     ranked: dict[ItemId, Ranked] = {}
     for judgement in (j for judgements in judged for j in judgements):
         candidate = judgement.candidate
-        aside = 0.0 if _holds_centre(judgement, judged[WHOLE_ID]) else ASIDE_LOG_ODDS
-        probability = sigmoid(judgement.log_odds - aside)
+        behind = ASIDE_LOG_ODDS if _is_aside(judgement, whole_xyxy) else 0.0
+        probability = sigmoid(judgement.log_odds - behind)
         known = ranked.get(candidate.item_id)
         if known is None or probability > known.probability:
             item_id = candidate.item_id
@@ -92,12 +97,17 @@ def picture_result(
     return PictureResult(tuple(_distinct(matches)), tuple(order[:k]))
 
 
-def _holds_centre(judgement: Judgement, whole: Sequence[Judgement]) -> bool:
-    """Whether the item, where it was found, or else its region, holds the picture's centre."""
+def holds_centre(xyxy: F32, whole_xyxy: F32) -> bool:
+    """Whether a box, (4,) px, holds the middle of the picture."""
+    centre = (whole_xyxy[:2] + whole_xyxy[2:]) / 2
+    return bool((xyxy[:2] <= centre).all() and (centre <= xyxy[2:]).all())
+
+
+def _is_aside(judgement: Judgement, whole_xyxy: F32) -> bool:
+    """Whether the item, where it was found, or else its region, lies beside the middle."""
     outline = judgement.outline()
     box = judgement.crop.track.xyxy if outline is None else bounds(outline)
-    centre = whole[0].crop.track.xyxy[2:] / 2 if whole else box[:2]
-    return bool((box[:2] <= centre).all() and (centre <= box[2:]).all())
+    return not holds_centre(box, whole_xyxy)
 
 
 def _match(

@@ -27,7 +27,7 @@ def found(item: str, log_odds: float, x: float, whole: bool = True) -> Judgement
 
 
 def result(*regions: list[Judgement]):  # type: ignore[no-untyped-def]
-    return picture_result(regions, LABELS, DecideOptions(), Calibration(), 5)
+    return picture_result(regions, WHOLE.xyxy, LABELS, DecideOptions(), Calibration(), 5)
 
 
 def test_regions_are_the_whole_and_its_middle_and_the_boxes() -> None:
