@@ -204,7 +204,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     for stage, found in figures["stage_ms_of_all_frames"].items():
         table.add_row(f"  {stage}", _text(found, "p50_ms", "p95_ms", "p99_ms"))
     for name, cost in figures["processes"].items():
-        memory = f"{cost['dirty_mb_median']:.0f} MB of its own, {cost['dirty_mb_max']:.0f} at most"
+        memory = f"{cost['private_mb_median']:.0f} MB private, {cost['private_mb_max']:.0f} at most"
         table.add_row(name, f"{cost['cpu_percent']:.0f} % of a core, {memory}")
     Console().print(table)
 

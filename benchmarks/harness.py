@@ -104,16 +104,13 @@ def _command() -> list[str]:
 class _Cost:
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    dirty_mb: list[float] = field(default_factory=list)
-    uss_mb: list[float] = field(default_factory=list)
+    private_mb: list[float] = field(default_factory=list)
     first: tuple[float, float] | None = None
 
 
 class ProcessCosts:
-    """Samples CPU time and private memory of processes by name, in a thread.
-
-    Private dirty pages are what a process wrote itself; USS adds the clean pages that it alone has
-    mapped, mostly of libraries, which the kernel may drop.
+    """Samples CPU time and private memory (USS: what the process shares with no other) of processes
+    by name, in a thread.
     """
 
     def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
@@ -136,13 +133,11 @@ class ProcessCosts:
         return {
             name: {
                 "cpu_percent": round(100 * cost.cpu_s / cost.wall_s, 1) if cost.wall_s else 0.0,
-                "dirty_mb_median": round(float(np.median(cost.dirty_mb)), 1),
-                "dirty_mb_max": round(max(cost.dirty_mb), 1),
-                "uss_mb_median": round(float(np.median(cost.uss_mb)), 1),
-                "uss_mb_max": round(max(cost.uss_mb), 1),
+                "private_mb_median": round(float(np.median(cost.private_mb)), 1),
+                "private_mb_max": round(max(cost.private_mb), 1),
             }
             for name, cost in self._costs.items()
-            if cost.uss_mb
+            if cost.private_mb
         }
 
     def _run(self) -> None:
@@ -160,18 +155,4 @@ class ProcessCosts:
         if cost.first is None:
             cost.first = (now_s, cpu_s)
         cost.wall_s, cost.cpu_s = now_s - cost.first[0], cpu_s - cost.first[1]
-        dirty_bytes, uss_bytes = private_bytes(process.pid)
-        cost.dirty_mb.append(dirty_bytes / 1e6)
-        cost.uss_mb.append(uss_bytes / 1e6)
-
-
-def private_bytes(pid: int) -> tuple[int, int]:
-    """Give a process's private dirty bytes and its USS; the USS twice where Linux does not tell."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        uss = psutil.Process(pid).memory_full_info().uss
-        return uss, uss
-    fields = (line.split() for line in rollup.splitlines()[1:])
-    size = {name: int(value) * 1024 for name, value, *_ in fields}
-    return size["Private_Dirty:"], size["Private_Dirty:"] + size["Private_Clean:"]
+        cost.private_mb.append(process.memory_full_info().uss / 1e6)

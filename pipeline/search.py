@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
+from pipeline.cublas_left_out import cublas_left_out
 from pipeline.errors import CatalogError
 from pipeline.options import SearchOptions
 from pipeline.types import F32, I32, Candidate, ItemId
+
+with cublas_left_out():
+    import faiss
 
 MAX_ROWS = 2048  # nearest views looked at to fill a shortlist of items
 PROBED_SHARE = 0.05  # of the inverted lists; what an approximate search visits

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.library_pages import give_back_pages
 from pipeline.types import Frame, Sighting
 from streamer.bell import Bell, matcher_bell
 from streamer.catalog_watch import CatalogWatch
@@ -52,6 +53,7 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
     began_s = time.monotonic()
     regions = {feed.name: feed.regions for feed in args.feeds if feed.regions}
     matcher = create(args.options, {feed.name: feed.catalog for feed in args.feeds}, regions)
+    give_back_pages()
     log.info("ready", cameras=len(args.feeds), after_s=time.monotonic() - began_s)
     with Bell(matcher_bell(context.run_dir, args.index)) as bell:
         loop = _Loop(context, args, matcher, bell)
