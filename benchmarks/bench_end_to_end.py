@@ -64,7 +64,7 @@ def run_benchmark(
 
 def _demo_material(out: Path, magpie: Sequence[str]) -> tuple[str, Path]:
     """Give the demo's clip and catalog, made when they are not there yet."""
-    from catalog_tools.demo_clip import make_demo_clip
+    from catalog_tools.demo.clip import make_demo_clip
 
     clip_dir = make_demo_clip(out)
     catalog = out / "catalog"

@@ -55,9 +55,9 @@ def main(
     report: Annotated[Path | None, typer.Option(help="Folder for curves and confusions.")] = None,
 ) -> None:
     """Build the catalog, ask it about the photos, compare with the truth."""
-    from catalog_tools.evaluate import evaluate_catalog, read_truth
-    from catalog_tools.evaluate_report import table_rows, write_report
-    from catalog_tools.evaluate_search import load_stages
+    from catalog_tools.evaluation.evaluate import evaluate_catalog, read_truth
+    from catalog_tools.evaluation.report import table_rows, write_report
+    from catalog_tools.evaluation.search import load_stages
 
     data, options = find_data("grocery", data), options_of(threads)
     if distractors and pool is None:
@@ -124,7 +124,7 @@ def add_distractors(catalog: Path, images: Path, pool: Path, n: int, seed: int =
 
     Every source of the pool gives as many as any other, while it lasts; no picture twice.
     """
-    from catalog_tools.pool import open_pool
+    from catalog_tools.train.pool import open_pool
 
     images.mkdir(parents=True)
     for path in catalog.iterdir():

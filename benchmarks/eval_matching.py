@@ -34,8 +34,8 @@ from benchmarks.eval_setup import (
     share,
     told,
 )
-from catalog_tools.packs import DEMO_SEED_START, render_pack
-from catalog_tools.pairs import Draw, make_pair
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
+from catalog_tools.train.pairs import Draw, make_pair
 from pipeline.engines import load_engine
 from pipeline.errors import ConfigError
 from pipeline.geometry import corners_of, fit_homography, project_points

@@ -38,7 +38,7 @@ from benchmarks.eval_setup import (
     take,
     told,
 )
-from catalog_tools.evaluate import read_truth
+from catalog_tools.evaluation.evaluate import read_truth
 from pipeline.errors import ConfigError
 from pipeline.types import F64, U8, Frame, Phase, Sighting
 
@@ -120,7 +120,7 @@ def _warp(image_bgr: U8, matrix: F64) -> U8:
 
 
 def _smear(image_bgr: U8, rng: np.random.Generator) -> U8:
-    from catalog_tools.pairs import motion_kernel
+    from catalog_tools.train.pairs import motion_kernel
 
     return np.asarray(cv2.filter2D(image_bgr, -1, motion_kernel(rng)), np.uint8)
 

@@ -36,7 +36,7 @@ from benchmarks.eval_setup import (
     take,
     told,
 )
-from catalog_tools.evaluate_scores import TIERS, Guess, recall_at
+from catalog_tools.evaluation.scores import TIERS, Guess, recall_at
 from pipeline.boxes import iou_matrix
 from pipeline.errors import ConfigError
 from pipeline.types import F32, Tier

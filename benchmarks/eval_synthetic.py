@@ -36,9 +36,9 @@ from benchmarks.eval_setup import (
     take,
     told,
 )
-from catalog_tools.demo_check import check_events
-from catalog_tools.demo_clip import render_frame
-from catalog_tools.demo_script import (
+from catalog_tools.demo.check import check_events
+from catalog_tools.demo.clip import render_frame
+from catalog_tools.demo.script import (
     CELLS_XY,
     FPS,
     FRAME_SIZE_WH,
@@ -47,7 +47,7 @@ from catalog_tools.demo_script import (
     crossing_visit,
     resting_visit,
 )
-from catalog_tools.demo_truth import (
+from catalog_tools.demo.truth import (
     MIN_AREA_SHARE,
     Shown,
     TruePack,
@@ -55,7 +55,7 @@ from catalog_tools.demo_truth import (
     Truth,
     find_sightings,
 )
-from catalog_tools.packs import DEMO_SEED_START, render_pack
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from pipeline.color import frame_from_bgr
 from pipeline.types import Frame, Sighting
 

@@ -7,24 +7,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from catalog_tools.reference_quality import (
+    MAX_BLUR,
+    MIN_HAND,
+    MIN_KEYPOINTS,
+    MIN_SIDE_PX,
+    ReferenceQuality,
+    count_beside,
+    measure_blur,
+    measure_hand,
+)
 from pipeline.catalog import Catalog, current_generation
 from pipeline.catalog_format import generation_folder, read_manifest, read_pictures
 from pipeline.options import SearchOptions
 from pipeline.search import Searcher, build_index
-from pipeline.types import U8
+from pipeline.types import U8, Detections
 
-MIN_SIDE_PX = 96  # of the original: less cannot fill the embedder's 128 px
-MAX_BLUR = 0.65  # sharp pictures of packs measure 0.12-0.34, out of focus by 3 px 0.7-0.9
-MIN_KEYPOINTS = 40
 TWIN_SIMILARITY = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to know about a picture. kind: small, blurred, plain, twin or same_file."""
+    """Something to know about a picture. kind: small, blurred, plain, hand, clutter, twin or
+    same_file.
+    """
 
     kind: str
     item_id: str
@@ -34,24 +40,35 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
+    """qualities: of each reference picture, the poorest first."""
+
     generation: int
     damaged: tuple[str, ...]
     findings: tuple[Finding, ...]
+    qualities: tuple[ReferenceQuality, ...] = ()
 
 
-def check_catalog(directory: Path, progress: Callable[[int, int], None]) -> CheckReport:
-    """Return what is wrong with the generation in use.
+def check_catalog(
+    directory: Path,
+    progress: Callable[[int, int], None],
+    detect: Callable[[U8], Detections] | None = None,
+) -> CheckReport:
+    """Return what is wrong with the generation in use, and how good each reference is.
 
     Files are compared with the manifest's hashes; only where all are whole, the pictures are
-    looked at. CatalogError when there is no catalog or its manifest is damaged.
+    looked at. detect: finds things in a picture (h, w, 3) uint8 BGR; without it clutter is not
+    looked for. CatalogError when there is no catalog or its manifest is damaged.
     """
     generation = current_generation(directory)
     damaged = find_damage(directory, generation)
     if damaged:
         return CheckReport(generation, tuple(damaged), ())
     catalog = Catalog.load(directory, None, generation)
-    findings = [*_check_pictures(catalog, progress), *_find_twins(catalog)]
-    return CheckReport(generation, (), tuple(findings))
+    twins = _find_twins(catalog)
+    qualities = _measure_pictures(catalog, progress, detect)
+    findings = [finding for quality in qualities for finding in _poor_in(quality)]
+    poorest_first = sorted(qualities, key=lambda quality: quality.score)
+    return CheckReport(generation, (), (*findings, *twins), tuple(poorest_first))
 
 
 def find_damage(directory: Path, generation: int) -> list[str]:
@@ -68,33 +85,61 @@ def find_damage(directory: Path, generation: int) -> list[str]:
     return damaged
 
 
-def _check_pictures(catalog: Catalog, progress: Callable[[int, int], None]) -> list[Finding]:
-    findings = []
+def _measure_pictures(
+    catalog: Catalog,
+    progress: Callable[[int, int], None],
+    detect: Callable[[U8], Detections] | None,
+) -> list[ReferenceQuality]:
+    qualities = []
     records = read_pictures(catalog.directory, catalog.generation)
     n_turns = len(catalog.manifest.recipe.turns_deg)
     for picture, record in enumerate(records):
         progress(picture, len(records))
         view = picture * n_turns
-        item_id = catalog.items[catalog.view_item[view]].item_id
-
-        def tell(kind: str, text: str, item_id: str = item_id, image: str = record.image) -> None:
-            findings.append(Finding(kind, item_id, image, text))
-
-        width, height = record.size_wh
-        if min(width, height) < MIN_SIDE_PX:
-            tell("small", f"{width}x{height} px; take one of at least {MIN_SIDE_PX} px a side")
-        blur = measure_blur(catalog.view_image_bgr(view))
-        if blur > MAX_BLUR:
-            tell("blurred", f"blur {blur:.2f}, above {MAX_BLUR}; take a sharper one")
-        n_keypoints = len(catalog.keypoints(view))
-        if n_keypoints < MIN_KEYPOINTS:
-            tell(
-                "plain",
-                f"{n_keypoints} keypoints, below {MIN_KEYPOINTS}; "
-                "matches can hardly be proved, show a printed side",
+        image = catalog.view_image_bgr(view)
+        item = int(catalog.view_item[view])
+        others = catalog.embeddings[catalog.view_item != item]
+        likest = float((others @ catalog.embeddings[view]).max(initial=-1.0))
+        size_wh = (image.shape[1], image.shape[0])
+        qualities.append(
+            ReferenceQuality(
+                item_id=catalog.items[item].item_id,
+                image=record.image,
+                size_wh=record.size_wh,
+                blur=round(measure_blur(image), 3),
+                n_keypoints=len(catalog.keypoints(view)),
+                hand=round(measure_hand(image), 3),
+                n_beside=count_beside(detect(image), size_wh) if detect else 0,
+                twin_similarity=round(likest, 3),
             )
+        )
     progress(len(records), len(records))
-    return findings
+    return qualities
+
+
+def _poor_in(quality: ReferenceQuality) -> list[Finding]:
+    width, height = quality.size_wh
+    told = {
+        "small": f"{width}x{height} px; take one of at least {MIN_SIDE_PX} px a side"
+        if min(width, height) < MIN_SIDE_PX
+        else "",
+        "blurred": f"blur {quality.blur:.2f}, above {MAX_BLUR}; take a sharper one"
+        if quality.blur > MAX_BLUR
+        else "",
+        "plain": f"{quality.n_keypoints} keypoints, below {MIN_KEYPOINTS}; "
+        "matches can hardly be proved, show a printed side"
+        if quality.n_keypoints < MIN_KEYPOINTS
+        else "",
+        "hand": f"{quality.hand:.0%} of it has the colour of skin; if a hand, take one without"
+        if quality.hand >= MIN_HAND
+        else "",
+        "clutter": f"{quality.n_beside} more things beside it; cut the picture to the item"
+        if quality.n_beside
+        else "",
+    }
+    return [
+        Finding(kind, quality.item_id, quality.image, text) for kind, text in told.items() if text
+    ]
 
 
 def _find_twins(catalog: Catalog) -> list[Finding]:
@@ -129,20 +174,3 @@ def _find_twins(catalog: Catalog) -> list[Finding]:
             text = f"looks like {other_image} of {second_id!r}, similarity {similarity:.3f}"
             findings.append(Finding("twin", first_id, image, text))
     return findings
-
-
-def measure_blur(image_bgr: U8) -> float:
-    """Return how blurred a picture is: 0 sharp .. 1 blurred, whatever it shows.
-
-    image_bgr: (h, w, 3) uint8. Method: Crete et al., "The blur effect" (2007): what a further
-    blur takes away from the differences of neighbours; little is left to lose in a blurred one.
-    """
-    gray = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    kept = []
-    for axis, kernel_wh in ((0, (1, 9)), (1, (9, 1))):
-        before = np.abs(np.diff(gray, axis=axis))
-        after = np.abs(np.diff(cv2.blur(gray, kernel_wh), axis=axis))
-        total = float(before.sum())
-        lost = float(np.maximum(0, before - after).sum())
-        kept.append(1 - lost / total if total > 0 else 1.0)
-    return max(kept)

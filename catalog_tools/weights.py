@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from catalog_tools.download import Download, fetch, shown_url
 from pipeline.errors import WeightsError
 from pipeline.options import Options
-from pipeline.weights import SHIPPED_DIR, cache_dir, sha256_of, weights_folders
+from pipeline.weights import SHIPPED_DIR, Kind, cache_dir, sha256_of, weights_folders
 
 MANIFEST_PATH = SHIPPED_DIR / "manifest.toml"
 State = Literal["ok", "not here", "missing", "wrong hash", "hash unknown"]
@@ -27,7 +27,7 @@ class WeightsEntry(Options):
     """One table of the manifest; its head explains the keys."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    kind: Literal["detector", "embedder", "keypoints", "matcher"]
+    kind: Kind
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     url: str = Field("", pattern=r"^(https?://\S+)?$")
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")

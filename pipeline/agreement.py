@@ -36,7 +36,7 @@ def measure_agreement(
     size_wh = scaled_size(view_wh, SIDE_PX / max(view_wh))
     view = np.asarray(cv2.resize(view_bgr, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
     to_crop = resized_homography(homography, view_wh, size_wh, crop_wh, size_of(crop_bgr))
-    crop, to_crop = _shrunk_for(crop_bgr, to_crop, size_wh)
+    crop, to_crop = shrunk_for(crop_bgr, to_crop, size_wh)
     warped, inside = warp_picture(crop, to_crop, size_wh)
     coverage = float(inside.mean())
     # Neighbours share most of their window: every second one tells the same.
@@ -107,7 +107,7 @@ def _mean(channels: F32) -> F32:
     return np.asarray(cv2.blur(channels, window, borderType=cv2.BORDER_REFLECT), np.float32)
 
 
-def _shrunk_for(crop: U8, to_crop: F64, size_wh: tuple[int, int]) -> tuple[U8, F64]:
+def shrunk_for(crop: U8, to_crop: F64, size_wh: tuple[int, int]) -> tuple[U8, F64]:
     """The crop at about the target's resolution: warping by itself would skip pixels."""
     centre = np.array(size_wh, np.float64) / 2
     enlargement = float(np.sqrt(abs(np.linalg.det(jacobian_at(to_crop, centre)))))

@@ -77,7 +77,9 @@ class SearchOptions(Options):
 class VerifyOptions(Options):
     """Checking a candidate's details."""
 
-    verifier: Literal["lightglue", "sift"] = "lightglue"
+    verifier: Literal["lightglue", "sift", "orb_ssim"] = Field(
+        "lightglue", description="sift: ratio test; orb_ssim: what older systems do, to compare"
+    )
     weights: Path | None = Field(
         None, description="LightGlue weights for these keypoints; none: the default ones"
     )
@@ -91,6 +93,10 @@ class VerifyOptions(Options):
     keypoint_side_px: int = Field(320, ge=64, le=2048, description="side at which they are found")
     min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")
     inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold, px at the side above")
+    comparer: bool = Field(
+        False, description="a network looks at aligned pictures for what a near-twin has otherwise"
+    )
+    comparer_weights: Path | None = Field(None, description="of the comparer; none: the shipped")
     batch: int = Field(2, ge=1, description="pairs a network call; more cost memory, save no time")
 
 

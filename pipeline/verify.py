@@ -6,18 +6,20 @@ Only evidence comes from here; what it is worth is `decide`'s business.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.agreement import measure_agreement
+from pipeline.compare import Comparer, Overlay, lay_over, load_comparer
 from pipeline.engines import Engine, load_engine, split_batch
 from pipeline.errors import WeightsError
 from pipeline.geometry import MIN_POINTS, angle_deg, corners_of, fit_view, project_points
 from pipeline.keypoints import Extractor, KeypointExtractor
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EngineOptions, VerifyOptions
+from pipeline.orb_ssim import compare_by_orb
 from pipeline.types import F32, U8, Keypoints, Verification
 from pipeline.weights import find_weights, read_kind, read_spec
 
@@ -42,17 +44,22 @@ class Verifier:
     """Tells how well crops and views agree in their details."""
 
     def __init__(
-        self, engine: Engine | None, options: VerifyOptions, extractor: Extractor | None = None
+        self,
+        engine: Engine | None,
+        options: VerifyOptions,
+        extractor: Extractor | None = None,
+        comparer: Comparer | None = None,
     ) -> None:
-        """engine: the LightGlue network; None with `verifier: sift`, which needs none.
+        """engine: the LightGlue network; None with other verifiers, which need none.
 
-        extractor: what finds the keypoints; None: RootSIFT.
+        extractor: what finds the keypoints; None: RootSIFT. comparer: None: sameness stays 0.
         """
         if engine is None and options.verifier == "lightglue":
             raise ValueError("verifier 'lightglue' needs its engine, got None")
         self._engine = engine if options.verifier == "lightglue" else None
         self._options = options
         self._extractor = extractor or KeypointExtractor(options)
+        self._comparer = comparer
 
     @property
     def extractor(self) -> str:
@@ -74,17 +81,31 @@ class Verifier:
             for i, (crop, view) in enumerate(pairs)
             if min(len(crop.keypoints), len(view.keypoints)) >= MIN_POINTS
         ]
-        found: dict[int, F32] = {}
+        found: dict[int, tuple[F32, float | None]] = {}
         for piece in split_batch(len(usable), self._options.batch):
             rows = usable[piece]
             found.update(zip(rows, self._correspond([pairs[i] for i in rows]), strict=True))
-        return [
-            self._judge(crop, view, found[i]) if i in found else NOT_VERIFIED
+        verifications = [
+            self._judge(crop, view, *found[i]) if i in found else NOT_VERIFIED
             for i, (crop, view) in enumerate(pairs)
         ]
+        return self._look_closely(pairs, verifications)
 
-    def _correspond(self, pairs: list[tuple[Picture, Picture]]) -> list[F32]:
-        """(M, 4) float32 a pair: x y in the view, x y in the crop."""
+    def _correspond(self, pairs: list[tuple[Picture, Picture]]) -> list[tuple[F32, float | None]]:
+        """(M, 4) float32 a pair, x y in the view and x y in the crop; and the agreement of methods
+        that do not measure it on the aligned pictures.
+        """
+        if self._options.verifier == "orb_ssim":
+            return [
+                compare_by_orb(
+                    crop.image_bgr,
+                    view.image_bgr,
+                    crop.keypoints.image_size_wh,
+                    view.keypoints.image_size_wh,
+                    self._options.max_keypoints,
+                )
+                for crop, view in pairs
+            ]
         keypoints = [(view.keypoints, crop.keypoints) for crop, view in pairs]
         if self._engine is None:
             chosen = [pair_by_ratio(view, crop) for view, crop in keypoints]
@@ -92,11 +113,30 @@ class Verifier:
             assignment = run_lightglue(self._engine, keypoints, self._options.max_keypoints)
             chosen = [pair_by_assignment(a, self._options.min_assignment) for a in assignment]
         return [
-            np.hstack([view.xy_scale_ori[rows, :2], crop.xy_scale_ori[columns, :2]])
+            (np.hstack([view.xy_scale_ori[rows, :2], crop.xy_scale_ori[columns, :2]]), None)
             for (view, crop), (rows, columns) in zip(keypoints, chosen, strict=True)
         ]
 
-    def _judge(self, crop: Picture, view: Picture, correspondences_xyxy: F32) -> Verification:
+    def _look_closely(
+        self, pairs: Sequence[tuple[Picture, Picture]], found: list[Verification]
+    ) -> list[Verification]:
+        """The verifications with their sameness, where a homography lays the crop over the view."""
+        if self._comparer is None:
+            return found
+        overlays: dict[int, Overlay] = {}
+        for i, (crop, view) in enumerate(pairs):
+            homography = found[i].homography
+            if homography is not None:
+                sizes = crop.keypoints.image_size_wh, view.keypoints.image_size_wh
+                overlays[i] = lay_over(
+                    crop.image_bgr, view.image_bgr, homography, *sizes, self._comparer.side_px
+                )
+        sameness = dict(zip(overlays, self._comparer.compare(list(overlays.values())), strict=True))
+        return [replace(v, sameness=float(sameness.get(i, 0.0))) for i, v in enumerate(found)]
+
+    def _judge(
+        self, crop: Picture, view: Picture, correspondences_xyxy: F32, agreement: float | None
+    ) -> Verification:
         view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
         # Keypoints are as exact as the scale at which they were found allows.
         threshold_px = self._options.inlier_px * max(crop_wh) / self._options.keypoint_side_px
@@ -104,7 +144,7 @@ class Verifier:
         homography, agrees = fit_view(view_xy, crop_xy, view_wh, crop_wh, threshold_px)
         if homography is None:
             return Verification(0, len(correspondences_xyxy), None, None, 0.0, 0.0, 0.0)
-        agreement, coverage = measure_agreement(
+        measured, coverage = measure_agreement(
             crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
         )
         return Verification(
@@ -113,7 +153,7 @@ class Verifier:
             homography=homography,
             outline=project_points(homography, corners_of(view_wh)).astype(np.float32),
             angle_deg=angle_deg(homography, view_wh),
-            agreement=agreement,
+            agreement=measured if agreement is None else agreement,
             coverage=coverage,
             correspondences_xyxy=correspondences_xyxy[agrees],
         )
@@ -122,11 +162,12 @@ class Verifier:
 def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:
     """The verifier that the options name, ready to run; WeightsError or EngineError."""
     extractor = extractor_maker(engine, options)()
-    if options.verifier == "sift":
-        return Verifier(None, options, extractor)
+    comparer = load_comparer(engine, options) if options.comparer else None
+    if options.verifier != "lightglue":
+        return Verifier(None, options, extractor, comparer)
     weights = find_weights("matcher", options.weights, MATCHER_OF.get(options.keypoints, ""))
     _refuse_other_keypoints(weights, options.keypoints, extractor.descriptor_dim)
-    return Verifier(load_engine(weights, engine), options, extractor)
+    return Verifier(load_engine(weights, engine), options, extractor, comparer)
 
 
 def _refuse_other_keypoints(weights: Path, keypoints: str, dim: int) -> None:

@@ -15,14 +15,15 @@ from typing import Any, Literal
 
 from pipeline.errors import WeightsError
 
-Kind = Literal["detector", "embedder", "keypoints", "matcher"]
-KINDS: tuple[Kind, ...] = ("detector", "embedder", "keypoints", "matcher")
+Kind = Literal["detector", "embedder", "keypoints", "matcher", "comparer"]
+KINDS: tuple[Kind, ...] = ("detector", "embedder", "keypoints", "matcher", "comparer")
 
 SHIPPED_DIR = Path(__file__).resolve().parent.parent / "weights"
 SHIPPED_NAMES: dict[Kind, str] = {
     "detector": "magpie-detector-n",
     "embedder": "magpie-embedder-r18",
     "matcher": "magpie-lightglue-sift",
+    "comparer": "magpie-comparer",
 }
 _HEADER_LIMIT_BYTES = 16 << 20
 

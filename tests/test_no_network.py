@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from catalog_tools.packs import DEMO_SEED_START, render_pack
-from catalog_tools.video_file import write_clip
+from catalog_tools.demo.video_file import write_clip
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -145,8 +145,8 @@ for network in ("embedder", "detector", "matcher"):
             raise
 """
 SHORT_DEMO = """
-import catalog_tools.demo
-catalog_tools.demo.FAST_CLIP_S = 2.4
+import catalog_tools.demo.run
+catalog_tools.demo.run.FAST_CLIP_S = 2.4
 main()
 """
 

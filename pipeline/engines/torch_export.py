@@ -78,11 +78,20 @@ def _matcher_inputs(network: Any) -> Inputs:
     )
 
 
+def _comparer_inputs(network: Any) -> Inputs:
+    side = network.spec.side_px
+    pictures = _random(TRACE_BATCH, 3, side, side)
+    inside = torch.ones(TRACE_BATCH, 1, side, side)
+    shapes = [[-1, 3, side, side], [-1, 3, side, side], [-1, 1, side, side]]
+    return (pictures, pictures, inside), shapes, ("log_odds",)
+
+
 INPUTS: dict[Kind, Callable[[Any], Inputs]] = {
     "detector": _detector_inputs,
     "embedder": _embedder_inputs,
     "keypoints": _keypoints_inputs,
     "matcher": _matcher_inputs,
+    "comparer": _comparer_inputs,
 }
 
 

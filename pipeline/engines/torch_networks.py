@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from pipeline.engines.torch_detector import DetectorSpec, build_detector
 from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
 from pipeline.errors import WeightsError
+from pipeline.weights import KINDS
 
 REQUIRED_METADATA = ("kind", "architecture", "spec", "input_size_wh", "licence")
 Spec = TypeVar("Spec")
@@ -84,7 +85,11 @@ def _build(metadata: Mapping[str, str]) -> torch.nn.Module:
         from pipeline.engines.torch_keypoints import KeypointsSpec, build_keypoints
 
         return build_keypoints(parse_spec(KeypointsSpec, metadata["spec"]))
-    raise ValueError(f"kind must be detector, embedder, keypoints or matcher, got '{kind}'")
+    if kind == "comparer":
+        from pipeline.engines.torch_comparer import ComparerSpec, build_comparer
+
+        return build_comparer(parse_spec(ComparerSpec, metadata["spec"]))
+    raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{kind}'")
 
 
 def parse_spec(spec_type: type[Spec], text: str) -> Spec:

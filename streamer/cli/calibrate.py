@@ -20,8 +20,8 @@ from streamer.cli.catalog_options import (
 from streamer.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from catalog_tools.calibrate import CalibrationReport
-    from catalog_tools.calibration_samples import Sample
+    from catalog_tools.evaluation.calibrate import CalibrationReport
+    from catalog_tools.evaluation.samples import Sample
 
 
 def calibrate(
@@ -47,7 +47,7 @@ def calibrate(
 ) -> None:
     """Fit probabilities and tiers to a catalog, on shots of its pictures or on labelled photos."""
     options = read_matcher_options(config, None, engine, device)
-    from catalog_tools.calibrate import calibrate_catalog
+    from catalog_tools.evaluation.calibrate import calibrate_catalog
     from pipeline.matcher import create_matcher
 
     matcher = create_matcher(options, {"calibrate": directory})
@@ -57,7 +57,7 @@ def calibrate(
             directory, matcher, samples, count, false_exact=false_exact, progress=progress
         )
     if plot is not None:
-        from catalog_tools.calibration_picture import draw_reliability
+        from catalog_tools.evaluation.reliability import draw_reliability
 
         draw_reliability(report, plot)
     if as_json:
@@ -69,7 +69,7 @@ def calibrate(
 def _samples(
     directory: Path, photos: Path | None, pool: Path | None, count: int, seed: int
 ) -> tuple[Iterator[Sample], int]:
-    from catalog_tools.calibration_samples import draw_samples, read_samples, strangers
+    from catalog_tools.evaluation.samples import draw_samples, read_samples, strangers
     from pipeline.catalog import Catalog
 
     catalog = Catalog.load(directory, None)

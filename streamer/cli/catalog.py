@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,8 @@ Images = Annotated[
         "or a CSV with the columns item_id,label,image.",
     ),
 ]
+
+POOREST_SHOWN = 10  # references whose scores are shown
 
 
 @app.command()
@@ -133,17 +136,36 @@ def rollback(
 
 
 @app.command()
-def check(directory: Directory, as_json: AsJson = False) -> None:
-    """Compare a catalog's files with their hashes and name pictures that will match poorly."""
+def check(
+    directory: Directory,
+    as_json: AsJson = False,
+    config: Config = None,
+    engine: EngineName = None,
+    device: Device = None,
+) -> None:
+    """Compare a catalog's files with their hashes, score its pictures, name those that will match
+    poorly.
+    """
     from catalog_tools.check import check_catalog
+    from pipeline.catalog_format import current_generation
 
+    current_generation(directory)
+    options = read_matcher_options(config, None, engine, device)
+    from pipeline.color import frame_from_bgr
+    from pipeline.detect import load_detector
+
+    detector = load_detector(options.engine, options.detect)
     with show_progress("checking pictures") as progress:
-        report = check_catalog(directory, progress)
+        report = check_catalog(
+            directory, progress, lambda picture: detector.detect([frame_from_bgr(picture)])[0]
+        )
     if as_json:
         for damaged in report.damaged:
             print(_one_line({"kind": "damaged", "text": damaged}))
         for finding in report.findings:
             print(_one_line({name: getattr(finding, name) for name in finding.__slots__}))
+        for quality in report.qualities:
+            print(_one_line({"kind": "score", "score": quality.score, **asdict(quality)}))
     elif report.findings:
         rows = [[f.item_id, f.image, f.kind, f.text] for f in report.findings]
         _print_table(["item_id", "image", "kind", "what"], rows)
@@ -152,7 +174,13 @@ def check(directory: Directory, as_json: AsJson = False) -> None:
 
         raise damaged_error(directory, "; ".join(report.damaged))
     if not as_json:
-        print(f"{directory}: files whole, {len(report.findings)} findings")
+        scores = [quality.score for quality in report.qualities]
+        rows = [[q.item_id, q.image, f"{q.score:.2f}"] for q in report.qualities[:POOREST_SHOWN]]
+        _print_table(["item_id", "image", "score"], rows)
+        print(
+            f"{directory}: files whole, {len(report.findings)} findings; scores of "
+            f"{len(scores)} references {min(scores, default=0):.2f} to {max(scores, default=0):.2f}"
+        )
 
 
 @app.command()

@@ -43,7 +43,7 @@ def evaluate(
     device: Device = None,
 ) -> None:
     """Measure a catalog on labelled photos: top-1, tiers, false matches, leave-out."""
-    from catalog_tools.evaluate import check_labels, evaluate_catalog, read_truth
+    from catalog_tools.evaluation.evaluate import check_labels, evaluate_catalog, read_truth
     from pipeline.catalog import Catalog
 
     truth = truth or photos / "truth.csv"
@@ -53,8 +53,8 @@ def evaluate(
     options = read_matcher_options(config, embedder, engine, device, at_least_k=k)
     from rich.console import Console
 
-    from catalog_tools.evaluate_report import print_table, write_report
-    from catalog_tools.evaluate_search import load_stages
+    from catalog_tools.evaluation.report import print_table, write_report
+    from catalog_tools.evaluation.search import load_stages
     from pipeline.matcher import create_matcher
 
     stages = load_stages(options)

@@ -32,7 +32,7 @@ def demo(
 ) -> None:
     """Build a catalog, watch a clip with the real daemon, check every event; exit 1 if one of the
     targets is missed."""
-    from catalog_tools.demo import run_demo
+    from catalog_tools.demo.run import run_demo
 
     if not run_demo(out, MAGPIE, _subscribe, is_fast=fast):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""magpie train embedder, detector, matcher, pack, join.
+"""magpie train embedder, detector, matcher, comparer, pack, join.
 
 The options of a training are its options class: names, defaults and descriptions stand there alone.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from catalog_tools.train_options import (
+from catalog_tools.train.options import (
+    ComparerOptions,
     DetectorOptions,
     EmbedderOptions,
     MatcherOptions,
@@ -28,7 +29,7 @@ def _add_training(name: str, options_type: type[TrainOptions], told: str) -> Non
     """Add the command whose parameters are the options' fields."""
 
     def command(**given: Any) -> None:
-        recipe = importlib.import_module(f"catalog_tools.train_{name}")
+        recipe = importlib.import_module(f"catalog_tools.train.{name}")
         path = getattr(recipe, f"train_{name}")(check_options(options_type, **given))
         if path is not None:
             print(path)
@@ -58,6 +59,9 @@ _add_training(
 _add_training(
     "matcher", MatcherOptions, "Train the matcher of keypoints (LightGlue); print its path."
 )
+_add_training(
+    "comparer", ComparerOptions, "Train the comparer of aligned pictures; print its path."
+)
 
 
 @train_app.command("pack")
@@ -67,7 +71,7 @@ def pack_command(
     part_mb: int = typer.Option(25, "--part-mb", min=1, help="largest size of a part"),
 ) -> None:
     """Cut a pool into parts, for a machine that takes no larger files."""
-    from catalog_tools.packing import pack_pool
+    from catalog_tools.train.packing import pack_pool
 
     print(pack_pool(pool, out, part_mb))
 
@@ -77,7 +81,7 @@ def join_command(
     folder: Path = typer.Argument(..., help="where a training with --split-mb left its parts"),
 ) -> None:
     """Join the files that lie in a folder in parts, and check them."""
-    from catalog_tools.packing import join_folder
+    from catalog_tools.train.packing import join_folder
 
     for path in join_folder(folder):
         print(path)

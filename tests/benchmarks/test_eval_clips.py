@@ -17,8 +17,8 @@ from benchmarks.eval_synthetic import (
     write_visits,
 )
 from benchmarks.eval_video import Clip, Watched, read_clips, read_frames, score_clip
-from catalog_tools.demo_truth import Shown, TruePack, TrueSighting, Truth
-from catalog_tools.video_file import write_clip
+from catalog_tools.demo.truth import Shown, TruePack, TrueSighting, Truth
+from catalog_tools.demo.video_file import write_clip
 from pipeline.types import ItemId, Match, Phase, Sighting, Tier
 
 

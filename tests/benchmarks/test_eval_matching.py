@@ -13,7 +13,7 @@ from benchmarks.eval_matching import (
     read_evd,
     score_errors,
 )
-from catalog_tools.packs import render_pack
+from catalog_tools.synthesize.packs import render_pack
 from pipeline.geometry import project_points
 from pipeline.keypoints import KeypointExtractor, to_gray
 from pipeline.options import VerifyOptions

@@ -35,8 +35,7 @@ def test_costs_of_a_process_are_sampled_until_the_end():
             sum(i * i for i in range(10_000))
     found = costs.figures()
     assert set(found) == {"me"}
-    assert found["me"]["uss_mb_max"] >= found["me"]["uss_mb_median"] > 5
-    assert found["me"]["private_mb_max"] > 5
+    assert found["me"]["private_mb_max"] >= found["me"]["private_mb_median"] > 5
     assert found["me"]["cpu_percent"] > 0
 
 

@@ -1,5 +1,6 @@
 """Looking a catalog over: damage, poor pictures, twins; lists and switching back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,12 +8,21 @@ import numpy as np
 import pytest
 
 from catalog_tools.build import build_catalog
-from catalog_tools.check import MAX_BLUR, check_catalog, measure_blur
+from catalog_tools.check import check_catalog
 from catalog_tools.listing import list_catalog_generations, list_catalog_items, roll_back
-from catalog_tools.packs import render_pack
+from catalog_tools.reference_quality import (
+    MAX_BLUR,
+    MIN_HAND,
+    ReferenceQuality,
+    count_beside,
+    measure_blur,
+    measure_hand,
+)
+from catalog_tools.synthesize.packs import render_pack
 from pipeline.catalog import current_generation
 from pipeline.catalog_format import generation_folder
 from pipeline.errors import CatalogError
+from pipeline.types import Detections
 from tests.catalog_tools.drawn_pictures import draw
 from tests.fake_networks import FakeEmbedder, make_networks
 
@@ -56,6 +66,42 @@ def test_poor_pictures_and_twins_are_found(shelf: Path) -> None:
     assert not {("small", "a"), ("blurred", "a"), ("plain", "a"), ("twin", "b")} & found
     twin = next(finding for finding in report.findings if finding.kind == "twin")
     assert twin.image == "a/1.png" and "c/nearly_a.png of 'c'" in twin.text
+
+
+def test_every_reference_has_a_score_and_the_poorest_come_first(shelf: Path) -> None:
+    report = check_catalog(shelf, lambda done, total: None)
+    scores = [quality.score for quality in report.qualities]
+    assert len(scores) == 8 and scores == sorted(scores) and 0 <= scores[0] < scores[-1] <= 1
+    of_item = {quality.item_id: quality.score for quality in report.qualities}
+    assert max(of_item[name] for name in ("small", "plain")) < 0.4
+    assert of_item["copy"] < 0.05, "the same picture serves two items"
+
+
+def test_things_beside_the_main_one_are_clutter(shelf: Path) -> None:
+    boxes = np.array([[10, 10, 100, 190], [30, 30, 60, 60], [110, 40, 170, 180]], np.float32)
+    found = Detections(boxes, np.array([0.9, 0.8, 0.6], np.float32), np.zeros(3, np.int32))
+    assert count_beside(found, (180, 240)) == 1, "what lies on the main thing is part of it"
+    report = check_catalog(shelf, lambda done, total: None, detect=lambda picture: found)
+    assert {f.kind for f in report.findings} >= {"clutter"}
+    assert max(quality.score for quality in report.qualities) <= 0.5
+
+
+def test_skin_from_a_border_is_told_and_a_flat_print_of_its_colour_is_not() -> None:
+    picture = np.full((240, 200, 3), (200, 120, 40), np.uint8)
+    skin = np.array([120, 150, 205], np.float32)
+    printed = picture.copy()
+    printed[:100, :90] = skin
+    shade = np.linspace(0.75, 1.15, 90, dtype=np.float32)[None, :, None]
+    held = picture.copy()
+    held[:140, :90] = np.clip(skin * shade, 0, 255).repeat(140, 0).astype(np.uint8)
+    assert measure_hand(held) > MIN_HAND > measure_hand(printed) == 0
+
+
+def test_a_score_is_the_worst_respect() -> None:
+    good = ReferenceQuality("a", "a.jpg", (600, 800), 0.2, 300, 0.0, 0, 0.5)
+    assert good.score == 1.0
+    assert replace(good, n_keypoints=15).score == pytest.approx(0.1)
+    assert replace(good, twin_similarity=0.99, n_keypoints=15).score == pytest.approx(0.05)
 
 
 def test_damage_is_found_by_content(shelf: Path) -> None:

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
-from catalog_tools.train_embedder import begin_embedder
-from catalog_tools.train_options import EmbedderOptions
+from catalog_tools.train.embedder import begin_embedder
+from catalog_tools.train.options import EmbedderOptions
 from catalog_tools.upstream import convert_entry, convert_upstream, export_weights
 from catalog_tools.weights import WeightsEntry, find_source, usable_path
 from pipeline.color import frame_from_bgr

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from catalog_tools.packs import render_pack
+from catalog_tools.synthesize.packs import render_pack
 from pipeline.weights import SHIPPED_DIR, SHIPPED_NAMES
 from streamer.publishing import Subscriber
 from tests.end_to_end.test_daemon import first

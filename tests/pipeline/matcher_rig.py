@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from catalog_tools.build import build_catalog
-from catalog_tools.packs import DEMO_SEED_START, render_pack, render_twin
-from catalog_tools.scenes import make_background, paste_pack
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
+from catalog_tools.synthesize.scenes import make_background, paste_pack
 from pipeline.catalog import Catalog
 from pipeline.color import planes_from_bgr
 from pipeline.detect import Detector

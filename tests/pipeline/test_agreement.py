@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from catalog_tools.packs import DEMO_SEED_START, render_pack, render_twin
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.agreement import measure_agreement
 from pipeline.geometry import warp_picture
 

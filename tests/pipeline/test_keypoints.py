@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from catalog_tools.packs import DEMO_SEED_START, render_pack
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from pipeline.keypoints import KeypointExtractor, to_rootsift
 from pipeline.options import VerifyOptions
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from catalog_tools.packs import DEMO_SEED_START, render_pack
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from catalog_tools.upstream import convert_upstream
 from pipeline.engines import load_engine
 from pipeline.engines.torch_keypoints import KeypointsSpec, build_keypoints

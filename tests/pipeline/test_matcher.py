@@ -109,7 +109,7 @@ def test_a_settled_track_costs_only_detection_and_tracking(catalog: Path) -> Non
 
 
 def test_whole_frame_is_told_when_an_item_fills_it(catalog: Path) -> None:
-    from catalog_tools.packs import render_pack
+    from catalog_tools.synthesize.packs import render_pack
     from pipeline.color import frame_from_bgr
 
     matcher = make_matcher({"photo": catalog})
@@ -142,7 +142,7 @@ def test_catalog_switch_closes_and_goes_on_with_the_new_items(
 
     import cv2
 
-    from catalog_tools.packs import render_pack
+    from catalog_tools.synthesize.packs import render_pack
 
     directory = tmp_path / "catalog"
     shutil.copytree(catalog, directory)

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from catalog_tools.packs import DEMO_SEED_START, render_pack
-from catalog_tools.scenes import camera_effects, make_background
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
+from catalog_tools.synthesize.scenes import camera_effects, make_background
 from pipeline.errors import WeightsError
 from pipeline.geometry import angle_deg, project_points, warp_picture
 from pipeline.options import EngineOptions, VerifyOptions
+from pipeline.orb_ssim import compare_by_orb, measure_ssim
 from pipeline.types import Verification
 from pipeline.verify import (
     NOT_VERIFIED,
@@ -167,3 +168,27 @@ def test_nothing_found_says_nothing() -> None:
         0, 0, None, None, 0.0, 0.0, 0.0, NOT_VERIFIED.correspondences_xyxy
     )
     assert NOT_VERIFIED.correspondences_xyxy.shape == (0, 4)
+
+
+def test_orb_and_ssim_prefer_the_right_pack() -> None:
+    verifier = load_verifier(EngineOptions(), VerifyOptions(verifier="orb_ssim", comparer=False))
+    crop = verifier.prepare(crop_of(1))
+    view, other = verifier.prepare(view_of(1)), verifier.prepare(view_of(2))
+    right, wrong = verifier.verify([(crop, view), (crop, other)])
+    assert right.homography is not None and right.inliers > wrong.inliers
+    assert right.agreement > wrong.agreement
+
+
+def test_structural_similarity_is_one_for_the_same_picture_and_low_for_another() -> None:
+    same, other = measure_ssim(view_of(1), view_of(1)), measure_ssim(view_of(1), view_of(2))
+    assert same > 0.99 and 0 <= other < 0.6
+
+
+def test_orb_says_how_much_of_a_picture_it_found_again() -> None:
+    wh = (view_of(1).shape[1], view_of(1).shape[0])
+    correspondences, agreement = compare_by_orb(view_of(1), view_of(1), wh, wh, 256)
+    assert agreement > 0.95
+    assert np.abs(correspondences[:, :2] - correspondences[:, 2:]).max() < 1
+    flat = np.full((80, 80, 3), 127, np.uint8)
+    nothing, agreement = compare_by_orb(flat, view_of(1), (80, 80), wh, 256)
+    assert nothing.shape == (0, 4) and 0 <= agreement < 0.5

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from catalog_tools.packs import render_pack
+from catalog_tools.synthesize.packs import render_pack
 from pipeline.catalog import Catalog, Item, Recipe, StoredPicture, write_generation
 from pipeline.catalog_format import PictureRecord
 from pipeline.keypoints import KeypointExtractor, no_keypoints

@@ -65,7 +65,10 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     assert "cameras.door.transprt (line 5): unknown key; did you mean 'transport'?" in text
     assert "cameras.door.max_fps (line 6): must be greater than or equal to 0, got -1" in text
     assert "cameras.a b (line 7): a name is 1 to 64 letters" in text
-    assert "matcher.verify.verifier (line 9): must be 'lightglue' or 'sift', got 'magic'" in text
+    assert (
+        "matcher.verify.verifier (line 9): must be 'lightglue', 'sift' or 'orb_ssim', got 'magic'"
+        in text
+    )
 
 
 def test_unknown_key_without_a_near_miss_names_the_known_ones(tmp_path: Path) -> None:

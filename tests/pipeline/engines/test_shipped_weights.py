@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from catalog_tools.compose import compose_scene
-from catalog_tools.pack_bank import to_rgb_batch
-from catalog_tools.packs import DEMO_SEED_START, natural_size_wh, render_pack
-from catalog_tools.train_detector import measure_boxes
-from catalog_tools.views import camera_view, clean_view
+from catalog_tools.synthesize.compose import compose_scene
+from catalog_tools.synthesize.packs import DEMO_SEED_START, natural_size_wh, render_pack
+from catalog_tools.synthesize.views import camera_view, clean_view
+from catalog_tools.train.detector import measure_boxes
+from catalog_tools.train.pack_bank import to_rgb_batch
 from pipeline.engines.torch_networks import load_network, read_weights
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"

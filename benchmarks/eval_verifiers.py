@@ -1,0 +1,111 @@
+"""Which verifier names the packs in shop photos best, and what does each cost?
+
+    python -m benchmarks.eval_verifiers [--data FOLDER] [--every N]
+
+The set is that of eval_grocery. Every verifier asks the same catalog about the same photos, with
+the same shortlists; the probabilities were fitted to LightGlue with the comparer, so for the others
+the figure to read is top-1, and recall at a precision, which only the order of the answers decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.eval_setup import (
+    CLIP_CAMERA,
+    OUT,
+    Data,
+    Every,
+    Limit,
+    Out,
+    Threads,
+    built_catalog,
+    find_data,
+    finish,
+    options_of,
+    percent,
+    run_command,
+    say_progress,
+    take,
+)
+from catalog_tools.evaluation.scores import Labelled, Photo, score_photos
+from catalog_tools.query import Answer
+from pipeline.options import MatcherOptions
+
+VERIFIERS: dict[str, dict[str, Any]] = {
+    "lightglue + comparer": {"comparer": True},
+    "lightglue": {"comparer": False},
+    "sift + comparer": {"verifier": "sift", "comparer": True},
+    "sift": {"verifier": "sift", "comparer": False},
+    "orb_ssim": {"verifier": "orb_ssim", "comparer": False},
+}
+
+
+def main(
+    data: Data = None,
+    out: Out = OUT,
+    every: Every = 6,
+    limit: Limit = None,
+    threads: Threads = 0,
+) -> None:
+    """Build the catalog once, ask it about the photos by each verifier."""
+    from catalog_tools.evaluation.evaluate import read_truth
+    from catalog_tools.query import query_pictures
+    from pipeline.matcher import create_matcher
+
+    data, options = find_data("grocery", data), options_of(threads)
+    labels = take(read_truth(data / "truth.csv"), every, limit)
+    figures: dict[str, Any] = {}
+    with built_catalog(data / "catalog", options) as built:
+        for name, changed in VERIFIERS.items():
+            verify = options.verify.model_copy(update=changed)
+            asked: MatcherOptions = options.model_copy(update={"verify": verify})
+            matcher = create_matcher(asked, {CLIP_CAMERA: built.directory})
+            progress = say_progress(f"photos by {name}")
+            start_s, answers = time.perf_counter(), []
+            images = [str(data / label.image) for label in labels]
+            for answer in query_pictures(images, matcher.catalogs[CLIP_CAMERA], matcher):
+                answers.append(answer)
+                progress(len(answers), len(labels))
+            spent_ms = 1e3 * (time.perf_counter() - start_s)
+            figures[name] = score_answers(labels, answers) | {
+                "ms_a_photo": round(spent_ms / max(1, len(labels)), 1)
+            }
+    config = {"every": every, "limit": limit, "threads": threads}
+    finish(out, "verifiers", config, figures, table_rows(figures))
+
+
+def score_answers(labels: Sequence[Labelled], answers: Sequence[Answer]) -> dict[str, Any]:
+    """Return the figures of one verifier."""
+    photos = [Photo(label, answer) for label, answer in zip(labels, answers, strict=True)]
+    scores = score_photos(photos, k=5)
+    ranked = scores["curves"]["ranked"]
+    return {
+        "n_photos": scores["n_photos"],
+        "top_1": scores["top_1"],
+        "top_5": scores["top_k"],
+        "recall_at_precision_0.97": max(
+            (row["recall"] for row in ranked if row["precision"] >= 0.97), default=0.0
+        ),
+        "false_matches": scores["without_item"]["published"],
+    }
+
+
+def table_rows(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the rows: what, figure, what it is made of."""
+    return [
+        (
+            f"{name}: top-1",
+            percent(found["top_1"]),
+            f"recall {percent(found['recall_at_precision_0.97'])} at precision 97 %, "
+            f"{found['false_matches']} false matches on other things, "
+            f"{found['ms_a_photo']:.0f} ms a photo",
+        )
+        for name, found in figures.items()
+    ]
+
+
+if __name__ == "__main__":
+    run_command(main)

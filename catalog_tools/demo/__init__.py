@@ -1,0 +1,1 @@
+"""`magpie demo`: a made clip, the real daemon, the truth."""

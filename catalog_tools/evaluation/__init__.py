@@ -1,0 +1,1 @@
+"""How good a catalog is, and what its evidence is worth."""

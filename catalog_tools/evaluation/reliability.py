@@ -1,0 +1,27 @@
+"""The reliability diagram of a calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from catalog_tools.evaluation.calibrate import CalibrationReport
+
+
+def draw_reliability(report: CalibrationReport, path: Path) -> None:
+    """Write what was right against the probability that was told, as a PNG; n at each point."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(5, 4))
+    axis.plot([0, 1], [0, 1], "k:", linewidth=1)
+    axis.plot([p for p, _, _ in report.reliability], [r for _, r, _ in report.reliability], "o-")
+    for probability, right, count in report.reliability:
+        axis.annotate(str(count), (probability, right), fontsize=7)
+    axis.set_xlabel("probability told")
+    axis.set_ylabel("share right")
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    pyplot.close(figure)

@@ -1,0 +1,1 @@
+"""Made pictures: packs and their near-twins, scenes, a camera's views."""

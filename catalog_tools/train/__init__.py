@@ -1,0 +1,1 @@
+"""The trainings: options, data, batches, one recipe a network."""

@@ -1,0 +1,65 @@
+"""A crop laid over a view, and what the comparer's network is asked."""
+
+import numpy as np
+import pytest
+
+from pipeline.compare import LIMIT, Comparer, Overlay, lay_over
+from pipeline.engines import Array
+
+SIDE_PX = 32
+
+
+class DifferenceEngine:
+    """A stand-in for the network: sure of sameness where the pictures are equal inside."""
+
+    name = "fake"
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        views, crops, inside = arrays
+        assert views.shape == crops.shape and inside.shape[1] == 1
+        assert views.dtype == crops.dtype == inside.dtype == np.float32
+        self.batches.append(len(views))
+        apart = np.abs(views - crops * inside).mean((1, 2, 3))
+        return (np.where(apart < 0.06, 50.0, -2.0).astype(np.float32),)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return np.asarray(rng.integers(0, 255, (8, 6, 3)), np.uint8).repeat(15, 0).repeat(15, 1)
+
+
+def overlay_of(picture: np.ndarray, homography: np.ndarray, crop: np.ndarray) -> Overlay:
+    crop_wh, view_wh = (crop.shape[1], crop.shape[0]), (picture.shape[1], picture.shape[0])
+    return lay_over(crop, picture, homography, crop_wh, view_wh, SIDE_PX)
+
+
+def test_a_moved_crop_comes_to_lie_on_its_view(picture: np.ndarray) -> None:
+    canvas = np.full((200, 220, 3), 128, np.uint8)
+    canvas[30 : 30 + picture.shape[0], 50 : 50 + picture.shape[1]] = picture
+    shift = np.array([[1, 0, 50], [0, 1, 30], [0, 0, 1.0]])
+    overlay = overlay_of(picture, shift, canvas)
+    assert overlay.inside.all()
+    assert np.abs(overlay.view.astype(int) - overlay.crop).mean() < 12
+
+
+def test_what_lies_beyond_the_crop_is_black_and_marked(picture: np.ndarray) -> None:
+    left_half = picture[:, : picture.shape[1] // 2]
+    overlay = overlay_of(picture, np.eye(3), left_half)
+    assert overlay.inside[:, : SIDE_PX // 2 - 1].all()
+    assert not overlay.inside[:, SIDE_PX // 2 + 1 :].any()
+    assert not overlay.crop[~overlay.inside].any()
+
+
+def test_each_pair_has_its_answer_whatever_the_batch(picture: np.ndarray) -> None:
+    same = overlay_of(picture, np.eye(3), picture)
+    other = overlay_of(picture, np.eye(3), np.ascontiguousarray(picture[::-1]))
+    engine = DifferenceEngine()
+    answers = Comparer(engine, SIDE_PX, batch=2).compare([same, other, same, other, other])
+    assert answers.tolist() == [LIMIT, -2.0, LIMIT, -2.0, -2.0]
+    assert engine.batches == [2, 2, 1]
+    assert Comparer(engine, SIDE_PX, batch=2).compare([]).shape == (0,)
