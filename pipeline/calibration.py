@@ -23,11 +23,12 @@ VERIFIED_FEATURES = (
     "agreement of a fair photo",
     "agreement beyond it",
     "fragment",
+    "sameness",
     "sign of a twin",
 )
 UNVERIFIED_FEATURES = ("constant", "similarity", "margin", "vote lead")
 
-Nine = tuple[float, float, float, float, float, float, float, float, float]
+Ten = tuple[float, float, float, float, float, float, float, float, float, float]
 Four = tuple[float, float, float, float]
 
 
@@ -43,10 +44,10 @@ class Calibration:
     shots of 180 made-up packs and pool pictures, near-twins of them and strangers.
     """
 
-    item: Nine = (-5.44, 0.74, 1.42, 4.95, 0.74, 3.91, 5.12, -11.95, -5.03)
-    design: Nine = (-4.70, 0.83, 0.98, 4.82, 0.21, 3.34, 5.20, -11.57, -0.71)
-    unverified: Four = (-6.86, 4.97, 5.85, 1.27)
-    exact: float = 0.93
+    item: Ten = (-4.42, 0.77, 0.76, 4.96, 0.31, 2.62, 4.28, -11.94, 1.23, -4.25)
+    design: Ten = (-3.70, 1.07, 0.38, 4.60, 0.34, 2.41, 4.74, -11.61, 0.67, -1.07)
+    unverified: Four = (-6.75, 5.05, 5.87, 2.02)
+    exact: float = 0.94
     very_similar: float = 0.85
     similar: float = 0.70
 
@@ -87,11 +88,12 @@ class Calibration:
         return _weighed(self.design, verified_features(candidate, margin, found))
 
 
-def verified_features(candidate: Candidate, margin: float, found: Verification) -> Nine:
+def verified_features(candidate: Candidate, margin: float, found: Verification) -> Ten:
     """Return what is weighed for a candidate with a sane homography, as VERIFIED_FEATURES says.
 
     inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
-    may share just that. sign of a twin: as twin_sign.
+    may share just that. sameness: the comparer's log-odds, 0 without it. sign of a twin: as
+    twin_sign.
     """
     agreement = found.agreement
     return (
@@ -103,6 +105,7 @@ def verified_features(candidate: Candidate, margin: float, found: Verification) 
         _ramp(agreement, 0.0, 0.45),
         _ramp(agreement, 0.45, 0.9),
         _ramp(-found.coverage, -0.55, -0.3),
+        found.sameness / 3.0,
         twin_sign(found),
     )
 

@@ -94,7 +94,7 @@ class VerifyOptions(Options):
     min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")
     inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold, px at the side above")
     comparer: bool = Field(
-        False, description="a network looks at aligned pictures for what a near-twin has otherwise"
+        True, description="a network looks at aligned pictures for what a near-twin has otherwise"
     )
     comparer_weights: Path | None = Field(None, description="of the comparer; none: the shipped")
     batch: int = Field(2, ge=1, description="pairs a network call; more cost memory, save no time")

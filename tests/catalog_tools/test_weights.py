@@ -83,7 +83,7 @@ def test_the_shipped_manifest_lists_what_the_project_promises():
     assert {"resnet18-a1-in1k", "resnet34-a1-in1k", "resnet50-a1-in1k"} <= names
     assert {"aliked-n16", "aliked-lightglue", "sift-lightglue"} <= names
     shipped = {entry.kind for entry in entries if entry.shipped}
-    assert shipped == {"detector", "embedder", "matcher"}
+    assert shipped == {"detector", "embedder", "matcher", "comparer"}
     assert all(entry.url.startswith("https://") for entry in entries if not entry.shipped)
 
 

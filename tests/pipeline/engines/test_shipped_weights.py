@@ -1,21 +1,31 @@
-"""The shipped detector and embedder do their work on packs that training never drew."""
+"""The shipped networks do their work on packs that training never drew."""
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from catalog_tools.synthesize.compose import compose_scene
-from catalog_tools.synthesize.packs import DEMO_SEED_START, natural_size_wh, render_pack
+from catalog_tools.synthesize.packs import (
+    DEMO_SEED_START,
+    natural_size_wh,
+    render_pack,
+    render_twin,
+)
 from catalog_tools.synthesize.views import camera_view, clean_view
+from catalog_tools.train.comparer_batches import lay_over
 from catalog_tools.train.detector import measure_boxes
 from catalog_tools.train.pack_bank import to_rgb_batch
+from pipeline.compare import Overlay, load_comparer
 from pipeline.engines.torch_networks import load_network, read_weights
+from pipeline.options import EngineOptions, VerifyOptions
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
 DETECTOR = WEIGHTS / "magpie-detector-n.safetensors"
 EMBEDDER = WEIGHTS / "magpie-embedder-r18.safetensors"
+COMPARER = WEIGHTS / "magpie-comparer.safetensors"
 SEEDS = range(DEMO_SEED_START + 500, DEMO_SEED_START + 524)
 
 
@@ -25,7 +35,9 @@ def packs() -> list[np.ndarray]:
     return [render_pack(seed, natural_size_wh(seed, 320)) for seed in SEEDS]
 
 
-@pytest.mark.parametrize(("path", "limit_bytes"), [(DETECTOR, 6e6), (EMBEDDER, 23.5e6)])
+@pytest.mark.parametrize(
+    ("path", "limit_bytes"), [(DETECTOR, 6e6), (EMBEDDER, 23.5e6), (COMPARER, 1e6)]
+)
 def test_shipped_weights_are_small_and_say_how_they_were_trained(
     path: Path, limit_bytes: float
 ) -> None:
@@ -68,3 +80,19 @@ def test_embedder_puts_a_camera_view_next_to_its_own_pack(packs: list[np.ndarray
     recall_1 = float((order[:, :1] == own).any(1).float().mean())
     recall_5 = float((order[:, :5] == own).any(1).float().mean())
     assert recall_1 >= 0.7 and recall_5 >= 0.9, (recall_1, recall_5)
+
+
+def test_comparer_tells_a_print_from_a_near_twin_of_it() -> None:
+    rng = np.random.default_rng(14)
+    comparer = load_comparer(EngineOptions(engine="torch", device="cpu"), VerifyOptions())
+    overlays: dict[str, list[Overlay]] = {"same": [], "twin": []}
+    for seed in SEEDS:
+        size = natural_size_wh(seed, 160)
+        view, twin = render_pack(seed, size), render_twin(seed, 1, size)
+        for name, shown in (("same", view), ("twin", twin)):
+            crop, inside = lay_over(rng, shown, twin, comparer.side_px)
+            square = cv2.resize(view, (comparer.side_px, comparer.side_px))
+            overlays[name].append(Overlay(np.asarray(square, np.uint8), crop, inside > 0))
+    same, twin_odds = (comparer.compare(overlays[name]) for name in ("same", "twin"))
+    better = (same[:, None] > twin_odds[None, :]).mean()
+    assert better >= 0.75, f"of the pairs of a same and a twin {better:.2f} in the right order"
