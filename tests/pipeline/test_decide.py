@@ -82,8 +82,16 @@ def probability_of(found: Verification, similarity: float) -> float:
 
 def test_many_inliers_that_disagree_somewhere_are_the_sign_of_a_twin() -> None:
     assert probability_of(verified(60, 0.9), 0.8) > 0.97
-    assert probability_of(verified(22, 0.4, correspondences=26), 0.6) > 0.8, "a real photo"
+    real = replace(verified(22, 0.4, correspondences=26), sameness=1.0)
+    assert probability_of(real, 0.6) > 0.8, "a real photo"
     assert probability_of(verified(60, 0.3), 0.8) < 0.3
+
+
+def test_what_the_comparer_saw_counts_for_and_against() -> None:
+    plain = verified(30, 0.5)
+    doubted, confirmed = replace(plain, sameness=-3.0), replace(plain, sameness=3.0)
+    values = [probability_of(found, 0.6) for found in (doubted, plain, confirmed)]
+    assert values == sorted(values) and values[2] - values[0] > 0.2
 
 
 def test_the_sign_of_a_twin_does_not_make_a_lesser_rival_win() -> None:
