@@ -7,6 +7,7 @@ search.py builds, so empty libraries of the same names satisfy the loader.
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import importlib.metadata
 import importlib.util
@@ -25,16 +26,20 @@ _MARKER = "faiss._gpu_build"  # the wheel loads CUDA's libraries where this modu
 
 @contextmanager
 def cublas_left_out() -> Iterator[None]:
-    """Let `import faiss` inside do without cuBLAS where that is safe; elsewhere change nothing."""
+    """Let `import faiss` inside do without cuBLAS where that is safe; elsewhere change nothing.
+
+    When the import fails all the same, the empty libraries are gone again, and a second one loads
+    the real ones.
+    """
     runtime = _cuda_runtime()
     if "faiss" in sys.modules or runtime is None or not _is_safe():
         yield
         return
     flags = sys.getdlopenflags()
+    empty: list[ctypes.CDLL] = []
     try:
         ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
-        for name in LEFT_OUT:
-            _load_empty(name)
+        empty += [_load_empty(name) for name in LEFT_OUT]
     except OSError:  # a loader that takes no library from memory: faiss loads the real ones
         yield
         return
@@ -42,6 +47,10 @@ def cublas_left_out() -> Iterator[None]:
     sys.setdlopenflags(os.RTLD_LAZY)  # functions are looked up when called, and these never are
     try:
         yield
+    except ImportError:
+        for library in empty:
+            _ctypes.dlclose(library._handle)
+        raise
     finally:
         sys.setdlopenflags(flags)
         del sys.modules[_MARKER]
@@ -63,21 +72,20 @@ def _is_safe() -> bool:
 def _cuda_runtime() -> Path | None:
     """The runtime library beside the cuBLAS that faiss-gpu would load; None: another faiss."""
     try:
-        if importlib.util.find_spec("nvidia") is None:
-            return None
-        folders = importlib.util.find_spec("nvidia").submodule_search_locations  # type: ignore[union-attr]
+        nvidia = importlib.util.find_spec("nvidia")
     except (ImportError, ValueError):
         return None
+    folders = nvidia.submodule_search_locations if nvidia else None
     candidates = (Path(folder) / _NEEDED for folder in folders or ())
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _load_empty(name: str) -> None:
+def _load_empty(name: str) -> ctypes.CDLL:
     """Load an empty library under this name; OSError when the loader does not take it."""
     # The file stays open: the loader tells libraries apart by their path, the descriptor's number.
     descriptor = os.memfd_create(name)
     os.write(descriptor, empty_library(name))
-    ctypes.CDLL(f"/proc/self/fd/{descriptor}", mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(f"/proc/self/fd/{descriptor}", mode=ctypes.RTLD_GLOBAL)
 
 
 def empty_library(name: str) -> bytes:

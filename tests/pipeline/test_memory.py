@@ -71,6 +71,13 @@ def test_faiss_loads_cublas_where_leaving_it_out_is_not_safe() -> None:
 
 
 @needs_cuda_faiss
+def test_a_faiss_that_cannot_do_without_cublas_gets_it_at_the_second_try() -> None:
+    """Symbols that must be there at once, as another build may want them, are not."""
+    program = "import os, pipeline.cublas_left_out\nos.RTLD_LAZY = os.RTLD_NOW\n" + SEARCHES
+    assert run(program) == "True"
+
+
+@needs_cuda_faiss
 def test_torch_loads_its_own_libraries_after_faiss_did_without() -> None:
     program = "from pipeline.search import faiss\nimport torch\nprint(torch.ones(3).sum().item())"
     assert run(program) == "3.0"
