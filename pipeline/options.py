@@ -35,7 +35,9 @@ class DetectOptions(Options):
         (), description="names of the detector's classes to keep; none: all"
     )
     input_side_px: int = Field(640, ge=128, le=1920, description="longer side of the network input")
-    min_score: float = Field(0.25, ge=0, le=1)
+    min_score: float = Field(
+        0.1, ge=0, le=1, description="below track.min_score a box goes on with a track, starts none"
+    )
     max_boxes: int = Field(50, ge=1, le=300)
     whole_frame: bool = Field(
         True, description="the whole frame stands as a region when an item fills it"
