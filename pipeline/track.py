@@ -3,7 +3,7 @@
 Method: ByteTrack (Zhang et al., 2022: sure boxes are matched first, then the unsure ones, so that a
 half-hidden object keeps its track) with the widened boxes of C-BIoU (Yang et al., 2023) for low
 frame rates. Our own on numpy because the `trackers` package brings supervision, scipy and requests
-with it: 1.7 s of the matcher's 3 s to be ready, and 65 MB.
+with it: 0.7 to 1.0 s of the matcher's 3 s to be ready, and 67 MB (docs/matching.md).
 """
 
 from __future__ import annotations
