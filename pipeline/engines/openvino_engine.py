@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": self.precision,
         }
         try:
-            self._compiled = openvino.Core().compile_model(network, "CPU", config)
+            self._compiled = _core().compile_model(network, "CPU", config)
         except RuntimeError as error:
             raise EngineError.at(
                 f"weights {weights}",
@@ -56,6 +57,17 @@ class OpenVinoEngine:
             )
         results = self._compiled([np.ascontiguousarray(array) for array in arrays])
         return tuple(np.array(results[output]) for output in self._compiled.outputs)
+
+
+@cache
+def _core() -> openvino.Core:
+    """Return the process's one Core, which lives as long as the process does.
+
+    A Core puts a signal stack of its own in place of the thread's and frees it when it goes; of two
+    that end in the order of their beginning, the second sets back the freed stack of the first, and
+    the next signal with a handler in Python kills the process.
+    """
+    return openvino.Core()
 
 
 def _known(shape: openvino.PartialShape) -> list[int]:

@@ -80,6 +80,29 @@ def test_outputs_are_the_callers_own(weights: Path) -> None:
     assert np.array_equal(first, kept)
 
 
+SIGNAL_AFTER_TWO_ENGINES = """
+import signal, sys
+from pathlib import Path
+from pipeline.engines import load_engine
+from pipeline.options import EngineOptions
+
+told = []
+signal.signal(signal.SIGUSR1, lambda number, frame: told.append(number))
+engines = [load_engine(Path(sys.argv[1]), EngineOptions(engine="openvino")) for _ in range(2)]
+while engines:
+    engines.pop(0)
+signal.raise_signal(signal.SIGUSR1)
+assert told == [signal.SIGUSR1]
+"""
+
+
+def test_a_signal_after_engines_have_come_and_gone_is_handled(weights: Path) -> None:
+    """OpenVINO gave back a signal stack that it had freed: Ctrl-C after an evaluation crashed."""
+    command = [sys.executable, "-c", SIGNAL_AFTER_TWO_ENGINES, str(weights)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_several_that_ask_at_once_convert_once(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
