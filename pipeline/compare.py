@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pipeline.agreement import shrunk_for, size_of
-from pipeline.engines import Engine, load_engine, split_batch
+from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.geometry import resized_homography, warp_picture
 from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F32, F64, U8
@@ -39,7 +39,7 @@ class Comparer:
 
     def __init__(self, engine: Engine, side_px: int, batch: int) -> None:
         self._engine = engine
-        self._batch = batch
+        self._batch = batch_size(engine, batch, cpu=1, gpu=32)
         self.side_px = side_px
 
     def compare(self, overlays: Sequence[Overlay]) -> F32:

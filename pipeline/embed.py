@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pipeline.engines import Engine, load_engine, split_batch
+from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.options import EmbedOptions, EngineOptions
 from pipeline.types import F32, U8
 from pipeline.weights import find_weights, read_metadata, read_spec, sha256_of
@@ -32,7 +32,7 @@ class Embedder:
     ) -> None:
         self._engine = engine
         self._side_px = side_px
-        self._batch = options.batch
+        self._batch = batch_size(engine, options.batch, cpu=4, gpu=64)
         self.weights_sha256 = weights_sha256
         self.name = name
 

@@ -66,7 +66,7 @@ class EmbedOptions(Options):
     """Global description of a crop."""
 
     weights: Path | None = Field(None, description="embedder weights; none: the shipped ones")
-    batch: int = Field(4, ge=1, description="crops a network call; more cost memory, save no time")
+    batch: int = Field(0, ge=0, description="crops a network call; 0: 4 on a CPU, 64 on a GPU")
 
 
 class SearchOptions(Options):
@@ -99,7 +99,7 @@ class VerifyOptions(Options):
         True, description="a network looks at aligned pictures for what a near-twin has otherwise"
     )
     comparer_weights: Path | None = Field(None, description="of the comparer; none: the shipped")
-    batch: int = Field(2, ge=1, description="pairs a network call; more cost memory, save no time")
+    batch: int = Field(0, ge=0, description="pairs a network call; 0: 1 on a CPU, 32 on a GPU")
 
 
 class DecideOptions(Options):

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.agreement import measure_agreement
 from pipeline.compare import Comparer, Overlay, lay_over, load_comparer
-from pipeline.engines import Engine, load_engine, split_batch
+from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.errors import WeightsError
 from pipeline.geometry import MIN_POINTS, angle_deg, corners_of, fit_view, project_points
 from pipeline.keypoints import Extractor, KeypointExtractor
@@ -58,6 +58,7 @@ class Verifier:
             raise ValueError("verifier 'lightglue' needs its engine, got None")
         self._engine = engine if options.verifier == "lightglue" else None
         self._options = options
+        self._batch = 1 if engine is None else batch_size(engine, options.batch, cpu=1, gpu=32)
         self._extractor = extractor or KeypointExtractor(options)
         self._comparer = comparer
 
@@ -82,7 +83,7 @@ class Verifier:
             if min(len(crop.keypoints), len(view.keypoints)) >= MIN_POINTS
         ]
         found: dict[int, tuple[F32, float | None]] = {}
-        for piece in split_batch(len(usable), self._options.batch):
+        for piece in split_batch(len(usable), self._batch):
             rows = usable[piece]
             found.update(zip(rows, self._correspond([pairs[i] for i in rows]), strict=True))
         verifications = [

@@ -24,6 +24,8 @@ from streamer.reporting import Log, Tally
 
 IDLE_S = 0.1  # longest sleep: cameras that give nothing still have their `left`s on time
 SAY_EVERY_S = 1.0
+GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
+GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
 
 log = Log("matcher")
@@ -113,6 +115,7 @@ class _Loop:
         self._n_failures_in_a_row = 0
         self._n_frames = self._n_sightings = 0
         self._said_at_s = 0.0
+        self._give_back_at_s = time.monotonic() + GIVE_BACK_EVERY_S / 4
 
     def run(self) -> None:
         while not self._context.is_stopping():
@@ -124,6 +127,7 @@ class _Loop:
             for camera, catalog in self._watch.ready():
                 self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
             self._say()
+            self._give_back_pages()
             if not frames:
                 self._sleep()
 
@@ -217,6 +221,15 @@ class _Loop:
                 self._n_sightings += 1
             if self._evidence is not None:
                 self._evidence.write(sighting)
+
+    def _give_back_pages(self) -> None:
+        """Give back memory that only loading and first frames needed, now and then."""
+        began_s = time.monotonic()
+        if began_s < self._give_back_at_s:
+            return
+        give_back_pages()
+        took_s = time.monotonic() - began_s
+        self._give_back_at_s = began_s + max(GIVE_BACK_EVERY_S, took_s / GIVE_BACK_MAX_SHARE)
 
     def _say(self, is_last: bool = False) -> None:
         """Tell the daemon the figures, once a second."""

@@ -14,6 +14,7 @@ NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino",
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
     "faiss": ("pipeline/search.py",),
+    **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
     "zmq": ("streamer/publishing/",),
     "yaml": ("streamer/config_file.py",),
@@ -80,8 +81,8 @@ def test_each_dependency_stays_in_its_room() -> None:
         ("streamer.config_file", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.publishing", {*NETWORKS, "faiss", "av", "cv2", "yaml"}),
-        ("pipeline.matcher", {*NETWORKS, "av", "zmq", "yaml"}),
-        ("streamer.matcher_process", {*NETWORKS, "av", "yaml"}),
+        ("pipeline.matcher", {*NETWORKS, "av", "zmq", "matplotlib"}),
+        ("streamer.matcher_process", {*NETWORKS, "av", "matplotlib"}),
     ],
 )
 def test_process_loads_nothing_heavy_that_it_does_not_need(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,5 +114,6 @@ def test_padded_box_stays_inside() -> None:
 def test_a_box_told_twice_is_one_object_and_neighbours_are_two() -> None:
     tracker = Tracker("door", TrackOptions())
     twice = detections(box_at(50, 50), box_at(53, 51), box_at(80, 50))
+    twice = replace(twice, score=np.array([0.9, 0.8, 0.7], np.float32))
     assert [t.xyxy[0] for t in tracker.track(twice, 0.0, SIZE_WH)] == [50, 80]
     assert len(tracker.track(twice, 0.04, SIZE_WH)) == 2

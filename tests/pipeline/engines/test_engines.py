@@ -123,7 +123,7 @@ def test_openvino_process_has_nothing_of_torch(weights: Path) -> None:
         f"engine = load_engine(Path({str(weights)!r}), EngineOptions(engine='openvino'))\n"
         "engine(np.zeros((1, 3, 128, 128), np.float32))\n"
         "import pipeline.matcher\n"
-        "heavy = {'torch', 'torchvision', 'ultralytics', 'kornia', 'timm', 'scipy'}\n"
+        "heavy = {'torch', 'torchvision', 'ultralytics', 'kornia', 'timm'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run(
