@@ -16,6 +16,9 @@ from catalog_tools.train.pool import Pool, hold_out, open_pool
 # carries over. A fine-tuning starts from weights that have learnt it.
 SHARE_OF_SIDE = ((0.5, 0.5), (0.85, 0.75), (1.0, 1.0))
 SHARE_OF_SIDE_FINE_TUNING = ((0.6, 0.75), (1.0, 1.0))
+# Things of one source are told apart by what they are, things of many by their source alone: shop
+# photos, which are of one kind, were all given nearly the same vector by weights trained on many.
+KINDS_A_BATCH = 2
 TWIN_SHARE = 0.12  # of the real pictures get a twin of another colour beside them
 
 Thing = tuple[int, np.ndarray, np.ndarray]  # label, picture for the clean view, for the camera's
@@ -32,7 +35,7 @@ class EmbedderBatches:
     things are never in one.
 
     Half of a batch are the catalog's items when there is a catalog; half of the rest are synthetic
-    packs with near-twins among them, half pool pictures, sources evenly.
+    packs with near-twins among them, half pool pictures of two sources, each as often as any other.
     """
 
     def __init__(self, options: EmbedderOptions, side_px: int, clock: Progress) -> None:
@@ -61,7 +64,8 @@ class EmbedderBatches:
         n_packs = rest // 2 if self.pool.groups else rest
         things += self._draw_packs(rng, step, n_packs, len(things))
         while self.pool.groups and len(things) < batch:
-            things += self._draw_pool(rng, len(things))[: batch - len(things)]
+            n_kin = min(batch - len(things), -(-(rest - n_packs) // KINDS_A_BATCH))
+            things += self._draw_pool(rng, n_kin, len(things))
         seen = [second for _, _, second in things]
         clean = [clean_view(rng, first, side) for _, first, _ in things]
         camera = [self._camera_view(rng, second, seen, side) for second in seen]
@@ -107,17 +111,18 @@ class EmbedderBatches:
                 break
         return [(self._label(place + at), p, p) for at, p in enumerate(pictures[:count])]
 
-    def _draw_pool(self, rng: np.random.Generator, place: int) -> list[Thing]:
-        """Draw a thing of the pool, and now and then its twin of another colour."""
-        while True:
-            group = self.pool.draw_group(rng)
-            if group[0] not in self.held_out:
-                break
-        # Another side of the same product counts as the same thing where the pool has one.
-        pictures = [self.pool.read(name) for name in group[:4]]
-        thing = (self._label(place), *_two_of(rng, pictures))
-        twin = _twin(rng, thing) if rng.random() < TWIN_SHARE else None
-        return [thing] if twin is None else [thing, (self._label(place + 1), *twin)]
+    def _draw_pool(self, rng: np.random.Generator, count: int, place: int) -> list[Thing]:
+        """Draw things of one source, now and then with a twin of another colour."""
+        things: list[Thing] = []
+        for group in self.pool.draw_kin(rng, count, self.held_out):
+            # Another side of the same product counts as the same thing where the pool has one.
+            pictures = [self.pool.read(name) for name in group[:4]]
+            thing = (self._label(place + len(things)), *_two_of(rng, pictures))
+            things.append(thing)
+            twin = _twin(rng, thing) if rng.random() < TWIN_SHARE else None
+            if twin is not None:
+                things.append((self._label(place + len(things)), *twin))
+        return things[:count]
 
 
 def _two_of(rng: np.random.Generator, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

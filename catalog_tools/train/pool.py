@@ -8,6 +8,7 @@ import io
 import re
 import tarfile
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -61,6 +62,15 @@ class Pool:
         sources = sorted(self.groups)
         groups = self.groups[sources[int(rng.integers(len(sources)))]]
         return groups[int(rng.integers(len(groups)))]
+
+    def draw_kin(self, rng: np.random.Generator, count: int, left_out: set[str]) -> list[list[str]]:
+        """Draw up to so many different things of one source; sources are as likely as in
+        `draw_group`. left_out: first pictures of things that are not drawn.
+        """
+        sources = sorted(self.groups)
+        groups = self.groups[sources[int(rng.integers(len(sources)))]]
+        drawn = (groups[int(pick)] for pick in rng.permutation(len(groups)))
+        return list(islice((group for group in drawn if group[0] not in left_out), count))
 
 
 def decode(encoded: bytes) -> np.ndarray | None:

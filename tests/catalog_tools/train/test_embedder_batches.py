@@ -77,7 +77,33 @@ def test_half_of_a_batch_are_the_catalogs_items(catalog: Path, tmp_path: Path) -
     assert len(np.unique(labels[:8])) >= 6, "what is no item has a label of its own"
 
 
+def test_the_real_pictures_of_a_batch_are_of_two_kinds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        path = tmp_path / "pool" / f"source{number % 6}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 255, (40, 40, 3)).astype(np.uint8))
+    batches = make_batches(tmp_path, pool=tmp_path / "pool")
+    read: list[str] = []
+    found = type(batches.pool).read
+    monkeypatch.setattr(
+        type(batches.pool), "read", lambda pool, name: read.append(name) or found(pool, name)
+    )
+    kinds = set()
+    for step in range(8):
+        read.clear()
+        _, labels = batches.make(step)
+        assert len(np.unique(labels)) == 8 and len(read) == len(set(read)) >= 3
+        assert len({name.split("/")[0] for name in read}) <= 2
+        assert not batches.held_out & set(read)
+        kinds |= {name.split("/")[0] for name in read}
+    assert len(kinds) >= 5
+
+
 def test_pictures_grow_as_training_goes_on(tmp_path: Path, catalog: Path) -> None:
+    (catalog / "item0" / "broken.png").unlink()
     sides = [make_batches(tmp_path, p, pool=catalog).make(0)[0].shape[2] for p in (0, 1)]
     assert sides == [32, 64]
 
