@@ -40,7 +40,7 @@ from benchmarks.eval_setup import (
 )
 from catalog_tools.evaluation.evaluate import read_truth
 from pipeline.errors import ConfigError
-from pipeline.types import F64, U8, Frame, Phase, Sighting
+from pipeline.types import F32, F64, U8, Frame, Phase, Sighting
 
 FPS = 25
 ZOOM = (1.10, 1.16)  # the photo a little enlarged: room to pan over
@@ -138,35 +138,35 @@ def _to_frame(image_bgr: U8, number: int) -> Frame:
 
 
 def judge_clip(matcher: Any, clip: Iterator[Moved], item_id: str | None) -> list[int]:
-    """Return, for each frame, what stands published at the photo's middle, as `value_of` says."""
+    """Return, for each frame, what stands published at the photo's middle, as `value_of` says.
+
+    A sighting is at the middle when its box held it in the frame that told the box: the picture
+    moves on, and a box is told again only when it has moved far.
+    """
     standing: dict[str, Sighting] = {}
     values = []
     for moved in clip:
         for sighting in matcher.match([moved.frame]):
-            if sighting.phase is Phase.LEFT:
-                standing.pop(sighting.sighting_id, None)
-            else:
+            standing.pop(sighting.sighting_id, None)
+            if sighting.phase is not Phase.LEFT and holds(sighting.match.box_xyxy, moved.middle_xy):
                 standing[sighting.sighting_id] = sighting
-        values.append(value_of(list(standing.values()), moved.middle_xy, item_id))
+        values.append(value_of(list(standing.values()), item_id))
     return values
 
 
-def value_of(
-    standing: Sequence[Sighting], middle_xy: tuple[float, float], item_id: str | None
-) -> int:
-    """Return what is told of the middle: 1, 2, 3 for the right item as similar, very similar,
-    exact; 0 for nothing; -1, -2, -3 for a wrong one. The surest tells.
+def holds(box_xyxy: F32, xy: tuple[float, float]) -> bool:
+    """Whether a box, (4,) px, holds a point."""
+    return bool((box_xyxy[:2] <= xy).all() and (xy <= box_xyxy[2:]).all())
+
+
+def value_of(central: Sequence[Sighting], item_id: str | None) -> int:
+    """Return what sightings at the middle tell: 1, 2, 3 for the right item as similar, very
+    similar, exact; 0 for nothing; -1, -2, -3 for a wrong one. The surest tells.
     """
-    x, y = middle_xy
-    central = [
-        sighting.match
-        for sighting in standing
-        if sighting.match.box_xyxy[0] <= x <= sighting.match.box_xyxy[2]
-        and sighting.match.box_xyxy[1] <= y <= sighting.match.box_xyxy[3]
-    ]
     if not central:
         return 0
-    best = max(central, key=lambda match: (match.tier.rank, match.probability))
+    matches = [sighting.match for sighting in central]
+    best = max(matches, key=lambda match: (match.tier.rank, match.probability))
     value = best.tier.rank + 1
     return value if best.item_id == item_id else -value
 

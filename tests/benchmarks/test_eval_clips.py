@@ -85,13 +85,30 @@ def test_a_panned_photo_keeps_its_middle_and_is_the_same_for_a_seed() -> None:
 
 
 def test_what_stands_in_the_middle_has_a_value() -> None:
-    middle = (50.0, 50.0)
-    aside = sighting("b", tier=Tier.EXACT, box=(0, 0, 30, 30))
-    assert value_of([], middle, "a") == 0
-    assert value_of([aside], middle, "a") == 0
-    assert value_of([sighting("a"), aside], middle, "a") == 1
-    assert value_of([sighting("a"), sighting("b", tier=Tier.EXACT)], middle, "a") == -3
-    assert value_of([sighting("a", tier=Tier.VERY_SIMILAR)], middle, None) == -2
+    assert value_of([], "a") == 0
+    assert value_of([sighting("a")], "a") == 1
+    assert value_of([sighting("a"), sighting("b", tier=Tier.EXACT)], "a") == -3
+    assert value_of([sighting("a", tier=Tier.VERY_SIMILAR)], None) == -2
+
+
+def test_a_box_counts_by_the_frame_that_told_it() -> None:
+    """The camera pans on; only what was told aside, or moved aside, is not in the middle."""
+    photo, seed = np.zeros((100, 100, 3), np.uint8), 0
+    x, y = next(move(photo, 3, np.random.default_rng(seed))).middle_xy
+    narrow = (x - 0.5, y - 0.5, x + 0.5, y + 0.5)
+
+    class Scripted:
+        def __init__(self, last: list[Sighting]) -> None:
+            aside = sighting("b", tier=Tier.EXACT, box=(0, 0, 9, 9), name="s2")
+            self.steps = iter([[sighting("a", box=narrow), aside], [], last])
+
+        def match(self, frames: object) -> list[Sighting]:
+            return next(self.steps)
+
+    moved_aside = sighting("a", Phase.UPDATED, box=(0, 0, 9, 9))
+    for last, expected in (([], [1, 1, 1]), ([moved_aside], [1, 1, 0])):
+        clip = move(photo, 3, np.random.default_rng(seed))
+        assert judge_clip(Scripted(last), clip, "a") == expected
 
 
 def test_a_life_follows_what_is_published_and_what_leaves() -> None:
