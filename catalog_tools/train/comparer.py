@@ -5,9 +5,7 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before torch)
 
 # isort: split
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +31,6 @@ from pipeline.engines.torch_networks import parse_spec, save_weights, spec_json
 
 WEIGHTS_NAME = "magpie-comparer.safetensors"
 PEAK_RATE = 2e-3
-AVERAGE_DECAY = 0.995  # of the averaged weights, which are what is measured and exported
 FALSE_SHARE = 0.05  # of pairs that differ, at which the recall of a check is taken
 
 
@@ -51,7 +48,7 @@ def train_comparer(options: ComparerOptions) -> Path:
     finally:
         run.close()
     run.draw_curve()
-    path = export_comparer(run, network.spec, recipe.average)
+    path = export_comparer(run, recipe.averaged)
     run.split(path)
     return path
 
@@ -77,7 +74,6 @@ class ComparerRecipe(Recipe[ComparedPairs]):
         super().__init__(
             network, torch.optim.AdamW(network.parameters(), rate, weight_decay=0.02), rate
         )
-        self.average = {name: t.clone() for name, t in network.state_dict().items()}
         self._check = check
         self._rng = np.random.default_rng([options.seed, 2])
 
@@ -90,10 +86,6 @@ class ComparerRecipe(Recipe[ComparedPairs]):
             log_odds = self.network(*inputs)
         loss = functional.binary_cross_entropy_with_logits(log_odds.float(), same)
         self.learn(loss, 5.0)
-        with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                if tensor.is_floating_point():
-                    self.average[name].lerp_(tensor, 1 - AVERAGE_DECAY)
         return {
             "loss": loss.item(),
             "right": float(((log_odds > 0) == (same > 0.5)).float().mean()),
@@ -101,9 +93,7 @@ class ComparerRecipe(Recipe[ComparedPairs]):
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        network = build_comparer(self.network.spec).to(self.device)
-        network.load_state_dict(self.average)
-        network.eval()
+        network = self.averaged.eval()
         inputs = _inputs(self._check, self.device)
         parts = zip(*(tensor.split(64) for tensor in inputs), strict=True)
         said = torch.cat([network(*part) for part in parts]).float().cpu().numpy()
@@ -113,13 +103,6 @@ class ComparerRecipe(Recipe[ComparedPairs]):
             "right": float(np.mean((said > 0) == same)),
             "recall_at_5pc_false": float(np.mean(said[same] > least)),
         }
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"average": self.average}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        super().restore(state)
-        self.average = {name: t.to(self.device) for name, t in state["average"].items()}
 
 
 def _inputs(pairs: ComparedPairs, device: torch.device) -> list[Tensor]:
@@ -132,9 +115,9 @@ def _turned(pictures: Tensor, quarters: int, is_mirrored: bool) -> Tensor:
     return turned.flip(3) if is_mirrored else turned
 
 
-def export_comparer(run: TrainingRun, spec: ComparerSpec, state: dict[str, Tensor]) -> Path:
+def export_comparer(run: TrainingRun, network: Comparer) -> Path:
     """Write the network as weights and give their path."""
-    path = run.options.out / WEIGHTS_NAME
+    spec, path = network.spec, run.options.out / WEIGHTS_NAME
     metadata = run.metadata(
         kind="comparer",
         architecture=ARCHITECTURE,
@@ -142,5 +125,5 @@ def export_comparer(run: TrainingRun, spec: ComparerSpec, state: dict[str, Tenso
         input_size_wh=f"{spec.side_px}x{spec.side_px}",
         licence=LICENCE,
     )
-    save_weights(path, state, metadata)
+    save_weights(path, network.state_dict(), metadata)
     return path

@@ -9,12 +9,10 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before torch and ultralytics)
 
 # isort: split
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +101,7 @@ def begin_detector(start: Path | None, names: tuple[str, ...]) -> Detector:
 
 
 class DetectorRecipe(Recipe[tuple[np.ndarray, list[np.ndarray]]]):
-    """ultralytics' loss for both heads; the averaged weights are what is measured and exported."""
+    """ultralytics' loss for both heads."""
 
     def __init__(
         self, detector: Detector, batches: DetectorBatches, peak_rate: float, check_count: int
@@ -112,9 +110,7 @@ class DetectorRecipe(Recipe[tuple[np.ndarray, list[np.ndarray]]]):
         plain = [p for p in detector.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
         super().__init__(detector, torch.optim.AdamW(groups, lr=peak_rate), peak_rate)
-        self.averaged = copy.deepcopy(detector)
         self._batches, self._check_count = batches, check_count
-        self._n_steps = 0
         network = detector.network
         # The gains of ultralytics' own recipe for YOLO26; `epochs` only drives a schedule that is
         # set by time below.
@@ -131,21 +127,11 @@ class DetectorRecipe(Recipe[tuple[np.ndarray, list[np.ndarray]]]):
         with mixed_precision(self.device):
             loss, parts = self._criterion(network(pixels), _as_ultralytics(pixels, boxes))
         self.learn(loss.sum() / len(images), 10.0)
-        self._n_steps += 1
-        _average(self.averaged, self.network, self._n_steps)
         box, score = [float(value) for value in parts.values()][:2]
         return {"box_loss": box, "score_loss": score}
 
     def check(self) -> dict[str, float]:
         return check_boxes(self.averaged, self._batches, self._check_count)
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"averaged": self.averaged.state_dict()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        super().restore(state)
-        self.averaged.load_state_dict(state["averaged"])
-        self._n_steps = int(state["step"])
 
 
 def _as_ultralytics(pixels: torch.Tensor, boxes: list[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -161,19 +147,6 @@ def _as_ultralytics(pixels: torch.Tensor, boxes: list[np.ndarray]) -> dict[str, 
         "cls": torch.from_numpy(rows[:, 4:].astype(np.float32)).to(pixels.device),
         "bboxes": torch.from_numpy(cxcywh.astype(np.float32)).to(pixels.device),
     }
-
-
-@torch.no_grad()
-def _average(averaged: torch.nn.Module, detector: torch.nn.Module, step: int) -> None:
-    """Move the averaged weights towards the trained ones: slower and slower, up to 1/500 a step."""
-    decay = 0.998 * (1 - np.exp(-step / 300))
-    for mean, value in zip(
-        averaged.state_dict().values(), detector.state_dict().values(), strict=True
-    ):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
 
 
 def export_detector(run: TrainingRun, detector: Detector) -> Path:

@@ -66,11 +66,11 @@ def train_embedder(options: EmbedderOptions) -> Path | None:
         train(run, recipe, made_ahead(batches.make, run.step, options.workers))
     finally:
         run.close()
-    if batches.items and not is_better(run, begun_with, network, batches):
+    if batches.items and not is_better(run, begun_with, recipe.averaged, batches):
         run.forget()
         return None
     run.draw_curve()
-    path = export_embedder(run, network)
+    path = export_embedder(run, recipe.averaged)
     run.split(path)
     return path
 
@@ -124,10 +124,10 @@ class EmbedderRecipe(Recipe[tuple[np.ndarray, np.ndarray]]):
 
     def check(self) -> dict[str, float]:
         if not self._batches.items:
-            return check_recall(self.network, self._batches, self._options.check_count)
+            return check_recall(self.averaged, self._batches, self._options.check_count)
         side, count = self.network.spec.input_side_px, 2 * self._options.check_count
         views = ItemViews.draw(self._batches, side, CHECK_VIEWS, count)
-        return {"recall1_catalog": views.recall(self.network)}
+        return {"recall1_catalog": views.recall(self.averaged)}
 
 
 def is_better(run: TrainingRun, old: Embedder, new: Embedder, batches: EmbedderBatches) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before torch)
 
 # isort: split
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -13,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from catalog_tools.train.options import TrainOptions
 from catalog_tools.train.run import TrainingRun
@@ -23,10 +25,16 @@ from pipeline.weights import Kind, find_weights
 
 LICENCE = "AGPL-3.0-or-later"
 Batch = TypeVar("Batch")
+LARGEST_DECAY = 0.998  # of the mean weights, once training has come some way
+DECAY_GROWS_STEPS = 300
 
 
 class Recipe(ABC, Generic[Batch]):
-    """What a training does with its network, as the loop sees it."""
+    """What a training does with its network, as the loop sees it.
+
+    averaged: the network with the running mean of its weights, which jitter less: what is measured
+    and exported (Polyak and Juditsky, 1992).
+    """
 
     def __init__(
         self,
@@ -36,6 +44,11 @@ class Recipe(ABC, Generic[Batch]):
     ) -> None:
         self.network, self.optimizer, self.peak_rate = network, optimizer, peak_rate
         self.device = next(network.parameters()).device
+        self._mean = AveragedModel(network, avg_fn=_running_mean, use_buffers=True)
+
+    @property
+    def averaged(self) -> Any:
+        return self._mean.module
 
     @abstractmethod
     def step(self, batch: Batch, progress: float) -> dict[str, float]:
@@ -47,12 +60,14 @@ class Recipe(ABC, Generic[Batch]):
 
     def state(self) -> dict[str, Any]:
         """Give what a checkpoint must hold."""
-        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        parts = {"network": self.network, "optimizer": self.optimizer, "mean": self._mean}
+        return {name: part.state_dict() for name, part in parts.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what a checkpoint holds; RuntimeError, ValueError, KeyError if it doesn't fit."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._mean.load_state_dict(state["mean"])
 
     def learn(self, loss: torch.Tensor, largest_norm: float) -> None:
         """One step down the loss's gradient, of limited length."""
@@ -60,6 +75,15 @@ class Recipe(ABC, Generic[Batch]):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), largest_norm)
         self.optimizer.step()
+        self._mean.update_parameters(self.network)
+
+
+def _running_mean(mean: torch.Tensor, value: torch.Tensor, n_steps: torch.Tensor) -> torch.Tensor:
+    """The mean follows the weights at once in the beginning, later by 1/500 a step."""
+    if not mean.is_floating_point():
+        return value
+    decay = LARGEST_DECAY * (1 - math.exp(-float(n_steps) / DECAY_GROWS_STEPS))
+    return mean.lerp(value, 1 - decay)
 
 
 def restore(run: TrainingRun, recipe: Recipe[Any], state: Mapping[str, Any] | None) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before torch)
 
 # isort: split
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +43,6 @@ from pipeline.options import VerifyOptions
 
 WEIGHTS_NAME = "magpie-lightglue-sift.safetensors"
 PEAK_RATE = 8e-4
-AVERAGE_DECAY = 0.995  # of the averaged weights, which are what is measured and exported
 CHECK_COUNT = 256  # keypoints in a check, as in use
 WHITENING = 0.7
 RESIDUAL_START = 0.2
@@ -75,7 +72,7 @@ def train_matcher(options: MatcherOptions) -> Path:
         store.close()
         run.close()
     run.draw_curve()
-    path = export_matcher(run, network.spec, recipe.average)
+    path = export_matcher(run, recipe.averaged)
     run.split(path)
     return path
 
@@ -105,7 +102,6 @@ class MatcherRecipe(Recipe[PairBatch]):
     def __init__(self, network: LightGlueMatcher, held_out: list[Pair], peak_rate: float) -> None:
         optimizer = torch.optim.AdamW(network.parameters(), peak_rate, weight_decay=0.01)
         super().__init__(network, optimizer, peak_rate)
-        self.average = {name: t.clone() for name, t in network.state_dict().items()}
         self._held_out = held_out
 
     def step(self, batch: PairBatch, progress: float) -> dict[str, float]:
@@ -115,20 +111,10 @@ class MatcherRecipe(Recipe[PairBatch]):
         losses = [assignment_loss(layer, partner0, partner1) for layer in layers]
         loss = torch.stack(losses).mean()
         self.learn(loss, 1.0)
-        with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
-                self.average[name].lerp_(tensor, 1 - AVERAGE_DECAY)
         return {"loss": float(loss.detach())}
 
     def check(self) -> dict[str, float]:
-        return measure(self.network.spec, self.average, self._held_out)
-
-    def state(self) -> dict[str, Any]:
-        return super().state() | {"average": self.average}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        super().restore(state)
-        self.average = {name: t.to(self.device) for name, t in state["average"].items()}
+        return measure(self.averaged, self._held_out)
 
 
 def assignment_loss(
@@ -176,11 +162,9 @@ def start_from_principal_axes(network: LightGlueMatcher, pairs: list[Pair]) -> N
 
 
 @torch.no_grad()
-def measure(spec: LightGlueSpec, state: dict[str, Tensor], pairs: list[Pair]) -> dict[str, float]:
+def measure(network: LightGlueMatcher, pairs: list[Pair]) -> dict[str, float]:
     """Precision and recall of mutual-best assignments above the default threshold."""
-    device = next(iter(state.values())).device
-    network = build_lightglue(spec).to(device)
-    network.load_state_dict(state)
+    device = next(network.parameters()).device
     least = VerifyOptions().min_assignment
     right = said = true = 0
     for start in range(0, len(pairs), 8):
@@ -196,9 +180,9 @@ def measure(spec: LightGlueSpec, state: dict[str, Tensor], pairs: list[Pair]) ->
     return {"precision": right / max(said, 1), "recall": right / max(true, 1)}
 
 
-def export_matcher(run: TrainingRun, spec: LightGlueSpec, state: dict[str, Tensor]) -> Path:
+def export_matcher(run: TrainingRun, network: LightGlueMatcher) -> Path:
     """Write the network as weights and give their path."""
-    path = run.options.out / WEIGHTS_NAME
+    spec, path = network.spec, run.options.out / WEIGHTS_NAME
     metadata = run.metadata(
         kind="matcher",
         architecture=ARCHITECTURE,
@@ -206,5 +190,5 @@ def export_matcher(run: TrainingRun, spec: LightGlueSpec, state: dict[str, Tenso
         input_size_wh=f"4x{CHECK_COUNT}",
         licence=LICENCE,
     )
-    save_weights(path, state, metadata)
+    save_weights(path, network.state_dict(), metadata)
     return path

@@ -47,9 +47,9 @@ def test_the_head_start_already_finds_correspondences(pool: Path) -> None:
     torch.manual_seed(0)
     pairs = make_pairs(MatcherOptions(pool=pool, out=pool, minutes=1, seed=1), 8)
     network = build_lightglue(LightGlueSpec())
-    before = measure(network.spec, network.state_dict(), pairs)
+    before = measure(network, pairs)
     start_from_principal_axes(network, pairs)
-    after = measure(network.spec, network.state_dict(), pairs)
+    after = measure(network, pairs)
     assert before["recall"] < 0.05
     assert after["recall"] > 0.15 and after["precision"] > 0.5
 
