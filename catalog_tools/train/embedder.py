@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 from pytorch_metric_learning.losses import NTXentLoss
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from catalog_tools.synthesize.views import camera_view, clean_view
 from catalog_tools.train.batches_ahead import made_ahead
@@ -43,6 +44,7 @@ TEMPERATURE = 0.07
 CHECK_VIEWS, FINAL_VIEWS = 0xC4EC, 0xF17A1
 FINAL_VIEWS_A_CHECK = 6  # times the views of a check
 MAX_MEASURED_ITEMS = 1000
+PHOTOS = 600  # whose statistics the normalisation has at the end
 LEAST_GAIN = 0.01  # of recall@1: less is within what other views would give
 
 
@@ -66,6 +68,9 @@ def train_embedder(options: EmbedderOptions) -> Path | None:
         train(run, recipe, made_ahead(batches.make, run.step, options.workers))
     finally:
         run.close()
+    photos = [] if batches.items else batches.photos(PHOTOS)
+    if photos:
+        settle_normalisation(recipe.averaged, photos)
     if batches.items and not is_better(run, begun_with, recipe.averaged, batches):
         run.forget()
         return None
@@ -141,6 +146,27 @@ def is_better(run: TrainingRun, old: Embedder, new: Embedder, batches: EmbedderB
         return False
     run.say(f"{found}, the new ones {after:.1%}")
     return True
+
+
+@torch.no_grad()
+def settle_normalisation(network: Embedder, photos: list[np.ndarray]) -> None:
+    """Give the normalisation layers the statistics of photographs in place of training's views.
+
+    photos: each (h, w, 3) uint8 BGR. Those of made-up views gave all shop photos nearly the same
+    vector. Method: adaptive batch normalisation (Li et al., 2016).
+    """
+    side, device = network.spec.input_side_px, next(network.parameters()).device
+    inputs = to_rgb_batch(
+        [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in photos]
+    )
+    layers = [m for m in network.eval().modules() if isinstance(m, _BatchNorm)]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over all batches
+        layer.train()
+    for piece in np.array_split(inputs, -(-len(inputs) // 64)):
+        network(to_pixels(piece, device))
+    network.eval()
 
 
 def export_embedder(run: TrainingRun, network: Embedder) -> Path:

@@ -10,7 +10,7 @@ from catalog_tools.catalog_pictures import read_items
 from catalog_tools.synthesize.views import camera_view, clean_view, recolour
 from catalog_tools.train.options import EmbedderOptions
 from catalog_tools.train.pack_bank import PackBank, to_rgb_batch
-from catalog_tools.train.pool import Pool, hold_out, open_pool
+from catalog_tools.train.pool import Pool, decode, hold_out, open_pool
 
 # Small pictures first: four times as many of them are seen in the same time, and what they teach
 # carries over. A fine-tuning starts from weights that have learnt it.
@@ -19,6 +19,7 @@ SHARE_OF_SIDE_FINE_TUNING = ((0.6, 0.75), (1.0, 1.0))
 # Things of one source are told apart by what they are, things of many by their source alone: shop
 # photos, which are of one kind, were all given nearly the same vector by weights trained on many.
 KINDS_A_BATCH = 2
+PHOTO_SOURCES = ("boofcv", "grocery_fruitveg")  # places and things as cameras see them
 TWIN_SHARE = 0.12  # of the real pictures get a twin of another colour beside them
 
 Thing = tuple[int, np.ndarray, np.ndarray]  # label, picture for the clean view, for the camera's
@@ -71,6 +72,22 @@ class EmbedderBatches:
         camera = [self._camera_view(rng, second, seen, side) for second in seen]
         labels = np.array([label for label, _, _ in things], np.int64)
         return to_rgb_batch(clean + camera), np.concatenate([labels, labels])
+
+    def photos(self, count: int) -> list[np.ndarray]:
+        """Return about so many photographs, each (h, w, 3) uint8 BGR: of PHOTO_SOURCES and those
+        with boxes, as many of each; of a pool without either, any of its pictures.
+        """
+        pool, rng = self.pool, np.random.default_rng(self.seed)
+        kinds = [
+            [pool.encoded[name] for group in pool.groups.get(source, []) for name in group]
+            for source in PHOTO_SOURCES
+        ]
+        kinds.append([p.encoded for pictures in pool.labelled.values() for p in pictures])
+        kinds = [kind for kind in kinds if kind] or [list(pool.encoded.values())]
+        each = -(-count // len(kinds))
+        picked = [kind[int(i)] for kind in kinds for i in rng.permutation(len(kind))[:each]]
+        found = (decode(picked[int(i)]) for i in rng.permutation(len(picked)))
+        return [picture[..., :3] for picture in found if picture is not None]
 
     def _side_now(self) -> int:
         shares = SHARE_OF_SIDE_FINE_TUNING if self.items else SHARE_OF_SIDE

@@ -1,5 +1,6 @@
 """The embedder's batches: the same for the same step, with catalogs, twins and positives."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -100,6 +101,21 @@ def test_the_real_pictures_of_a_batch_are_of_two_kinds(
         assert not batches.held_out & set(read)
         kinds |= {name.split("/")[0] for name in read}
     assert len(kinds) >= 5
+
+
+def test_photos_are_drawn_from_real_places_and_boxes(tmp_path: Path) -> None:
+    shades = {"boofcv": 10, "grocery_fruitveg": 60, "magento": 200}
+    for source, shade in shades.items():
+        (tmp_path / "pool" / source).mkdir(parents=True)
+        for number in range(9):
+            picture = np.full((20, 20, 3), shade, np.uint8)
+            cv2.imwrite(str(tmp_path / "pool" / source / f"{number}.png"), picture)
+    photos = make_batches(tmp_path, pool=tmp_path / "pool").photos(8)
+    assert sorted(int(p[0, 0, 0]) for p in photos) == [10] * 4 + [60] * 4
+    for source in ("boofcv", "grocery_fruitveg"):
+        shutil.rmtree(tmp_path / "pool" / source)
+    others = make_batches(tmp_path, pool=tmp_path / "pool").photos(8)
+    assert [int(p[0, 0, 0]) for p in others] == [200] * 8
 
 
 def test_pictures_grow_as_training_goes_on(tmp_path: Path, catalog: Path) -> None:

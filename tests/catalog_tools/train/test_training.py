@@ -18,7 +18,13 @@ from catalog_tools.train.detector import (
     train_detector,
 )
 from catalog_tools.train.detector_batches import DetectorBatches
-from catalog_tools.train.embedder import EmbedderRecipe, begin_embedder, train_embedder
+from catalog_tools.train.embedder import (
+    EmbedderRecipe,
+    begin_embedder,
+    embed,
+    settle_normalisation,
+    train_embedder,
+)
 from catalog_tools.train.embedder_batches import EmbedderBatches
 from catalog_tools.train.loop import Recipe, restore, train
 from catalog_tools.train.matcher import train_matcher
@@ -173,6 +179,22 @@ def test_checkpoint_of_another_network_is_said(tmp_path: Path) -> None:
     run = TrainingRun("x", TrainOptions(pool=tmp_path, out=tmp_path, minutes=1))
     with pytest.raises(ConfigError, match=r"must fit the options.*--fresh"):
         restore(run, other, run.load())
+
+
+def test_photographs_get_vectors_that_differ_once_the_normalisation_has_settled_on_them() -> None:
+    torch.manual_seed(0)
+    network = build_embedder(EmbedderSpec(input_side_px=32))
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(90, 160, (24, 40, 3)).astype(np.uint8) for _ in range(48)]
+
+    def shared() -> float:
+        return float(np.linalg.norm(embed(network, resized).mean(0)))
+
+    resized = [cv2.resize(photo, (32, 32)) for photo in photos]
+    before = shared()
+    settle_normalisation(network, photos)
+    assert before > 0.9 and shared() < 0.3
+    assert not any(module.training for module in network.modules())
 
 
 @pytest.mark.parametrize(
