@@ -60,14 +60,14 @@ class TrueEngine:
 
 def make_verifier(kind: str) -> Verifier:
     if kind == "sift":
-        return Verifier(None, VerifyOptions(verifier="sift"))
+        return Verifier(None, VerifyOptions(verifier="sift", batch=4))
     if kind == "scripted":
-        return Verifier(TrueEngine(), VerifyOptions())
+        return Verifier(TrueEngine(), VerifyOptions(batch=4))
     try:
         find_weights("matcher")
     except WeightsError:
         pytest.skip("no LightGlue weights in this checkout")
-    return load_verifier(EngineOptions(engine="torch", device="cpu"), VerifyOptions())
+    return load_verifier(EngineOptions(engine="torch", device="cpu"), VerifyOptions(batch=4))
 
 
 @pytest.mark.parametrize("kind", ["scripted", "sift", "lightglue"])

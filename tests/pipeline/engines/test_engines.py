@@ -5,11 +5,20 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
-from pipeline.engines import choose_engine, count_cuda_devices, load_engine, split_batch
+from pipeline.engines import (
+    Engine,
+    batch_size,
+    choose_engine,
+    count_cuda_devices,
+    load_engine,
+    split_batch,
+)
 from pipeline.engines.engine_cache import converted_network
 from pipeline.errors import EngineError, WeightsError
 from pipeline.options import EngineOptions
@@ -190,3 +199,13 @@ def test_weights_that_do_not_fit_their_header_are_said(tmp_path: Path, weights: 
 @pytest.mark.parametrize(("n", "expected"), [(0, []), (3, [3]), (4, [4]), (9, [4, 4, 1])])
 def test_batches_are_split(n: int, expected: list[int]) -> None:
     assert [s.stop - s.start for s in split_batch(n, 4)] == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "expected"), [("cpu", 0, 2), ("cuda:1", 0, 64), ("cpu", 5, 5)]
+)
+def test_a_network_call_has_the_rows_that_suit_its_device(
+    device: str, asked: int, expected: int
+) -> None:
+    engine = SimpleNamespace(name="torch", device=device)
+    assert batch_size(cast(Engine, engine), asked, cpu=2, gpu=64) == expected
