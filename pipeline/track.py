@@ -92,7 +92,8 @@ class Tracker:
         ids, rows = np.asarray(told.tracker_id), np.asarray(told.data.get("row", []), np.int64)
         # The library numbers a track in its second frame; an item is to be told in its first one.
         # Sure boxes without a number are the new tracks, in the same order.
-        is_new = (ids < 0) & (detections.score[rows] >= self._min_score)
+        score = detections.score[rows].astype(np.float64)  # as the library compares it
+        is_new = (ids < 0) & (score >= self._min_score)
         started = [followed for followed in self._bytetrack.tracks if followed.tracker_id < 0]
         for followed in started:
             followed.tracker_id = self._next_id

@@ -60,6 +60,14 @@ def test_half_hidden_object_is_kept_by_its_weak_box_but_starts_no_track() -> Non
     assert [t.track_id for t in weak] == [1] and weak[0].score == pytest.approx(0.15)
 
 
+def test_a_score_that_rounds_to_the_least_one_upsets_nothing() -> None:
+    """0.7 is a little less as float32, in which scores come, than as the option's float64."""
+    tracker = Tracker("door", TrackOptions(min_score=0.7))
+    found = detections(box_at(50, 50), box_at(200, 50))
+    found = replace(found, score=np.array([0.9, 0.7], np.float32))
+    assert [t.xyxy[0] for t in tracker.track(found, 0.0, SIZE_WH)][:1] == [50]
+
+
 def test_lost_object_is_found_again_within_keep_s_only() -> None:
     options = TrackOptions(keep_s=0.5)
     for away_s, expected in ((0.4, 1), (0.7, 2)):
