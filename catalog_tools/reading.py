@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from pipeline.margin import object_box
 from pipeline.types import U8
 
 SUFFIXES = frozenset(
@@ -167,17 +168,8 @@ def trim_margin(image_bgr: U8) -> U8:
     image_bgr: (h, w, 3) uint8. Studio pictures stand on white while a camera's crop is tight: the
     two only look alike without the margin. Kept whole unless all four corners share one colour.
     """
-    border = np.concatenate(
-        [image_bgr[0], image_bgr[-1], image_bgr[:, 0], image_bgr[:, -1]]
-    ).astype(np.int16)
-    color = np.median(border, axis=0)
-    corners = image_bgr[[0, 0, -1, -1], [0, -1, 0, -1]].astype(np.int16)
-    if np.abs(corners - color).max() > TRIM_TOLERANCE:
+    box = object_box(image_bgr, TRIM_TOLERANCE)
+    if box is None or min(box[2] - box[0], box[3] - box[1]) < 2 * MIN_SIDE_PX:
         return image_bgr
-    is_object = np.abs(image_bgr.astype(np.int16) - color).max(axis=2) > 2 * TRIM_TOLERANCE
-    kernel = np.ones((3, 3), np.uint8)
-    is_object = cv2.morphologyEx(is_object.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
-    rows, columns = np.flatnonzero(is_object.any(1)), np.flatnonzero(is_object.any(0))
-    if len(rows) < 2 * MIN_SIDE_PX or len(columns) < 2 * MIN_SIDE_PX:
-        return image_bgr
-    return np.ascontiguousarray(image_bgr[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    x0, y0, x1, y1 = box
+    return np.ascontiguousarray(image_bgr[y0:y1, x0:x1])

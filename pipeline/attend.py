@@ -73,7 +73,7 @@ class Attention:
         now_s: float,
         at_most: int,
     ) -> list[Track]:
-        """Return the tracks to look at in this frame, the most urgent first.
+        """Return the tracks to look at in this frame: longest not looked at first, then surest.
 
         states: by track number; a track that is missing is undecided.
         """
@@ -89,7 +89,7 @@ class Attention:
                 quality = view_quality(frame, track)
                 if self._is_worth(looked, state, quality, now_s, track):
                     waiting.append((looked.at_s if looked else -1.0, track))
-        waiting.sort(key=lambda pair: pair[0])
+        waiting.sort(key=lambda pair: (pair[0], -pair[1].score))
         chosen = [track for _, track in waiting[:at_most]]
         for track in chosen:
             self._note(frame, track, states.get(track.track_id, State.UNDECIDED), now_s)

@@ -131,6 +131,11 @@ class Catalog:
             raise damaged(directory, "views.npy names items or pictures that are not there")
         return catalog
 
+    @property
+    def keypoint_counts(self) -> NDArray[np.int64]:
+        """How many keypoints each picture has: (P,) int64."""
+        return np.diff(self._keypoint_starts)
+
     def keypoints(self, view_index: int) -> Keypoints:
         """Return the keypoints of a view's picture, in its unturned pixels."""
         stored = self._stored_keypoints(int(self.view_picture[view_index]))

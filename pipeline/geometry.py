@@ -44,6 +44,25 @@ def fit_view(
     return None, np.zeros(len(view_xy), bool)
 
 
+def fit_outline(
+    outline: F32,
+    view_xy: F32,
+    crop_xy: F32,
+    view_wh: tuple[int, int],
+    crop_wh: tuple[int, int],
+    threshold_px: float,
+) -> tuple[F64 | None, np.ndarray]:
+    """The homography that carries the view's corners to an outline, and which points agree.
+
+    outline: (4, 2) px of the crop. As `fit_view` else; None where no flat view can look so.
+    """
+    homography = np.asarray(cv2.getPerspectiveTransform(corners_of(view_wh), outline), np.float64)
+    if not is_sane_homography(homography, view_wh, crop_wh):
+        return None, np.zeros(len(view_xy), bool)
+    error_px = np.linalg.norm(project_points(homography, view_xy) - crop_xy, axis=1)
+    return homography, error_px <= threshold_px
+
+
 def fit_homography(from_xy: F32, to_xy: F32, threshold_px: float) -> tuple[F64 | None, np.ndarray]:
     """The homography that most points agree with, sane or not, and which do.
 

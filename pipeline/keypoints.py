@@ -96,6 +96,11 @@ def method_of(extractor_name: str) -> str:
     return re.sub(r"-\d+px-\d+$", "", extractor_name)
 
 
+def budget_of(extractor_name: str) -> int:
+    """The count in an extractor's name: how many keypoints a picture has at most."""
+    return int(extractor_name.rpartition("-")[2])
+
+
 def to_gray(image: U8) -> U8:
     """The picture's luma, (H, W) uint8, from (H, W, 3) BGR or gray."""
     if (

@@ -7,7 +7,6 @@ the order. `match` serves cameras, `match_pictures` single pictures, with the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,9 @@ from pipeline.crop import Cropper
 from pipeline.decide import Judgement, judge
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
+from pipeline.look import Look
 from pipeline.options import MatcherOptions, Regions
+from pipeline.panels import Panel, join_panels, panel_of
 from pipeline.pictures import (
     CENTRE_ID,
     WHOLE_ID,
@@ -38,35 +39,15 @@ from pipeline.pictures import (
 from pipeline.shelf import Shelf
 from pipeline.timing import StageTimer
 from pipeline.types import (
-    F32,
     U8,
-    Candidate,
-    Crop,
     Frame,
-    ItemId,
     PictureResult,
     Sighting,
     Track,
-    Verification,
 )
 from pipeline.verify import Verifier, load_verifier
 
 PICTURES_AT_ONCE = 8
-
-
-@dataclass(slots=True)
-class _Look:
-    """One crop on its way through embed, search and verify."""
-
-    crop: Crop
-    shelf: Shelf
-    believed: Candidate | None = None
-    n_looks: int = 0  # at this track before
-    first_checks: list[Candidate] = field(default_factory=list)  # none: chosen from the shortlist
-    embedding: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
-    shortlist: list[Candidate] = field(default_factory=list)
-    verifications: dict[ItemId, Verification] = field(default_factory=dict)
-    judgements: list[Judgement] = field(default_factory=list)
 
 
 class Matcher:
@@ -101,17 +82,22 @@ class Matcher:
         timer = StageTimer()
         with timer.stage("detect"):
             detections = self._detector.detect(frames)
-        looks: list[_Look] = []
+        looks: list[Look] = []
         seen: list[tuple[Camera, Frame, list[Track], float]] = []
         for frame, found in zip(frames, detections, strict=True):
             camera = self._cameras[frame.camera]
+            with timer.stage("detect"):
+                panels = self._find_panels(frame, camera.shelf)
             with timer.stage("track"):
                 now_s = camera.clock.advance(frame)
-                tracks = camera.follow(found, now_s, frame.size_wh)
+                tracks = camera.follow(join_panels(found, panels), now_s, frame.size_wh)
                 chosen = camera.attend(frame, tracks, now_s)
             with timer.stage("crop"):
                 crops = self._cropper.crop(frame, chosen)
-            looks += [_Look(crop, camera.shelf, *camera.believed(crop.track)) for crop in crops]
+            looks += [
+                Look(crop, camera.shelf, *camera.believed(track), panel_of(track.xyxy, panels))
+                for crop, track in zip(crops, chosen, strict=True)
+            ]
             seen.append((camera, frame, tracks, now_s))
         self._describe(looks, timer)
         with timer.stage("verify"):
@@ -182,7 +168,10 @@ class Matcher:
         """What a catalog must have been built with."""
         return self._embedder.weights_sha256
 
-    def _describe(self, looks: Sequence[_Look], timer: StageTimer) -> None:
+    def _find_panels(self, frame: Frame, shelf: Shelf) -> list[Panel]:
+        return shelf.find_panels(frame.y) if self._options.detect.panels else []
+
+    def _describe(self, looks: Sequence[Look], timer: StageTimer) -> None:
         """Give each look its shortlist; crops of all cameras share the network's batches."""
         with timer.stage("embed"):
             embeddings = self._embedder.embed([look.crop.image_bgr for look in looks])
@@ -195,16 +184,12 @@ class Matcher:
                     looks[row].embedding = embeddings[row]
 
     def _verify(
-        self, looks: Sequence[_Look], rounds: int = 1, at_first: int = FIRST_CANDIDATES
+        self, looks: Sequence[Look], rounds: int = 1, at_first: int = FIRST_CANDIDATES
     ) -> None:
         """Check the nearest candidates; in a second round more of what proved nothing yet."""
         pictures = [self._verifier.prepare(look.crop.image_bgr) for look in looks]
         for look, picture in zip(looks, pictures, strict=True):
-            look.shortlist = look.shelf.join_votes(
-                look.shortlist, look.embedding, picture.keypoints
-            )
-            known = {candidate.item_id for candidate in look.shortlist}
-            look.shortlist += [c for c in look.first_checks if c.item_id not in known]
+            look.widen_shortlist(picture.keypoints)
         todo = [
             look.first_checks or first_checks(look.shortlist, look.believed, look.n_looks, at_first)
             for look in looks
@@ -212,7 +197,8 @@ class Matcher:
         for _ in range(rounds):
             pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
             results = self._verifier.verify(
-                [(pictures[i], looks[i].shelf.view(c.view_index)) for i, c in pairs]
+                [(pictures[i], looks[i].shelf.view(c.view_index)) for i, c in pairs],
+                [looks[i].outline_of(c) for i, c in pairs],
             )
             for (i, candidate), result in zip(pairs, results, strict=True):
                 looks[i].verifications[candidate.item_id] = result
@@ -259,17 +245,21 @@ class Matcher:
             for looks in looks_of
         ]
 
-    def _look_at(self, images_bgr: Sequence[U8], shelf: Shelf) -> list[list[_Look]]:
+    def _look_at(self, images_bgr: Sequence[U8], shelf: Shelf) -> list[list[Look]]:
         """Return the looks at each picture: the whole and its middle, with the shortlist of all,
         and the detector's boxes.
         """
-        looks_of: list[list[_Look]] = []
+        looks_of: list[list[Look]] = []
         for image in images_bgr:
             frame = frame_from_bgr(image)
             side_px = search_side_px(frame.size_wh, self._options.detect.input_side_px)
             found = self._detector.detect([frame], side_px)[0]
-            crops = self._cropper.crop(frame, picture_tracks(found, frame.size_wh))
-            looks_of.append([_Look(crop, shelf) for crop in crops])
+            panels = self._find_panels(frame, shelf)
+            tracks = picture_tracks(join_panels(found, panels), frame.size_wh)
+            crops = self._cropper.crop(frame, tracks)
+            looks_of.append(
+                [Look(crop, shelf, panel=panel_of(crop.track.xyxy, panels)) for crop in crops]
+            )
         self._describe([look for looks in looks_of for look in looks], StageTimer())
         for looks in looks_of:
             merged = merge_shortlists([look.shortlist for look in looks], self._options.search.k)

@@ -42,6 +42,9 @@ class DetectOptions(Options):
     whole_frame: bool = Field(
         True, description="the whole frame stands as a region when an item fills it"
     )
+    panels: bool = Field(
+        True, description="plain pictures of the catalog are also found by the corners of a border"
+    )
     regions: Regions = Field(
         (), description="fixed regions, x0 y0 x1 y1 as shares of the frame (0..1)"
     )

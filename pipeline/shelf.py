@@ -11,8 +11,9 @@ from pipeline.calibration import Calibration
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
 from pipeline.options import SearchOptions
+from pipeline.panels import Panel, PanelFinder
 from pipeline.search import Searcher, build_index, read_index
-from pipeline.types import F32, Candidate, ItemId, Keypoints
+from pipeline.types import F32, U8, Candidate, ItemId, Keypoints
 from pipeline.verify import Picture
 from pipeline.vote import Voter
 
@@ -39,7 +40,12 @@ class Shelf:
         self.searcher = Searcher(index, catalog.view_item, item_ids, options)
         self._k = options.k
         self._voter = Voter(catalog) if Voter.serves(catalog) else None
+        self._panel_finder = PanelFinder(catalog)
         self._views: OrderedDict[int, Picture] = OrderedDict()
+
+    def find_panels(self, luma: U8) -> list[Panel]:
+        """Return where plain pictures of the catalog may lie in a picture, (H, W) uint8."""
+        return self._panel_finder.find(luma)
 
     def join_votes(
         self, shortlist: Sequence[Candidate], embedding: F32, keypoints: Keypoints
@@ -50,11 +56,10 @@ class Shelf:
         """
         if self._voter is None:
             return list(shortlist)
-        voted = []
-        for item, view, lead in self._voter.vote(keypoints, self._k):
-            views = self.catalog.embeddings[self.catalog.view_item == item]
-            similarity = float((views @ embedding).max())
-            voted.append(Candidate(self.catalog.items[item].item_id, view, similarity, lead))
+        voted = [
+            self._candidate(item, view, embedding, lead)
+            for item, view, lead in self._voter.vote(keypoints, self._k)
+        ]
         if voted:
             shortlist = [replace(candidate, vote_lead=-1.0) for candidate in shortlist]
         joined: dict[ItemId, Candidate] = {}
@@ -63,6 +68,21 @@ class Shelf:
                 if candidate is not None:
                     joined.setdefault(candidate.item_id, candidate)
         return list(joined.values())[: self._k]
+
+    def put_first(
+        self, view_index: int, shortlist: Sequence[Candidate], embedding: F32
+    ) -> list[Candidate]:
+        """Return the shortlist led by the item of a view, that view as its best."""
+        item = int(self.catalog.view_item[view_index])
+        item_id = self.catalog.items[item].item_id
+        known = [c for c in shortlist if c.item_id == item_id]
+        lead = known[0].vote_lead if known else 0.0
+        others = [c for c in shortlist if c.item_id != item_id]
+        return [self._candidate(item, view_index, embedding, lead), *others][: self._k]
+
+    def _candidate(self, item: int, view_index: int, embedding: F32, lead: float) -> Candidate:
+        similarity = (self.catalog.embeddings[self.catalog.view_item == item] @ embedding).max()
+        return Candidate(self.catalog.items[item].item_id, view_index, float(similarity), lead)
 
     def view(self, view_index: int) -> Picture:
         """Return a view's keypoints and small picture, from memory when it was asked for lately."""

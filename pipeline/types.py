@@ -129,6 +129,12 @@ class Crop:
         scale = (self.xyxy[2:] - self.xyxy[:2]) / np.array([width, height], np.float32)
         return np.asarray(points * scale + self.xyxy[:2], np.float32)
 
+    def from_frame(self, points: F32) -> F32:
+        """Return (N, 2) points of the frame's px in px of the crop."""
+        height, width = self.image_bgr.shape[:2]
+        scale = np.array([width, height], np.float32) / (self.xyxy[2:] - self.xyxy[:2])
+        return np.asarray((points - self.xyxy[:2]) * scale, np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

@@ -15,12 +15,19 @@ from pipeline.agreement import measure_agreement
 from pipeline.compare import Comparer, Overlay, lay_over, load_comparer
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.errors import WeightsError
-from pipeline.geometry import MIN_POINTS, angle_deg, corners_of, fit_view, project_points
+from pipeline.geometry import (
+    MIN_POINTS,
+    angle_deg,
+    corners_of,
+    fit_outline,
+    fit_view,
+    project_points,
+)
 from pipeline.keypoints import Extractor, KeypointExtractor
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.orb_ssim import compare_by_orb
-from pipeline.types import F32, U8, Keypoints, Verification
+from pipeline.types import F32, F64, U8, Keypoints, Verification
 from pipeline.weights import find_weights, read_kind, read_spec
 
 COUNT_STEP = 64  # few different shapes: a new one costs the engine some preparation
@@ -71,12 +78,19 @@ class Verifier:
         """Find a crop's keypoints, once for all views that it is checked against."""
         return Picture(self._extractor.extract(image_bgr), image_bgr)
 
-    def verify(self, pairs: Sequence[tuple[Picture, Picture]]) -> list[Verification]:
+    def verify(
+        self,
+        pairs: Sequence[tuple[Picture, Picture]],
+        outlines: Sequence[F32 | None] | None = None,
+    ) -> list[Verification]:
         """Check (crop, view) pairs: one verification a pair, in the given order.
 
+        outlines: where each view's corners may lie, (4, 2) px of the crop, for views whose
+        keypoints are too few to tell; none: only the keypoints do.
         A pair's answer does not depend on the others in the call. Too few keypoints on either
         side give a verification without inliers, not an error.
         """
+        outlines = outlines or [None] * len(pairs)
         usable = [
             i
             for i, (crop, view) in enumerate(pairs)
@@ -87,8 +101,8 @@ class Verifier:
             rows = usable[piece]
             found.update(zip(rows, self._correspond([pairs[i] for i in rows]), strict=True))
         verifications = [
-            self._judge(crop, view, *found[i]) if i in found else NOT_VERIFIED
-            for i, (crop, view) in enumerate(pairs)
+            self._judge(crop, view, *found.get(i, (NO_POINTS, None)), outline)
+            for i, ((crop, view), outline) in enumerate(zip(pairs, outlines, strict=True))
         ]
         return self._look_closely(pairs, verifications)
 
@@ -136,28 +150,54 @@ class Verifier:
         return [replace(v, sameness=float(sameness.get(i, 0.0))) for i, v in enumerate(found)]
 
     def _judge(
-        self, crop: Picture, view: Picture, correspondences_xyxy: F32, agreement: float | None
+        self,
+        crop: Picture,
+        view: Picture,
+        correspondences_xyxy: F32,
+        agreement: float | None,
+        outline: F32 | None,
     ) -> Verification:
         view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
         # Keypoints are as exact as the scale at which they were found allows.
         threshold_px = self._options.inlier_px * max(crop_wh) / self._options.keypoint_side_px
         view_xy, crop_xy = correspondences_xyxy[:, :2], correspondences_xyxy[:, 2:]
-        homography, agrees = fit_view(view_xy, crop_xy, view_wh, crop_wh, threshold_px)
-        if homography is None:
-            return Verification(0, len(correspondences_xyxy), None, None, 0.0, 0.0, 0.0)
-        measured, coverage = measure_agreement(
-            crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
-        )
-        return Verification(
-            inliers=int(agrees.sum()),
-            correspondences=len(correspondences_xyxy),
-            homography=homography,
-            outline=project_points(homography, corners_of(view_wh)).astype(np.float32),
-            angle_deg=angle_deg(homography, view_wh),
-            agreement=measured if agreement is None else agreement,
-            coverage=coverage,
-            correspondences_xyxy=correspondences_xyxy[agrees],
-        )
+        fits = [fit_view(view_xy, crop_xy, view_wh, crop_wh, threshold_px)]
+        if outline is not None:
+            fits.append(fit_outline(outline, view_xy, crop_xy, view_wh, crop_wh, threshold_px))
+        found = [
+            _verification(crop, view, homography, correspondences_xyxy, agrees, agreement)
+            for homography, agrees in fits
+            if homography is not None
+        ]
+        if not found:
+            n_found = len(correspondences_xyxy)
+            return replace(NOT_VERIFIED, correspondences=n_found) if n_found else NOT_VERIFIED
+        return max(found, key=lambda verification: verification.agreement)
+
+
+def _verification(
+    crop: Picture,
+    view: Picture,
+    homography: F64,
+    correspondences_xyxy: F32,
+    agrees: np.ndarray,
+    agreement: float | None,
+) -> Verification:
+    """What a homography, view px -> crop px, is worth. agrees: (M,) bool, its inliers."""
+    view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
+    measured, coverage = measure_agreement(
+        crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
+    )
+    return Verification(
+        inliers=int(agrees.sum()),
+        correspondences=len(correspondences_xyxy),
+        homography=homography,
+        outline=project_points(homography, corners_of(view_wh)).astype(np.float32),
+        angle_deg=angle_deg(homography, view_wh),
+        agreement=measured if agreement is None else agreement,
+        coverage=coverage,
+        correspondences_xyxy=correspondences_xyxy[agrees],
+    )
 
 
 def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:
@@ -187,6 +227,7 @@ def _refuse_other_keypoints(weights: Path, keypoints: str, dim: int) -> None:
 
 
 NOT_VERIFIED = Verification(0, 0, None, None, 0.0, 0.0, 0.0)
+NO_POINTS = np.zeros((0, 4), np.float32)
 
 
 def run_lightglue(engine: Engine, pairs: Sequence[tuple[Keypoints, Keypoints]], most: int) -> F32:
