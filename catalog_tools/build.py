@@ -32,6 +32,7 @@ from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EmbedOptions, EngineOptions, SearchOptions, VerifyOptions
 from pipeline.search import build_index, write_index
 from pipeline.types import ItemId
+from pipeline.vote import write_votes_index
 
 # A picture's part of a generation at 256 keypoints, and the same again in the work folder.
 BYTES_A_PICTURE = 220_000
@@ -260,5 +261,6 @@ def _write(
 def _add_files(changed_from: Path | None, folder: Path) -> None:
     embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
     write_index(build_index(embeddings, SearchOptions()), folder / INDEX)
+    write_votes_index(folder)
     if changed_from is not None and (changed_from / CALIBRATION).is_file():
         shutil.copyfile(changed_from / CALIBRATION, folder / CALIBRATION)

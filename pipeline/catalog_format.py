@@ -34,6 +34,7 @@ FORMAT = 1
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
+VOTES = "votes.faiss"  # of the keypoints' descriptors, in large catalogs
 CALIBRATION = "calibration.json"
 
 

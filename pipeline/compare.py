@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from pipeline.agreement import shrunk_for, size_of
+from pipeline.agreement import lay_crop
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
-from pipeline.geometry import resized_homography, warp_picture
 from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F32, F64, U8
 from pipeline.weights import find_weights, read_kind, read_spec
@@ -74,13 +72,9 @@ def lay_over(
     homography: view px -> crop px, for pictures of `view_wh` and `crop_wh`; the given pictures
     may have other sizes.
     """
-    square = (side_px, side_px)
-    shrinks = min(view_bgr.shape[:2]) >= side_px
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    view = np.asarray(cv2.resize(view_bgr, square, interpolation=method), np.uint8)
-    to_crop = resized_homography(homography, view_wh, square, crop_wh, size_of(crop_bgr))
-    crop, to_crop = shrunk_for(crop_bgr, to_crop, square)
-    warped, inside = warp_picture(crop, to_crop, square)
+    view, warped, inside = lay_crop(
+        crop_bgr, view_bgr, homography, crop_wh, view_wh, (side_px, side_px)
+    )
     return Overlay(view, np.where(inside[..., None], warped, 0).astype(np.uint8), inside)
 
 

@@ -24,6 +24,9 @@ except ImportError:  # another build of faiss, which needs it after all
     import faiss
 
 MAX_ROWS = 2048  # nearest views looked at to fill a shortlist of items
+DESCRIPTOR_LISTS = 1024
+DESCRIPTOR_LISTS_PROBED = 8
+DESCRIPTOR_SAMPLE = 40_000
 PROBED_SHARE = 0.05  # of the inverted lists; what an approximate search visits
 
 
@@ -92,6 +95,37 @@ def build_index(embeddings: F32, options: SearchOptions) -> Any:
     return index
 
 
+def build_descriptor_index(descriptors: F32, exact: bool) -> Any:
+    """Return a faiss index over keypoint descriptors, (N, D) float32 unit vectors, in their order.
+
+    exact: compare with all of them; else an inverted file of 8-bit numbers.
+    """
+    dim = descriptors.shape[1]
+    if exact:
+        index: Any = faiss.IndexFlatIP(dim)
+    else:
+        index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(dim),
+            dim,
+            DESCRIPTOR_LISTS,
+            faiss.ScalarQuantizer.QT_8bit,
+            faiss.METRIC_INNER_PRODUCT,
+            False,
+        )
+        index.cp.min_points_per_centroid = 1
+        index.cp.niter = 6
+        step = max(1, len(descriptors) // DESCRIPTOR_SAMPLE)
+        index.train(np.ascontiguousarray(descriptors[::step]))
+        index.nprobe = DESCRIPTOR_LISTS_PROBED
+    index.add(np.ascontiguousarray(descriptors))
+    return index
+
+
+def read_descriptor_index(path: Path, n_descriptors: int) -> Any:
+    """Return the index of a file, mapped; CatalogError when it is damaged or of another catalog."""
+    return _read(path, n_descriptors, None, faiss.IO_FLAG_MMAP)
+
+
 def write_index(index: Any, path: Path) -> None:
     """Write an index to a file; who writes a generation makes it appear whole."""
     faiss.write_index(index, os.fspath(path))
@@ -99,16 +133,20 @@ def write_index(index: Any, path: Path) -> None:
 
 def read_index(path: Path, n_views: int, dim: int) -> Any:
     """Return the index of a file; CatalogError when it is damaged or of another catalog."""
+    return _read(path, n_views, dim, 0)
+
+
+def _read(path: Path, n_rows: int, dim: int | None, flags: int) -> Any:
     try:
-        index = faiss.read_index(os.fspath(path))
+        index = faiss.read_index(os.fspath(path), flags)
     except RuntimeError as error:
         raise CatalogError.at(
             f"index {path}", "expected a whole faiss index", remedy="rebuild the catalog"
         ) from error
-    if index.ntotal != n_views or index.d != dim:
+    if index.ntotal != n_rows or dim not in (None, index.d):
         raise CatalogError.at(
             f"index {path}",
-            f"expected {n_views} views of {dim} numbers",
+            f"expected {n_rows} rows of {dim or index.d} numbers",
             f"{index.ntotal} of {index.d}",
             "rebuild the catalog",
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 
 from pipeline.calibration import Calibration
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
+from pipeline.family import find_own_print
 from pipeline.options import SearchOptions
 from pipeline.panels import Panel, PanelFinder
 from pipeline.search import Searcher, build_index, read_index
@@ -18,6 +20,7 @@ from pipeline.verify import Picture
 from pipeline.vote import Voter
 
 VIEWS_KEPT = 64  # decoded views in memory, about 0.5 MB each
+LOOK_ALIKES = 4  # other items that a view is compared with once, some 5 ms each
 
 
 class Shelf:
@@ -39,9 +42,10 @@ class Shelf:
         item_ids = [item.item_id for item in catalog.items]
         self.searcher = Searcher(index, catalog.view_item, item_ids, options)
         self._k = options.k
-        self._voter = Voter(catalog) if Voter.serves(catalog) else None
+        self._voter = Voter(catalog)
         self._panel_finder = PanelFinder(catalog)
         self._views: OrderedDict[int, Picture] = OrderedDict()
+        self._own_prints: dict[int, U8 | None] = {}  # by picture; None: no near-twin
 
     def find_panels(self, luma: U8) -> list[Panel]:
         """Return where plain pictures of the catalog may lie in a picture, (H, W) uint8."""
@@ -54,8 +58,6 @@ class Shelf:
 
         The first of both come first; at most k. embedding: (D,) float32 unit vector of the crop.
         """
-        if self._voter is None:
-            return list(shortlist)
         voted = [
             self._candidate(item, view, embedding, lead)
             for item, view, lead in self._voter.vote(keypoints, self._k)
@@ -90,8 +92,27 @@ class Shelf:
         if picture in self._views:
             self._views.move_to_end(picture)
             return self._views[picture]
-        view = Picture(self.catalog.keypoints(view_index), self.catalog.view_image_bgr(view_index))
+        view = self._load(view_index)
+        view = replace(view, own_print=partial(self._own_print, view_index, view))
         self._views[picture] = view
         if len(self._views) > VIEWS_KEPT:
             self._views.popitem(last=False)
         return view
+
+    def _own_print(self, view_index: int, view: Picture) -> U8 | None:
+        picture = int(self.catalog.view_picture[view_index])
+        if picture not in self._own_prints:
+            self._own_prints[picture] = find_own_print(view, self._look_alikes(view_index, view))
+        return self._own_prints[picture]
+
+    def _load(self, view_index: int) -> Picture:
+        return Picture(self.catalog.keypoints(view_index), self.catalog.view_image_bgr(view_index))
+
+    def _look_alikes(self, view_index: int, view: Picture) -> Iterator[Picture]:
+        """Give the pictures of other items that are most like a view, the nearest first."""
+        embedding = self.catalog.embeddings[view_index]
+        found = self.searcher.search(embedding[None])[0]
+        item_id = self.catalog.items[self.catalog.view_item[view_index]].item_id
+        joined = self.join_votes(found, embedding, view.keypoints)
+        others = [candidate for candidate in joined if candidate.item_id != item_id]
+        return (self._load(candidate.view_index) for candidate in others[:LOOK_ALIKES])

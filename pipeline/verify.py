@@ -5,7 +5,7 @@ Only evidence comes from here; what it is worth is `decide`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from pipeline.types import F32, F64, U8, Keypoints, Verification
 from pipeline.weights import find_weights, read_kind, read_spec
 
 COUNT_STEP = 64  # few different shapes: a new one costs the engine some preparation
+TWIN_INLIERS = (
+    10  # from which on a crop may show a near-twin; finding the view's own print takes time
+)
 RATIO = 0.8  # Lowe's ratio test, for `verifier: sift`
 MATCHER_OF = {"aliked": "aliked-lightglue", "xfeat": "xfeat-lighterglue"}  # else the shipped one
 
@@ -41,10 +44,12 @@ class Picture:
 
     image_bgr: (H, W, 3) uint8; may be smaller or larger than `keypoints.image_size_wh` says, as
     long as it shows the same: the keypoints' px are what verification speaks in.
+    own_print: finds where a view differs from the catalog's near-twins of it; see family.py.
     """
 
     keypoints: Keypoints
     image_bgr: U8
+    own_print: Callable[[], U8 | None] | None = None
 
 
 class Verifier:
@@ -185,11 +190,14 @@ def _verification(
 ) -> Verification:
     """What a homography, view px -> crop px, is worth. agrees: (M,) bool, its inliers."""
     view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
+    n_agree = int(agrees.sum())
+    is_its_design = n_agree >= TWIN_INLIERS
+    own_print = view.own_print() if view.own_print is not None and is_its_design else None
     measured, coverage = measure_agreement(
-        crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
+        crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh, own_print
     )
     return Verification(
-        inliers=int(agrees.sum()),
+        inliers=n_agree,
         correspondences=len(correspondences_xyxy),
         homography=homography,
         outline=project_points(homography, corners_of(view_wh)).astype(np.float32),

@@ -1,19 +1,27 @@
 """The second shortlist: which items share printed details with a crop, whatever it is embedded as.
 
 Every keypoint of the crop votes for the items that it finds its like in. On packs it finds items
-that the embedding misses (another size of text, a hand over half of it), and costs one matrix
-product. Only for catalogs small enough for it; larger ones rely on the embedding.
+that the embedding misses (another size of text, a hand over half of it). Small catalogs are
+searched exactly, larger ones by an index that is built with them.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 
 from pipeline.catalog import Catalog
+from pipeline.catalog_format import VOTES
+from pipeline.search import build_descriptor_index, read_descriptor_index, write_index
 from pipeline.types import Keypoints
 
-MAX_DESCRIPTORS = 60_000  # of all pictures together: 30 MB, 10-20 ms a crop on two cores
-MIN_A_PICTURE = 32  # a picture of fewer keypoints says too little; above 1,875 pictures: no votes
+MAX_EXACT = 60_000  # descriptors of all pictures: 30 MB, 10-20 ms a crop on two cores
+LEAST_EXACT = 32  # a picture; above 1,875 pictures the index takes over
+MAX_INDEXED = 400_000  # 55 MB on disk, mapped
+MOST_INDEXED, LEAST_INDEXED = 128, 16  # a picture; above 25,000 pictures: no votes
+NEAREST = 64  # descriptors that a keypoint looks at
 RIVALS = 5  # a keypoint votes for an item by how much nearer it is than to the next so many items
 
 
@@ -21,45 +29,99 @@ class Voter:
     """Ranks a catalog's items by the votes of a crop's keypoints."""
 
     def __init__(self, catalog: Catalog) -> None:
-        n_pictures = catalog.manifest.n_pictures
-        first_view = np.unique(catalog.view_picture, return_index=True)[1]
-        limit = MAX_DESCRIPTORS // max(1, n_pictures)
-        parts = [catalog.keypoints(int(view)).descriptors[:limit] for view in first_view]
-        kept = [i for i, part in enumerate(parts) if len(part)]
-        self._first_view = first_view[kept]
-        self._item = catalog.view_item[self._first_view]
-        self._n_items = len(catalog.items)
-        self._starts = np.cumsum([0, *(len(parts[i]) for i in kept)])[:-1]
-        self._descriptors = np.concatenate([parts[i] for i in kept]) if kept else parts[0]
-
-    @staticmethod
-    def serves(catalog: Catalog) -> bool:
-        """Whether the catalog is small enough."""
-        return catalog.manifest.n_pictures * MIN_A_PICTURE <= MAX_DESCRIPTORS
+        """Raises CatalogError when the catalog's index of descriptors is damaged."""
+        counts = np.minimum(catalog.keypoint_counts, kept_a_picture(len(catalog.keypoint_counts)))
+        self._picture_of = np.repeat(np.arange(len(counts)), counts)
+        self._first_view = np.unique(catalog.view_picture, return_index=True)[1]
+        self._item_of = catalog.view_item[self._first_view].astype(np.int64)
+        path = catalog.folder / VOTES
+        if path.is_file():
+            self._index = read_descriptor_index(path, len(self._picture_of))
+        elif len(self._picture_of) <= MAX_EXACT:
+            rows = [catalog.keypoints(int(v)).descriptors for v in self._first_view]
+            kept = [row[:count] for row, count in zip(rows, counts, strict=True)]
+            self._index = build_descriptor_index(np.concatenate(kept), exact=True)
+        else:
+            self._index = None  # built before there was such an index
 
     def vote(self, keypoints: Keypoints, k: int) -> list[tuple[int, int, float]]:
         """Return the items with most votes, at most k: (item index, view that got the most,
         vote lead as a Candidate has it).
         """
-        if len(keypoints) == 0 or len(self._item) == 0:
+        if len(keypoints) == 0 or len(self._picture_of) == 0 or self._index is None:
             return []
-        nearness = keypoints.descriptors @ self._descriptors.T
-        of_picture = np.maximum.reduceat(nearness, self._starts, axis=1)
-        distance = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * of_picture))
-        of_item = np.full((self._n_items, len(keypoints)), 2.0, np.float32)
-        np.minimum.at(of_item, self._item, distance.T)
-        rank = min(RIVALS, self._n_items - 1)
-        rival = np.partition(of_item, rank, axis=0)[rank]
-        picture_votes = np.maximum(0.0, rival[:, None] - distance).sum(axis=0)
-        item_votes = np.maximum(0.0, rival[None] - of_item).sum(axis=1)
-        chosen = np.argsort(-item_votes, kind="stable")[:k]
-        if item_votes[chosen[0]] <= 0:
+        n_nearest = min(NEAREST, len(self._picture_of))
+        nearness, rows = self._index.search(keypoints.descriptors, n_nearest)
+        found = np.flatnonzero(rows >= 0)  # an index may find fewer than asked
+        voter = found // n_nearest
+        distance = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * nearness.ravel()[found]))
+        picture = self._picture_of[rows.ravel()[found]]
+        item = self._item_of[picture]
+
+        first = _nearest_of_each(voter, item)
+        rival = _rival_distance(voter[first], distance[first], len(keypoints))
+        votes = np.bincount(item[first], np.maximum(0.0, rival[voter[first]] - distance[first]))
+        first = _nearest_of_each(voter, picture)
+        picture_votes = np.bincount(
+            picture[first],
+            np.maximum(0.0, rival[voter[first]] - distance[first]),
+            minlength=len(self._item_of),
+        )
+        return self._ranked(votes, picture_votes, k)
+
+    def _ranked(
+        self, votes: np.ndarray, picture_votes: np.ndarray, k: int
+    ) -> list[tuple[int, int, float]]:
+        chosen = np.argsort(-votes, kind="stable")[:k]
+        if votes[chosen[0]] <= 0:
             return []
-        first, second = np.sort(item_votes)[::-1][:2] if self._n_items > 1 else (1.0, 0.0)
-        found = []
-        for item in chosen[item_votes[chosen] > 0]:
-            mine = np.flatnonzero(self._item == item)
+        first, second = np.sort(np.r_[votes, 0.0])[::-1][:2]
+        ranked = []
+        for item in chosen[votes[chosen] > 0]:
+            mine = np.flatnonzero(self._item_of == item)
             best = mine[np.argmax(picture_votes[mine])]
-            lead = (item_votes[item] - (second if item == chosen[0] else first)) / first
-            found.append((int(item), int(self._first_view[best]), float(lead)))
-        return found
+            lead = (votes[item] - (second if item == chosen[0] else first)) / first
+            ranked.append((int(item), int(self._first_view[best]), float(lead)))
+        return ranked
+
+
+def kept_a_picture(n_pictures: int) -> int:
+    """Return how many descriptors of each picture vote, the strongest; 0: the catalog has none."""
+    exact = MAX_EXACT // max(1, n_pictures)
+    if exact >= LEAST_EXACT:
+        return exact
+    indexed = min(MOST_INDEXED, MAX_INDEXED // n_pictures)
+    return indexed if indexed >= LEAST_INDEXED else 0
+
+
+def write_votes_index(folder: Path) -> None:
+    """Write the index of a generation's descriptors if it is too large to be searched exactly."""
+    starts = np.load(folder / "keypoint_starts.npy")
+    kept = kept_a_picture(len(starts) - 1)
+    n_voting = int(np.minimum(np.diff(starts), kept).sum())
+    if n_voting <= MAX_EXACT:
+        return
+    stored = np.load(folder / "descriptors.npy", mmap_mode="r")
+    ranges = [np.arange(a, min(a + kept, b)) for a, b in pairwise(starts)]
+    voting = stored[np.concatenate(ranges)].astype(np.float32)
+    voting /= np.maximum(np.linalg.norm(voting, axis=1, keepdims=True), np.float32(1e-6))
+    write_index(build_descriptor_index(voting, exact=False), folder / VOTES)
+
+
+def _nearest_of_each(voter: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Return the rows, ascending, in which a voter meets an owner first; nearest come first."""
+    keys = voter * (int(owner.max()) + 1) + owner
+    return np.sort(np.unique(keys, return_index=True)[1])
+
+
+def _rival_distance(voter: np.ndarray, distance: np.ndarray, n_voters: int) -> np.ndarray:
+    """Return each voter's distance to its item number RIVALS, or the farthest that it found.
+
+    voter, distance: (M,) by voter, then ascending; one row an item.
+    """
+    counts = np.bincount(voter, minlength=n_voters)
+    starts = np.cumsum(counts) - counts
+    rival = np.zeros(n_voters)
+    some = counts > 0
+    rival[some] = distance[(starts + np.minimum(RIVALS, counts - 1))[some]]
+    return rival

@@ -9,6 +9,7 @@ and the thresholds of the tiers are set on samples that the models have not seen
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -26,6 +27,7 @@ from pipeline.calibration import (
     verified_features,
 )
 from pipeline.catalog import CALIBRATION, INDEX, Catalog, write_generation
+from pipeline.catalog_format import VOTES
 from pipeline.catalog_writing import catalog_lock
 from pipeline.decide import Judgement, judge
 from pipeline.matcher import Matcher
@@ -224,8 +226,9 @@ def reliability(
 
 def _write(catalog: Catalog, calibration: Calibration) -> int:
     def add_files(folder: Path) -> None:
-        if (catalog.folder / INDEX).is_file():
-            (folder / INDEX).write_bytes((catalog.folder / INDEX).read_bytes())
+        for name in (INDEX, VOTES):
+            if (catalog.folder / name).is_file():
+                shutil.copyfile(catalog.folder / name, folder / name)
         (folder / CALIBRATION).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")
 
     return write_generation(

@@ -78,7 +78,7 @@ def test_index_comes_back_from_its_file(rows: F32, tmp_path: Path, exact_up_to_v
 def test_damaged_and_foreign_index_is_refused(rows: F32, tmp_path: Path) -> None:
     path = tmp_path / "index.faiss"
     write_index(build_index(rows, SearchOptions()), path)
-    with pytest.raises(CatalogError, match="expected 700 views of 64 numbers, got '600 of 64'; "):
+    with pytest.raises(CatalogError, match="expected 700 rows of 64 numbers, got '600 of 64'; "):
         read_index(path, 700, 64)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(CatalogError, match="expected a whole faiss index"):

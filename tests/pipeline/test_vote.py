@@ -6,12 +6,13 @@ import pytest
 
 from catalog_tools.synthesize.packs import render_pack
 from pipeline.catalog import Catalog, Item, Recipe, StoredPicture, write_generation
-from pipeline.catalog_format import PictureRecord
+from pipeline.catalog_format import VOTES, PictureRecord
+from pipeline.errors import CatalogError
 from pipeline.keypoints import KeypointExtractor, no_keypoints
 from pipeline.options import SearchOptions, VerifyOptions
 from pipeline.shelf import Shelf
 from pipeline.types import Candidate, ItemId
-from pipeline.vote import Voter
+from pipeline.vote import Voter, kept_a_picture, write_votes_index
 
 N_ITEMS = 7
 EXTRACTOR = KeypointExtractor(VerifyOptions())
@@ -69,9 +70,45 @@ def test_votes_join_the_shortlist(catalog: Catalog) -> None:
     assert shelf.join_votes(searched, embedding, no_keypoints((10, 10))) == searched
 
 
-def test_large_catalogs_go_without(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.vote.MAX_DESCRIPTORS", 200)
-    assert not Voter.serves(catalog)
+def test_larger_catalogs_vote_by_an_index_that_is_built_with_them(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.vote.MAX_EXACT", 200)
+    monkeypatch.setattr("pipeline.search.DESCRIPTOR_LISTS", 16)
+    path = catalog.folder / VOTES
+    write_votes_index(catalog.folder)
+    assert path.is_file()
+    try:
+        voter = Voter(catalog)
+        for pack, item, view in ((0, 0, 0), (77, 0, 1), (1, 1, 2), (5, 5, 6)):
+            found = voter.vote(EXTRACTOR.extract(photograph(pack)), k=3)
+            assert found[0][:2] == (item, view) and found[0][2] > 0
+        path.write_bytes(path.read_bytes()[:-999])
+        with pytest.raises(CatalogError, match="rebuild the catalog"):
+            Voter(catalog)
+    finally:
+        path.unlink()
+
+
+def test_small_catalogs_need_no_index(catalog: Catalog) -> None:
+    write_votes_index(catalog.folder)
+    assert not (catalog.folder / VOTES).exists()
+
+
+@pytest.mark.parametrize(
+    ("n_pictures", "kept"),
+    [(1, 60_000), (200, 300), (1_875, 32), (1_876, 128), (10_000, 40), (25_000, 16), (25_001, 0)],
+)
+def test_the_more_pictures_the_fewer_of_their_keypoints_vote(n_pictures: int, kept: int) -> None:
+    assert kept_a_picture(n_pictures) == kept
+
+
+def test_without_an_index_a_larger_catalog_goes_without_votes(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was built before there was such an index."""
+    monkeypatch.setattr("pipeline.vote.MAX_EXACT", 200)
     shelf = Shelf(catalog, SearchOptions(k=4))
     searched = [Candidate(ItemId("6"), 0, 0.9)]
-    assert shelf.join_votes(searched, np.zeros(8, np.float32), no_keypoints((9, 9))) == searched
+    keypoints = EXTRACTOR.extract(photograph(5))
+    assert shelf.join_votes(searched, np.zeros(8, np.float32), keypoints) == searched

@@ -1,0 +1,88 @@
+"""Near-twins of a catalog show where its pictures are their own, and agreement there is told."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
+from pipeline.family import MAP_PX, find_own_print
+from pipeline.options import VerifyOptions
+from pipeline.verify import Verifier
+
+WH = (240, 320)
+SEEDS = [DEMO_SEED_START + i for i in (1, 2, 3, 4, 5, 6)]
+VERIFIER = Verifier(None, VerifyOptions(verifier="sift"))
+
+
+def pack(seed: int, twin: int = 0) -> np.ndarray:
+    return render_twin(seed, twin, WH) if twin else render_pack(seed, WH)
+
+
+def photo(image: np.ndarray) -> np.ndarray:
+    """A darker, blurred shot, turned by ten degrees."""
+    turn = cv2.getRotationMatrix2D((WH[0] / 2, WH[1] / 2), 10, 0.8)
+    shot = cv2.warpAffine(cv2.GaussianBlur(image, (0, 0), 1.2), turn, WH, borderValue=(80, 90, 99))
+    return (shot * 0.8).astype(np.uint8)
+
+
+def test_own_print_is_where_a_near_twin_differs() -> None:
+    for seed in SEEDS:
+        view, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
+        own_print = find_own_print(view, [twin])
+        assert own_print is not None and own_print.shape == (MAP_PX, MAP_PX)
+        changed = np.abs(view.image_bgr.astype(int) - twin.image_bgr).max(axis=2)
+        changed = cv2.resize(changed.astype(np.float32), (MAP_PX, MAP_PX), None, 0, 0, 3) > 20
+        near = cv2.dilate(changed.astype(np.uint8), np.ones((9, 9))) > 0
+        assert own_print[changed].mean() > 3 * own_print[~near].mean()
+
+
+def test_other_packs_and_the_same_picture_tell_nothing() -> None:
+    view = VERIFIER.prepare(pack(SEEDS[0]))
+    strangers = [VERIFIER.prepare(pack(seed)) for seed in SEEDS[1:]]
+    blank = VERIFIER.prepare(np.full((80, 60, 3), 128, np.uint8))
+    assert find_own_print(view, strangers) is None
+    assert find_own_print(view, [view, blank]) is None
+    assert find_own_print(blank, [view]) is None
+    assert find_own_print(view, []) is None
+
+
+def test_of_several_near_twins_the_most_alike_counts() -> None:
+    view = VERIFIER.prepare(pack(SEEDS[1]))
+    twins = [VERIFIER.prepare(pack(SEEDS[1], number)) for number in (1, 2)]
+    both, first, second = (find_own_print(view, some) for some in (twins, twins[:1], twins[1:]))
+    assert first is not None and second is not None
+    assert np.array_equal(both, first) or np.array_equal(both, second)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_near_twin_agrees_less_once_it_is_known_where_it_differs(seed: int) -> None:
+    listed, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
+    known = replace(listed, own_print=lambda: find_own_print(listed, [twin]))
+    shown = [VERIFIER.prepare(photo(pack(seed, number))) for number in (0, 1)]
+    right, wrong = VERIFIER.verify([(crop, listed) for crop in shown])
+    right_now, wrong_now = VERIFIER.verify([(crop, known) for crop in shown])
+    assert right_now.agreement > right.agreement - 0.06
+    assert right_now.agreement - wrong_now.agreement > right.agreement - wrong.agreement + 0.03
+
+
+def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
+    """Listed: a pack and a near-twin. Shown: another near-twin, which differs in the same place."""
+    first, second, third = (with_fruit(color) for color in ((40, 40, 200), (40, 200, 200), 60))
+    listed = VERIFIER.prepare(first)
+    known = replace(listed, own_print=lambda: find_own_print(listed, [VERIFIER.prepare(second)]))
+    crop = VERIFIER.prepare(photo(third))
+    before, now = VERIFIER.verify([(crop, listed), (crop, known)])
+    assert before.agreement > 0.7 and now.agreement < before.agreement - 0.2
+
+
+def with_fruit(color: tuple[int, int, int] | int) -> np.ndarray:
+    """A pack with a circle of this colour, or with a square of this grey, in its middle."""
+    picture = pack(SEEDS[0])
+    if isinstance(color, int):
+        cv2.rectangle(picture, (90, 130), (150, 190), (color,) * 3, -1)
+    else:
+        cv2.circle(picture, (120, 160), 35, color, -1)
+    return picture
