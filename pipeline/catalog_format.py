@@ -11,6 +11,7 @@ DIR/generations/000003/      manifest.json   what it was built with, counts, eac
                              picture_sizes.npy (P, 2) int32 width, height
                              pictures.bin    small JPEG pictures, one after the other
                              index.faiss     written and read by search.py
+                             votes.faiss     of descriptors, in large catalogs; see vote.py
 A picture turned by 90, 180 and 270 degrees gives four views: four embeddings, one set of
 keypoints. View pixels are those of the stored small picture, for keypoints and homographies alike.
 """
