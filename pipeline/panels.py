@@ -136,7 +136,7 @@ def _fit(points: np.ndarray, picture_px: int) -> F32 | None:
         return None
     outline = np.asarray(cv2.approxPolyN(hull, 4, ensure_convex=True), np.float32).reshape(-1, 2)
     area_px = cv2.contourArea(outline)
-    if len(outline) != 4 or area_px > MAX_SHARE * picture_px:
+    if len(outline) != 4 or not MIN_SIDE_PX**2 / 2 <= area_px <= MAX_SHARE * picture_px:
         return None
     if cv2.contourArea(hull) < MIN_FILLED * area_px:
         return None

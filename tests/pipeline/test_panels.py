@@ -104,6 +104,20 @@ def test_flat_and_tiny_pictures_have_no_borders(finder: PanelFinder) -> None:
         assert finder.find(np.full(size, 90, np.uint8)) == []
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_noise_stripes_and_slivers_are_no_panels(finder: PanelFinder, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 256, (240, 320), np.uint8)
+    stripes = np.where(np.arange(320) // rng.integers(2, 30) % 2, 30, 220).astype(np.uint8)
+    slivers = np.full((240, 320), 200, np.uint8)
+    for x in range(10, 300, 12):
+        cv2.line(slivers, (x, 10), (x + int(rng.integers(5, 20)), 230), 20, 1)
+    for picture in (noise, np.tile(stripes, (240, 1)), slivers):
+        for outline in find_quadrilaterals(picture):
+            assert outline.shape == (4, 2) and cv2.contourArea(outline) >= 128
+        assert finder.find(picture) == []
+
+
 def test_a_large_frame_gives_outlines_in_its_own_pixels(finder: PanelFinder) -> None:
     scene = cv2.resize(draw_scene(draw_ring()), (1920, 1080), interpolation=cv2.INTER_CUBIC)
     (panel,) = finder.find(luma(scene))
