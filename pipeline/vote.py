@@ -34,21 +34,21 @@ class Voter:
         self._picture_of = np.repeat(np.arange(len(counts)), counts)
         self._first_view = np.unique(catalog.view_picture, return_index=True)[1]
         self._item_of = catalog.view_item[self._first_view].astype(np.int64)
+        self._index = None  # too large a catalog, or built before there was such an index
         path = catalog.folder / VOTES
         if path.is_file():
             self._index = read_descriptor_index(path, len(self._picture_of))
-        elif len(self._picture_of) <= MAX_EXACT:
-            rows = [catalog.keypoints(int(v)).descriptors for v in self._first_view]
-            kept = [row[:count] for row, count in zip(rows, counts, strict=True)]
+        elif 0 < len(self._picture_of) <= MAX_EXACT:
+            pairs = zip(self._first_view, counts, strict=True)
+            # Copies: a slice would keep all of a picture's descriptors in memory.
+            kept = [catalog.keypoints(int(v)).descriptors[:n].copy() for v, n in pairs]
             self._index = build_descriptor_index(np.concatenate(kept), exact=True)
-        else:
-            self._index = None  # built before there was such an index
 
     def vote(self, keypoints: Keypoints, k: int) -> list[tuple[int, int, float]]:
         """Return the items with most votes, at most k: (item index, view that got the most,
         vote lead as a Candidate has it).
         """
-        if len(keypoints) == 0 or len(self._picture_of) == 0 or self._index is None:
+        if len(keypoints) == 0 or self._index is None:
             return []
         n_nearest = min(NEAREST, len(self._picture_of))
         nearness, rows = self._index.search(keypoints.descriptors, n_nearest)

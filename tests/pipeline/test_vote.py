@@ -103,11 +103,13 @@ def test_the_more_pictures_the_fewer_of_their_keypoints_vote(n_pictures: int, ke
     assert kept_a_picture(n_pictures) == kept
 
 
+@pytest.mark.parametrize("max_indexed", [400_000, 10])
 def test_without_an_index_a_larger_catalog_goes_without_votes(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, max_indexed: int
 ) -> None:
-    """As one that was built before there was such an index."""
+    """As one that was built before there was such an index, or one that is too large for it."""
     monkeypatch.setattr("pipeline.vote.MAX_EXACT", 200)
+    monkeypatch.setattr("pipeline.vote.MAX_INDEXED", max_indexed)
     shelf = Shelf(catalog, SearchOptions(k=4))
     searched = [Candidate(ItemId("6"), 0, 0.9)]
     keypoints = EXTRACTOR.extract(photograph(5))
