@@ -34,11 +34,12 @@ def find_own_print(view: Picture, others: Iterable[Picture]) -> U8 | None:
     if not differences:
         return None
     # A distant relative differs everywhere, which tells nothing.
-    nearest = min(differences, key=lambda difference: float(difference.mean()))
+    nearest, _ = min(differences, key=lambda difference: difference[1])
     return np.asarray(nearest / nearest.max() * 255, np.uint8)
 
 
-def _difference(view: Picture, other: Picture) -> F32 | None:
+def _difference(view: Picture, other: Picture) -> tuple[F32, float] | None:
+    """Return (MAP_PX, MAP_PX) 0..1 and the mean over what both show; None: no sibling."""
     view_wh, other_wh = view.keypoints.image_size_wh, other.keypoints.image_size_wh
     if min(len(view.keypoints), len(other.keypoints)) < MIN_INLIERS:
         return None
@@ -59,6 +60,17 @@ def _difference(view: Picture, other: Picture) -> F32 | None:
     if inside.mean() < MIN_SHARED:
         return None
     alike = local_correlation(to_lab(laid), to_lab(warped), inside).min(axis=2).clip(0, 1)
-    difference = np.where(inside, 1 - alike, 0).astype(np.float32)
-    small = cv2.resize(difference, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
-    return None if small.max() < SAME_PICTURE else np.asarray(small, np.float32)
+    difference = _shrunk(np.where(inside, 1 - alike, 0))
+    share = _shrunk(inside)
+    if difference.max() < SAME_PICTURE:
+        return None
+    # What the sibling does not show may be the view's own.
+    own = np.asarray(difference + 1 - share, np.float32)
+    return own, float(difference.sum() / share.sum())
+
+
+def _shrunk(places: np.ndarray) -> F32:
+    size = (MAP_PX, MAP_PX)
+    return np.asarray(
+        cv2.resize(places.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32
+    )

@@ -35,14 +35,19 @@ class Look:
         """Add what the crop's keypoints vote for, what its panel is like, what is to be checked."""
         self.shortlist = self.shelf.join_votes(self.shortlist, self.embedding, keypoints)
         if self.panel is not None:
-            view_index = self.panel.view_index
-            self.shortlist = self.shelf.put_first(view_index, self.shortlist, self.embedding)
-            self.first_checks = self.first_checks and [self.shortlist[0], *self.first_checks]
+            self._put_panel_first(self.panel)
         known = {candidate.item_id for candidate in self.shortlist}
         self.shortlist += [c for c in self.first_checks if c.item_id not in known]
 
+    def _put_panel_first(self, panel: Panel) -> None:
+        like = self.shelf.candidates_of(panel.view_indices, self.shortlist, self.embedding)
+        item_ids = {candidate.item_id for candidate in like}
+        also = [*self.first_checks, *([self.believed] if self.believed else [])]
+        self.shortlist = like + [c for c in self.shortlist if c.item_id not in item_ids]
+        self.first_checks = like + [c for c in also if c.item_id not in item_ids]
+
     def outline_of(self, candidate: Candidate) -> F32 | None:
         """Return where a candidate's corners lie in the crop if a panel told it, (4, 2) px."""
-        if self.panel is None or self.panel.view_index != candidate.view_index:
+        if self.panel is None or candidate.view_index not in self.panel.view_indices:
             return None
         return self.crop.from_frame(self.panel.outline)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
 from pipeline.look import Look
 from pipeline.options import MatcherOptions, Regions
-from pipeline.panels import Panel, join_panels, panel_of
+from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import (
     CENTRE_ID,
     WHOLE_ID,
@@ -72,6 +73,7 @@ class Matcher:
         self._verifier = verifier
         self._cameras: dict[str, Camera] = {}
         self._shelves: dict[tuple[Path, int], Shelf] = {}
+        self._shelves_lock = Lock()
         self.stage_ms: dict[str, float] = {}  # of the last batch
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
@@ -87,10 +89,12 @@ class Matcher:
         for frame, found in zip(frames, detections, strict=True):
             camera = self._cameras[frame.camera]
             with timer.stage("detect"):
-                panels = self._find_panels(frame, camera.shelf)
+                panels = camera.shelf.find_panels(frame.y)
             with timer.stage("track"):
                 now_s = camera.clock.advance(frame)
-                tracks = camera.follow(join_panels(found, panels), now_s, frame.size_wh)
+                tracks = camera.follow(
+                    join_panels(found, panels, frame.size_wh), now_s, frame.size_wh
+                )
                 chosen = camera.attend(frame, tracks, now_s)
             with timer.stage("crop"):
                 crops = self._cropper.crop(frame, chosen)
@@ -147,8 +151,7 @@ class Matcher:
             self._cameras[camera] = self._new_camera(camera, shelf)
             return []
         sightings = self._renew(camera, shelf, "catalog_changed")
-        in_use = {id(known.shelf) for known in self._cameras.values()}
-        self._shelves = {k: v for k, v in self._shelves.items() if id(v) in in_use}
+        self._forget_unused()
         return sightings
 
     def warm_up(self) -> None:
@@ -167,9 +170,6 @@ class Matcher:
     def embedder_sha256(self) -> str:
         """What a catalog must have been built with."""
         return self._embedder.weights_sha256
-
-    def _find_panels(self, frame: Frame, shelf: Shelf) -> list[Panel]:
-        return shelf.find_panels(frame.y) if self._options.detect.panels else []
 
     def _describe(self, looks: Sequence[Look], timer: StageTimer) -> None:
         """Give each look its shortlist; crops of all cameras share the network's batches."""
@@ -254,8 +254,8 @@ class Matcher:
             frame = frame_from_bgr(image)
             side_px = search_side_px(frame.size_wh, self._options.detect.input_side_px)
             found = self._detector.detect([frame], side_px)[0]
-            panels = self._find_panels(frame, shelf)
-            tracks = picture_tracks(join_panels(found, panels), frame.size_wh)
+            panels = shelf.find_panels(frame.y)
+            tracks = picture_tracks(join_panels(found, panels, frame.size_wh), frame.size_wh)
             crops = self._cropper.crop(frame, tracks)
             looks_of.append(
                 [Look(crop, shelf, panel=panel_of(crop.track.xyxy, panels)) for crop in crops]
@@ -267,10 +267,27 @@ class Matcher:
         return looks_of
 
     def _shelf(self, catalog: Catalog) -> Shelf:
-        key = (catalog.folder, catalog.generation)
-        if key not in self._shelves:
-            self._shelves[key] = Shelf(catalog, self._options.search)
-        return self._shelves[key]
+        """Any thread may call: what one prepares the matching one takes."""
+        key = (catalog.directory, catalog.generation)
+        known = self._shelves.get(key)
+        if known is None:
+            known = Shelf(catalog, self._options.search, self._options.detect.panels)
+            with self._shelves_lock:
+                self._shelves[key] = known
+        return known
+
+    def _forget_unused(self) -> None:
+        """Let go of the generations that no camera uses, nor will: newer ones are prepared ones."""
+        used: dict[Path, int] = {}
+        for catalog in self.catalogs.values():
+            oldest = used.get(catalog.directory, catalog.generation)
+            used[catalog.directory] = min(oldest, catalog.generation)
+        with self._shelves_lock:
+            self._shelves = {
+                (directory, generation): shelf
+                for (directory, generation), shelf in self._shelves.items()
+                if directory in used and generation >= used[directory]
+            }
 
     def _renew(self, camera: str, shelf: Shelf, reason: str) -> list[Sighting]:
         sightings = self._cameras[camera].sightings.close(reason)

@@ -21,9 +21,8 @@ from pipeline.keypoints import budget_of, resize_by, to_gray
 from pipeline.margin import object_box
 from pipeline.types import F32, U8, Detections
 
-MAX_PICTURES = (
-    5_000  # plain ones in a catalog: 5 MB and 2 ms a frame; with more, none is looked for
-)
+PLAIN_BELOW = 256  # keypoints of a picture that may have more
+MAX_PICTURES = 2_000  # plain ones in a catalog, 5 ms a frame; with more, none is looked for
 SEARCH_SIDE_PX = 640  # longer side of the picture in which borders are looked for
 THUMB_PX = 16
 FLAT_DEVIATION = 6.0  # grey levels; below it a thumbnail counts as flat and is like nothing
@@ -35,7 +34,12 @@ NEIGHBOURHOOD_PX = 51  # whose mean a pixel is compared with
 DARKER_LEVELS = 7
 MAX_PARTS = 12  # of what a border holds; more is a texture
 MIN_PART_PX = 16  # area of such a part's box; less is noise
-MOST = 64  # quadrilaterals looked at in a picture, the largest
+MOST = 24  # quadrilaterals looked at in a picture, the largest
+MAX_CONTOURS = 3_000  # with more the picture is all texture, and going through them takes 30 ms
+VARIANTS, VARIANT_LIKE = (
+    3,
+    0.03,
+)  # signs in several colours, which grey thumbnails hardly tell apart
 SAME_IOU = 0.5
 INSIDE_PX = 96  # side at which the print on a blank sheet is looked for
 INSIDE_RIM = 0.04  # of the side, left out: a border's edge is blurred
@@ -48,11 +52,12 @@ class Panel:
     """A quadrilateral whose inside looks like a picture of the catalog.
 
     outline: (4, 2) float32 px, where the view's corners lie, clockwise from its own top left.
-    likeness: correlation of the two, LIKE..1.
+    view_indices: the views that it is most like, the likeliest first. likeness: its correlation
+    with that one, LIKE..1.
     """
 
     outline: F32
-    view_index: int
+    view_indices: tuple[int, ...]
     likeness: float
 
 
@@ -62,7 +67,7 @@ class PanelFinder:
     def __init__(self, catalog: Catalog) -> None:
         first_view = np.unique(catalog.view_picture, return_index=True)[1]
         most = budget_of(catalog.manifest.recipe.extractor)
-        plain = first_view[catalog.keypoint_counts < most]  # packs have all that they may have
+        plain = first_view[catalog.keypoint_counts < min(most, PLAIN_BELOW)]
         self._views = plain if len(plain) <= MAX_PICTURES else plain[:0]
         self._thumbs = np.zeros((len(self._views), THUMB_PX**2), np.float32)
         for row, view in enumerate(self._views):
@@ -81,7 +86,8 @@ class PanelFinder:
         if not len(self._views):
             return []
         factor = min(1.0, SEARCH_SIDE_PX / max(luma.shape))
-        small = resize_by(np.ascontiguousarray(luma), factor)
+        small = np.ascontiguousarray(resize_by(luma, factor))
+        back_xy = np.array([luma.shape[1] / small.shape[1], luma.shape[0] / small.shape[0]])
         outlines = find_quadrilaterals(small)
         outlines += [
             inner for outline in outlines if (inner := find_inside(small, outline)) is not None
@@ -95,9 +101,16 @@ class PanelFinder:
         for outline, of_turn in zip(outlines, likeness, strict=True):
             turn, row = np.unravel_index(of_turn.argmax(), of_turn.shape)
             if of_turn[turn, row] >= LIKE:
-                corners = np.roll(outline, -int(turn), axis=0) / np.float32(factor)
-                found.append(Panel(corners, int(self._views[row]), float(of_turn[turn, row])))
+                corners = np.asarray(np.roll(outline, -int(turn), axis=0) * back_xy, np.float32)
+                found.append(
+                    Panel(corners, self._most_alike(of_turn[turn]), float(of_turn[turn, row]))
+                )
         return _distinct(sorted(found, key=lambda panel: -panel.likeness))
+
+    def _most_alike(self, likeness: F32) -> tuple[int, ...]:
+        rows = np.argsort(-likeness, kind="stable")[:VARIANTS]
+        kept = rows[likeness[rows] >= likeness[rows[0]] - VARIANT_LIKE]
+        return tuple(int(view) for view in self._views[kept])
 
 
 def find_quadrilaterals(gray: U8) -> list[F32]:
@@ -106,10 +119,13 @@ def find_quadrilaterals(gray: U8) -> list[F32]:
     Clockwise on the screen, the largest first. A border is the outline of a dark or light patch,
     or of all that lies in one (a print whose own corners are of the colour round it).
     """
+    smooth = cv2.blur(gray, (3, 3))  # a camera's noise gives thousands of specks otherwise
     is_light = cv2.adaptiveThreshold(
-        gray, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, NEIGHBOURHOOD_PX, DARKER_LEVELS
+        smooth, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, NEIGHBOURHOOD_PX, DARKER_LEVELS
     )
     contours, nesting = cv2.findContours(is_light, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if len(contours) > MAX_CONTOURS:
+        return []
     parts_of: dict[int, list[np.ndarray]] = {}
     wholes: list[np.ndarray] = []
     for i, contour in enumerate(contours):
@@ -124,9 +140,15 @@ def find_quadrilaterals(gray: U8) -> list[F32]:
         for outer, parts in parts_of.items()
         if outer >= 0 and 2 <= len(parts) <= MAX_PARTS
     ]
+    wholes.sort(key=_box_area, reverse=True)
+    wholes = wholes[: 3 * MOST]  # of which a third may be quadrilaterals
     found = [fitted for points in wholes if (fitted := _fit(points, gray.size)) is not None]
     found.sort(key=lambda outline: -cv2.contourArea(outline))
     return found[:MOST]
+
+
+def _box_area(points: np.ndarray) -> int:
+    return cv2.boundingRect(points)[2] * cv2.boundingRect(points)[3]
 
 
 def _fit(points: np.ndarray, picture_px: int) -> F32 | None:
@@ -177,7 +199,8 @@ def lay_upright(gray: U8, outlines: Sequence[F32]) -> F32:
         level = max(0, int(np.log2(np.sqrt(cv2.contourArea(outline)) / doubled)))
         while len(pyramid) <= level:
             pyramid.append(resize_by(pyramid[-1], 0.5))
-        corners = outline / np.float32(2**level) - np.float32(0.5)
+        shrunk_xy = np.array(pyramid[level].shape[::-1]) / np.array(gray.shape[::-1])
+        corners = outline * shrunk_xy - 0.5
         upright = cv2.warpPerspective(
             pyramid[level],
             cv2.getPerspectiveTransform(np.asarray(corners, np.float32), square),
@@ -196,11 +219,17 @@ def normalized(thumbs: F32) -> F32:
     return np.asarray(centred / np.maximum(length, FLAT_DEVIATION * THUMB_PX), np.float32)
 
 
-def join_panels(detections: Detections, panels: Sequence[Panel]) -> Detections:
-    """Return the detections with a box round each panel; its likeness is its score."""
+def join_panels(
+    detections: Detections, panels: Sequence[Panel], size_wh: tuple[int, int]
+) -> Detections:
+    """Return the detections with a box round each panel; its likeness is its score.
+
+    size_wh: of the frame, px; boxes end there.
+    """
     if not panels:
         return detections
     boxes = np.stack([bounds(panel.outline) for panel in panels])
+    boxes = np.clip(boxes, 0, np.tile(np.array(size_wh, np.float32), 2))
     score = np.array([panel.likeness for panel in panels], np.float32)
     return Detections(
         np.concatenate([detections.xyxy, boxes.astype(np.float32)]),

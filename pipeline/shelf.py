@@ -20,7 +20,7 @@ from pipeline.verify import Picture
 from pipeline.vote import Voter
 
 VIEWS_KEPT = 64  # decoded views in memory, about 0.5 MB each
-LOOK_ALIKES = 4  # other items that a view is compared with once, some 5 ms each
+LOOK_ALIKES = 4  # other items that a view is compared with once, some 6 ms each
 
 
 class Shelf:
@@ -29,7 +29,8 @@ class Shelf:
     label: by item id.
     """
 
-    def __init__(self, catalog: Catalog, options: SearchOptions) -> None:
+    def __init__(self, catalog: Catalog, options: SearchOptions, panels: bool = False) -> None:
+        """panels: whether plain pictures will be looked for (`find_panels`)."""
         self.catalog = catalog
         self.calibration = Calibration.of_catalog(catalog.folder)
         self.label = {item.item_id: item.label for item in catalog.items}
@@ -43,13 +44,13 @@ class Shelf:
         self.searcher = Searcher(index, catalog.view_item, item_ids, options)
         self._k = options.k
         self._voter = Voter(catalog)
-        self._panel_finder = PanelFinder(catalog)
+        self._panel_finder = PanelFinder(catalog) if panels else None
         self._views: OrderedDict[int, Picture] = OrderedDict()
         self._own_prints: dict[int, U8 | None] = {}  # by picture; None: no near-twin
 
     def find_panels(self, luma: U8) -> list[Panel]:
         """Return where plain pictures of the catalog may lie in a picture, (H, W) uint8."""
-        return self._panel_finder.find(luma)
+        return self._panel_finder.find(luma) if self._panel_finder is not None else []
 
     def join_votes(
         self, shortlist: Sequence[Candidate], embedding: F32, keypoints: Keypoints
@@ -71,16 +72,19 @@ class Shelf:
                     joined.setdefault(candidate.item_id, candidate)
         return list(joined.values())[: self._k]
 
-    def put_first(
-        self, view_index: int, shortlist: Sequence[Candidate], embedding: F32
+    def candidates_of(
+        self, view_indices: Sequence[int], shortlist: Sequence[Candidate], embedding: F32
     ) -> list[Candidate]:
-        """Return the shortlist led by the item of a view, that view as its best."""
-        item = int(self.catalog.view_item[view_index])
-        item_id = self.catalog.items[item].item_id
-        known = [c for c in shortlist if c.item_id == item_id]
-        lead = known[0].vote_lead if known else 0.0
-        others = [c for c in shortlist if c.item_id != item_id]
-        return [self._candidate(item, view_index, embedding, lead), *others][: self._k]
+        """Return the items of views, each once, in their order and with that view as their best."""
+        lead_of = {candidate.item_id: candidate.vote_lead for candidate in shortlist}
+        without_votes = -1.0 if any(lead_of.values()) else 0.0
+        found: dict[ItemId, Candidate] = {}
+        for view_index in view_indices:
+            item = int(self.catalog.view_item[view_index])
+            item_id = self.catalog.items[item].item_id
+            lead = lead_of.get(item_id, without_votes)
+            found.setdefault(item_id, self._candidate(item, view_index, embedding, lead))
+        return list(found.values())
 
     def _candidate(self, item: int, view_index: int, embedding: F32, lead: float) -> Candidate:
         similarity = (self.catalog.embeddings[self.catalog.view_item == item] @ embedding).max()
@@ -89,15 +93,12 @@ class Shelf:
     def view(self, view_index: int) -> Picture:
         """Return a view's keypoints and small picture, from memory when it was asked for lately."""
         picture = int(self.catalog.view_picture[view_index])
-        if picture in self._views:
-            self._views.move_to_end(picture)
-            return self._views[picture]
-        view = self._load(view_index)
-        view = replace(view, own_print=partial(self._own_print, view_index, view))
-        self._views[picture] = view
+        view = self._views.pop(picture, None) or self._load(view_index)
+        self._views[picture] = view  # the last one now
         if len(self._views) > VIEWS_KEPT:
             self._views.popitem(last=False)
-        return view
+        # Not kept: it would hold the whole shelf, and a circle outlives a catalog's switch.
+        return replace(view, own_print=partial(self._own_print, view_index, view))
 
     def _own_print(self, view_index: int, view: Picture) -> U8 | None:
         picture = int(self.catalog.view_picture[view_index])

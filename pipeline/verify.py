@@ -31,9 +31,8 @@ from pipeline.types import F32, F64, U8, Keypoints, Verification
 from pipeline.weights import find_weights, read_kind, read_spec
 
 COUNT_STEP = 64  # few different shapes: a new one costs the engine some preparation
-TWIN_INLIERS = (
-    10  # from which on a crop may show a near-twin; finding the view's own print takes time
-)
+# From either on a crop may show a near-twin; for others the view's own print is not looked for.
+TWIN_INLIERS, TWIN_AGREEMENT = 10, 0.3
 RATIO = 0.8  # Lowe's ratio test, for `verifier: sift`
 MATCHER_OF = {"aliked": "aliked-lightglue", "xfeat": "xfeat-lighterglue"}  # else the shipped one
 
@@ -191,11 +190,12 @@ def _verification(
     """What a homography, view px -> crop px, is worth. agrees: (M,) bool, its inliers."""
     view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
     n_agree = int(agrees.sum())
-    is_its_design = n_agree >= TWIN_INLIERS
-    own_print = view.own_print() if view.own_print is not None and is_its_design else None
-    measured, coverage = measure_agreement(
-        crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh, own_print
-    )
+    pictures = crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
+    measured, coverage = measure_agreement(*pictures)
+    may_be_twin = n_agree >= TWIN_INLIERS or measured >= TWIN_AGREEMENT
+    own_print = view.own_print() if view.own_print is not None and may_be_twin else None
+    if own_print is not None:
+        measured, coverage = measure_agreement(*pictures, own_print)
     return Verification(
         inliers=n_agree,
         correspondences=len(correspondences_xyxy),

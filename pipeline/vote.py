@@ -34,6 +34,7 @@ class Voter:
         self._picture_of = np.repeat(np.arange(len(counts)), counts)
         self._first_view = np.unique(catalog.view_picture, return_index=True)[1]
         self._item_of = catalog.view_item[self._first_view].astype(np.int64)
+        self._n_items = len(catalog.items)
         self._index = None  # too large a catalog, or built before there was such an index
         path = catalog.folder / VOTES
         if path.is_file():
@@ -58,8 +59,12 @@ class Voter:
         picture = self._picture_of[rows.ravel()[found]]
         item = self._item_of[picture]
 
+        if len(found) == 0:  # an extractor that gave no numbers
+            return []
         first = _nearest_of_each(voter, item)
-        rival = _rival_distance(voter[first], distance[first], len(keypoints))
+        farthest = np.zeros(len(keypoints))
+        farthest[voter] = distance  # ascending: the last one stays
+        rival = _rival_distance(voter[first], distance[first], farthest, self._n_items)
         votes = np.bincount(item[first], np.maximum(0.0, rival[voter[first]] - distance[first]))
         first = _nearest_of_each(voter, picture)
         picture_votes = np.bincount(
@@ -114,14 +119,19 @@ def _nearest_of_each(voter: np.ndarray, owner: np.ndarray) -> np.ndarray:
     return np.sort(np.unique(keys, return_index=True)[1])
 
 
-def _rival_distance(voter: np.ndarray, distance: np.ndarray, n_voters: int) -> np.ndarray:
-    """Return each voter's distance to its item number RIVALS, or the farthest that it found.
+def _rival_distance(
+    voter: np.ndarray, distance: np.ndarray, farthest: np.ndarray, n_items: int
+) -> np.ndarray:
+    """Return each voter's distance to its item number RIVALS, or what it is at least.
 
-    voter, distance: (M,) by voter, then ascending; one row an item.
+    voter, distance: (M,) by voter, then ascending; one row an item. farthest: (N,) of all that a
+    voter found. A voter that found no such item, as all its nearest are of a few items with many
+    pictures, has it no nearer than the farthest; one that found all items there are takes the last.
     """
-    counts = np.bincount(voter, minlength=n_voters)
+    counts = np.bincount(voter, minlength=len(farthest))
     starts = np.cumsum(counts) - counts
-    rival = np.zeros(n_voters)
-    some = counts > 0
-    rival[some] = distance[(starts + np.minimum(RIVALS, counts - 1))[some]]
+    rank = min(RIVALS, n_items - 1)
+    rival = farthest.copy()
+    met = counts > rank
+    rival[met] = distance[starts[met] + rank]
     return rival

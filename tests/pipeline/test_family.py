@@ -78,6 +78,15 @@ def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
     assert before.agreement > 0.7 and now.agreement < before.agreement - 0.2
 
 
+def test_what_a_partial_sibling_does_not_show_counts_as_the_views_own() -> None:
+    """The sibling is photographed without its lower third."""
+    view = VERIFIER.prepare(pack(SEEDS[0]))
+    upper = VERIFIER.prepare(pack(SEEDS[0], 1)[: int(WH[1] * 0.65)])
+    own_print = find_own_print(view, [upper])
+    assert own_print is not None
+    assert own_print[-MAP_PX // 4 :].min() > 200
+
+
 def with_fruit(color: tuple[int, int, int] | int) -> np.ndarray:
     """A pack with a circle of this colour, or with a square of this grey, in its middle."""
     picture = pack(SEEDS[0])

@@ -74,7 +74,7 @@ def luma(scene: np.ndarray) -> np.ndarray:
 def test_a_plate_is_found_with_its_turn(finder: PanelFinder, turn: int) -> None:
     """The catalog's flag was trimmed to its print: so is the outline on the plate."""
     panels = finder.find(luma(draw_scene(draw_flag(), np.roll(PLACE, turn, axis=0))))
-    assert [panel.view_index for panel in panels] == [0]
+    assert [panel.view_indices for panel in panels] == [(0,)]
     trimmed = np.array([[40, 30], [161, 30], [161, 171], [40, 171]], np.float32)
     to_scene = cv2.getPerspectiveTransform(CORNERS, np.roll(PLACE, turn, axis=0))
     expected = cv2.perspectiveTransform(trimmed[None], to_scene)[0]
@@ -85,7 +85,7 @@ def test_a_print_of_the_colour_of_its_frame_is_found_by_what_lies_in_the_frame(
     finder: PanelFinder,
 ) -> None:
     panels = finder.find(luma(draw_scene(draw_ring())))
-    assert [panel.view_index for panel in panels] == [2]
+    assert [panel.view_indices for panel in panels] == [(2,)]
     assert panel_of(np.array([270, 110, 405, 250], np.float32), panels) is panels[0]
 
 
@@ -126,10 +126,10 @@ def test_a_large_frame_gives_outlines_in_its_own_pixels(finder: PanelFinder) -> 
 
 def test_panels_join_the_detections_as_boxes(finder: PanelFinder) -> None:
     panels = finder.find(luma(draw_scene(draw_ring())))
-    joined = join_panels(Detections.empty(), panels)
+    joined = join_panels(Detections.empty(), panels, (640, 360))
     assert len(joined) == 1 and joined.score[0] == pytest.approx(panels[0].likeness)
     assert panel_of(joined.xyxy[0], panels) is panels[0]
-    assert join_panels(joined, []) is joined
+    assert join_panels(joined, [], (640, 360)) is joined
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -145,9 +145,36 @@ def test_a_plain_picture_is_told_in_the_first_frame_unless_panels_are_off(
     assert told == ([(Phase.APPEARED, "flag")] if is_on else [])
 
 
-def test_a_plain_picture_is_found_in_a_photo(directory: Path) -> None:
+@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize("turns", [False, True])
+def test_a_plain_picture_is_found_in_the_middle_of_a_photo(
+    directory: Path, tmp_path: Path, turns: bool, turn: int
+) -> None:
+    """Also where the catalog holds each picture in four turns."""
+    if turns:
+        build_catalog(
+            directory.parent / "images", tmp_path / "turned", make_networks(), turns=turns
+        )
+        directory = tmp_path / "turned"
     options = MatcherOptions(verify=VerifyOptions(verifier="sift"))
     matcher = make_matcher({"door": directory}, options)
     catalog = matcher.catalogs["door"]
-    (result,) = matcher.match_pictures([draw_scene(draw_flag())], catalog)
+    place = np.roll(PLACE, turn, axis=0) - PLACE.mean(axis=0) + (320, 180)
+    (result,) = matcher.match_pictures([draw_scene(draw_flag(), place.astype(np.float32))], catalog)
     assert [match.item_id for match in result.matches] == ["flag"]
+
+
+def test_signs_of_one_shape_are_told_by_their_colour(tmp_path: Path) -> None:
+    """Grey thumbnails hardly tell them apart: each is checked."""
+    signs = {name: draw_flag() for name in ("blue", "red")}
+    signs["blue"][signs["blue"][..., 0] < 128] = (160, 40, 20)
+    signs["red"][signs["red"][..., 0] < 128] = (20, 20, 130)
+    (tmp_path / "images").mkdir()
+    for name, picture in signs.items():
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), picture)
+    build_catalog(tmp_path / "images", tmp_path / "catalog", make_networks())
+    options = MatcherOptions(verify=VerifyOptions(verifier="sift"))
+    for name, picture in signs.items():
+        matcher = make_matcher({"door": tmp_path / "catalog"}, options)
+        frame = frame_from_bgr(draw_scene(picture), camera="door")
+        assert [s.match.item_id for s in matcher.match([frame])] == [name]

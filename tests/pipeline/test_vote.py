@@ -1,5 +1,7 @@
 """The votes of keypoints: they find items that an embedding knows nothing of."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +59,20 @@ def test_keypoints_vote_for_the_item_and_its_picture(catalog: Catalog) -> None:
 
 def test_no_keypoints_no_votes(catalog: Catalog) -> None:
     assert Voter(catalog).vote(no_keypoints((10, 10)), k=3) == []
+
+
+def test_an_item_of_very_many_pictures_still_gets_votes(tmp_path: Path) -> None:
+    """Then all that a keypoint finds near may be of that one item."""
+    pack = render_pack(0, (180, 240))
+    pictures = [stored(0, cv2.convertScaleAbs(pack, alpha=1 - i / 400)) for i in range(90)]
+    pictures += [stored(item, render_pack(item, (180, 240))) for item in (1, 2)]
+    recipe = Recipe(embedder_sha256="0" * 64, embedder="none", extractor=EXTRACTOR.name)
+    items = [Item(ItemId(str(i)), str(i)) for i in range(3)]
+    write_generation(tmp_path, recipe, items, pictures)
+    voter = Voter(Catalog.load(tmp_path, None))
+    for shown in (0, 1, 2):
+        found = voter.vote(EXTRACTOR.extract(photograph(shown)), k=3)
+        assert found[0][0] == shown and found[0][2] > 0
 
 
 def test_votes_join_the_shortlist(catalog: Catalog) -> None:
