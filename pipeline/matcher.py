@@ -30,6 +30,7 @@ from pipeline.options import MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import (
     CENTRE_ID,
+    INNER_ID,
     WHOLE_ID,
     holds_centre,
     merge_shortlists,
@@ -264,6 +265,7 @@ class Matcher:
         for looks in looks_of:
             merged = merge_shortlists([look.shortlist for look in looks], self._options.search.k)
             looks[WHOLE_ID].shortlist = looks[CENTRE_ID].shortlist = merged
+            del looks[INNER_ID]  # it was to be described only
         return looks_of
 
     def _shelf(self, catalog: Catalog) -> Shelf:

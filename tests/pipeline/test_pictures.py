@@ -1,16 +1,24 @@
 """What is told about a single picture, from the judgements of its regions."""
 
 import numpy as np
+import pytest
 
 from pipeline.calibration import Calibration
 from pipeline.decide import Judgement
 from pipeline.options import DecideOptions
-from pipeline.pictures import CENTRE_ID, WHOLE_ID, picture_result, picture_tracks
+from pipeline.pictures import (
+    CENTRE_ID,
+    INNER_ID,
+    WHOLE_ID,
+    merge_shortlists,
+    picture_result,
+    picture_tracks,
+)
 from pipeline.types import Candidate, Crop, Detections, ItemId, Tier, Verification
 
 SIZE_WH = (400, 300)
 NO_BOXES = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
-WHOLE, CENTRE = picture_tracks(NO_BOXES, SIZE_WH)
+WHOLE, CENTRE, _ = picture_tracks(NO_BOXES, SIZE_WH)
 LABELS = {ItemId("tea"): "Tea", ItemId("milk"): "Milk"}
 
 
@@ -37,8 +45,25 @@ def test_regions_are_the_whole_and_its_middle_and_the_boxes() -> None:
         np.zeros(2, np.int32),
     )
     tracks = picture_tracks(boxes, SIZE_WH)
-    assert [track.track_id for track in tracks] == [WHOLE_ID, CENTRE_ID, CENTRE_ID + 1]
+    assert [track.track_id for track in tracks] == [WHOLE_ID, CENTRE_ID, INNER_ID, INNER_ID + 1]
     assert tracks[CENTRE_ID].xyxy.tolist() == [50, 37.5, 350, 262.5]
+    assert tracks[INNER_ID].xyxy.tolist() == pytest.approx([90, 67.5, 310, 232.5])
+    assert all(track.xyxy.dtype == np.float32 for track in tracks)
+
+
+def test_a_shortlist_is_led_by_what_the_middle_resembles_in_the_mean() -> None:
+    def nearest(**similarity: float) -> list[Candidate]:
+        ordered = sorted(similarity.items(), key=lambda pair: -pair[1])
+        return [Candidate(ItemId(name), 0, value) for name, value in ordered]
+
+    middle = [nearest(tea=0.5, milk=0.3, rice=0.1), nearest(milk=0.9, tea=0.8), nearest(tea=0.6)]
+    middle[2].append(Candidate(ItemId("salt"), 0, 0.2))
+    box = nearest(soap=0.95, salt=0.4)
+    merged = merge_shortlists([*middle, box], 4)
+    assert [(c.item_id, c.similarity) for c in merged] == [
+        ("tea", 0.8), ("milk", 0.9), ("soap", 0.95), ("salt", 0.4),
+    ]  # fmt: skip
+    assert merge_shortlists([[], [], []], 4) == []
 
 
 def test_an_item_in_the_middle_ranks_before_a_neighbour_that_is_a_little_surer() -> None:
