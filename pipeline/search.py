@@ -95,28 +95,23 @@ def build_index(embeddings: F32, options: SearchOptions) -> Any:
     return index
 
 
-def build_descriptor_index(descriptors: F32, exact: bool) -> Any:
-    """Return a faiss index over keypoint descriptors, (N, D) float32 unit vectors, in their order.
-
-    exact: compare with all of them; else an inverted file of 8-bit numbers.
+def build_descriptor_index(descriptors: F32) -> Any:
+    """Return an inverted file of keypoint descriptors, (N, D) float32 unit vectors, as 8-bit
+    numbers, in their order.
     """
-    dim = descriptors.shape[1]
-    if exact:
-        index: Any = faiss.IndexFlatIP(dim)
-    else:
-        index = faiss.IndexIVFScalarQuantizer(
-            faiss.IndexFlatIP(dim),
-            dim,
-            DESCRIPTOR_LISTS,
-            faiss.ScalarQuantizer.QT_8bit,
-            faiss.METRIC_INNER_PRODUCT,
-            False,
-        )
-        index.cp.min_points_per_centroid = 1
-        index.cp.niter = 6
-        step = max(1, len(descriptors) // DESCRIPTOR_SAMPLE)
-        index.train(np.ascontiguousarray(descriptors[::step]))
-        index.nprobe = DESCRIPTOR_LISTS_PROBED
+    index = faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatIP(descriptors.shape[1]),
+        descriptors.shape[1],
+        DESCRIPTOR_LISTS,
+        faiss.ScalarQuantizer.QT_8bit,
+        faiss.METRIC_INNER_PRODUCT,
+        False,
+    )
+    index.cp.min_points_per_centroid = 1
+    index.cp.niter = 6
+    step = max(1, len(descriptors) // DESCRIPTOR_SAMPLE)
+    index.train(np.ascontiguousarray(descriptors[::step]))
+    index.nprobe = DESCRIPTOR_LISTS_PROBED
     index.add(np.ascontiguousarray(descriptors))
     return index
 
