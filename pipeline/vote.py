@@ -60,7 +60,7 @@ class Voter:
         return []
 
     def _votes_exact(self, asked: F32, descriptors: F32) -> tuple[np.ndarray, np.ndarray]:
-        """Return the votes of each item and of each picture, in a quarter of a faiss search's time."""
+        """Return the votes of each item and of each picture, in a quarter of faiss's time."""
         nearness = asked @ descriptors.T
         of_picture = np.maximum.reduceat(nearness, self._starts, axis=1)
         distance = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * of_picture))
