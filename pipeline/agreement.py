@@ -6,6 +6,8 @@ the aligned pictures can.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -16,61 +18,139 @@ SIDE_PX = 128
 WINDOW_PX = 19
 MIN_COVERAGE = 0.05
 SHARED_COUNTS = 0.02  # what print that near-twins share counts beside what is the view's own (1)
+# Where a view and its near-twin differ, a crop of the view agrees with it by such a share of their
+# difference more than with the near-twin; what is beyond or below that counts by another share.
+USUAL_LEAD, LEAD_COUNTS = 0.3, 0.4
+EVERY_SECOND = (slice(None, None, 2), slice(None, None, 2))  # neighbours share their window
 # Local variance (8-bit Lab) below which a window counts as flat; chroma has less contrast.
 FLAT_VARIANCE = np.array([30.0, 10.0, 10.0], np.float32)
 CHANNEL_WEIGHT = np.array([1.0, 2.0, 2.0], np.float32)
 
 
-def measure_agreement(
-    crop_bgr: U8,
-    view_bgr: U8,
-    homography: F64,
-    crop_wh: tuple[int, int],
-    view_wh: tuple[int, int],
-    own_print: U8 | None = None,
-) -> tuple[float, float]:
-    """Agreement 0..1 of the aligned pictures, and the share 0..1 of the view inside the crop.
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A picture laid over a view. view_bgr, picture_bgr: (h, w, 3) uint8, of one size.
 
-    homography: view px -> crop px, for pictures of `view_wh` and `crop_wh`; the given pictures
-    may have other sizes. own_print: where the view differs from the catalog's near-twins of it, as
-    `find_own_print` gives it; such places count most. Agreement joins local correlations of
-    lightness and colour, which light, exposure and colour casts leave alone.
+    inside: (h, w) bool, where the picture is.
     """
-    size_wh = scaled_size(view_wh, SIDE_PX / max(view_wh))
-    view, warped, inside = lay_crop(crop_bgr, view_bgr, homography, crop_wh, view_wh, size_wh)
-    coverage = float(inside.mean())
-    # Neighbours share most of their window: every second one tells the same.
-    every = (slice(None, None, 2), slice(None, None, 2))
-    counted = inside[every]
-    if coverage < MIN_COVERAGE or not counted.any():
-        return 0.0, coverage
-    lab = to_lab(view)
-    local = local_correlation(lab, to_lab(warped), inside)[every][counted]
-    deviation = local_deviation(lab)[every][counted]
-    if own_print is None:
-        return join_local(local, deviation), coverage
-    own = np.asarray(cv2.resize(own_print, size_wh), np.float32)[every][counted] / np.float32(255)
-    return join_local(local, deviation, own**2 + SHARED_COUNTS), coverage
+
+    view_bgr: U8
+    picture_bgr: U8
+    inside: np.ndarray
 
 
-def lay_crop(
-    crop_bgr: U8,
-    view_bgr: U8,
-    homography: F64,
-    crop_wh: tuple[int, int],
-    view_wh: tuple[int, int],
-    size_wh: tuple[int, int],
-) -> tuple[U8, U8, np.ndarray]:
-    """Return the view at a size, the crop laid over it, and where the crop is: (h, w) bool.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A picture and a view, and where the view lies in the picture.
 
-    Arguments as `measure_agreement` has them.
+    homography: view px -> picture px, for pictures of `picture_wh` and `view_wh`; the given
+    pictures may have other sizes.
     """
-    shrinks = view_bgr.shape[1] >= size_wh[0] and view_bgr.shape[0] >= size_wh[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    view = np.asarray(cv2.resize(view_bgr, size_wh, interpolation=method), np.uint8)
-    to_crop = resized_homography(homography, view_wh, size_wh, crop_wh, size_of(crop_bgr))
-    crop, to_crop = shrunk_for(crop_bgr, to_crop, size_wh)
-    return view, *warp_picture(crop, to_crop, size_wh)
+
+    picture_bgr: U8
+    view_bgr: U8
+    homography: F64
+    picture_wh: tuple[int, int]
+    view_wh: tuple[int, int]
+
+    def lay(self, size_wh: tuple[int, int]) -> Laid:
+        """Return both at a size, the picture laid over the view."""
+        shrinks = self.view_bgr.shape[1] >= size_wh[0] and self.view_bgr.shape[0] >= size_wh[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        view = np.asarray(cv2.resize(self.view_bgr, size_wh, interpolation=method), np.uint8)
+        to_picture = resized_homography(
+            self.homography, self.view_wh, size_wh, self.picture_wh, size_of(self.picture_bgr)
+        )
+        picture, to_picture = shrunk_for(self.picture_bgr, to_picture, size_wh)
+        return Laid(view, *warp_picture(picture, to_picture, size_wh))
+
+    def lay_to_measure(self) -> Laid:
+        """Return both at the size that agreement is measured at."""
+        return self.lay(scaled_size(self.view_wh, SIDE_PX / max(self.view_wh)))
+
+
+@dataclass(frozen=True, slots=True)
+class NearTwin:
+    """The picture of another item that is most like a view.
+
+    laid: over the view, at the size that agreement is measured at. difference: (S, S) uint8, how
+    much the view differs from it in each place, 255 where most (family.py). apart: 0..1, what they
+    lack of agreement in such places.
+    """
+
+    laid: Laid
+    difference: U8
+    apart: float
+
+
+def near_twin_of(laid: Laid, difference: U8) -> NearTwin:
+    """Return the near-twin that a sibling laid over a view is."""
+    where = laid.inside[EVERY_SECOND]
+    counts = _counts(difference, laid)
+    local, deviation = _compare(laid.view_bgr, to_lab(laid.picture_bgr), laid.inside)
+    return NearTwin(laid, difference, 1 - _join(local, deviation, counts, where))
+
+
+class Agreement:
+    """How alike a view and a crop are once the crop is laid over the view.
+
+    It joins local correlations of lightness and colour, which light, exposure and colour casts
+    leave alone.
+    """
+
+    def __init__(self, placed: Placed) -> None:
+        self._laid = placed.lay_to_measure()
+        self.coverage = float(self._laid.inside.mean())
+        self._counted = self._laid.inside[EVERY_SECOND]
+        self._is_measured = self.coverage >= MIN_COVERAGE and bool(self._counted.any())
+        if self._is_measured:
+            self._crop_lab = to_lab(self._laid.picture_bgr)
+            self._local, self._deviation = _compare(
+                self._laid.view_bgr, self._crop_lab, self._laid.inside
+            )
+
+    def everywhere(self) -> float:
+        """Return 0..1, of the whole view."""
+        if not self._is_measured:
+            return 0.0
+        return join_local(self._local[self._counted], self._deviation[self._counted])
+
+    def beside(self, twin: NearTwin) -> float:
+        """Return 0..1, mostly of the places where the view differs from its near-twin.
+
+        There the view must agree with the crop and its near-twin must not: in a blurred crop of
+        the view both agree less, in one of a third twin, which is not listed, both about as much.
+        """
+        if not self._is_measured:
+            return 0.0
+        counts = _counts(twin.difference, self._laid)
+        agreement = _join(self._local, self._deviation, counts, self._counted)
+        inside = self._laid.inside & twin.laid.inside
+        both = inside[EVERY_SECOND]
+        if both.mean() < MIN_COVERAGE:
+            return agreement
+        of_twin = _join(*_compare(twin.laid.picture_bgr, self._crop_lab, inside), counts, both)
+        lead = _join(self._local, self._deviation, counts, both) - of_twin
+        unusual = lead - USUAL_LEAD * twin.apart
+        return float(np.clip(agreement + LEAD_COUNTS * unusual, 0.0, 1.0))
+
+
+def _join(local: F32, deviation: F32, counts: F32, where: np.ndarray) -> float:
+    return join_local(local[where], deviation[where], counts[where])
+
+
+def _counts(difference: U8, laid: Laid) -> F32:
+    """What every second place counts: by the square of its difference."""
+    height, width = laid.inside.shape
+    share = np.asarray(cv2.resize(difference, (width, height)), np.float32) / np.float32(255)
+    return share[EVERY_SECOND] ** 2 + np.float32(SHARED_COUNTS)
+
+
+def _compare(view_bgr: U8, crop_lab: F32, inside: np.ndarray) -> tuple[F32, F32]:
+    """Local correlation with the crop, and the view's local deviation, of every second place."""
+    lab = to_lab(view_bgr)
+    local = local_correlation(lab, crop_lab, inside)
+    return local[EVERY_SECOND], local_deviation(lab)[EVERY_SECOND]
 
 
 def join_local(local: F32, deviation: F32, counts: F32 | None = None) -> float:

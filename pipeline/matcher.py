@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 
@@ -38,7 +37,7 @@ from pipeline.pictures import (
     picture_tracks,
     search_side_px,
 )
-from pipeline.shelf import Shelf
+from pipeline.shelf import Shelf, Shelves
 from pipeline.timing import StageTimer
 from pipeline.types import (
     U8,
@@ -73,8 +72,7 @@ class Matcher:
         self._embedder = embedder
         self._verifier = verifier
         self._cameras: dict[str, Camera] = {}
-        self._shelves: dict[tuple[Path, int], Shelf] = {}
-        self._shelves_lock = Lock()
+        self._shelves = Shelves(options)
         self.stage_ms: dict[str, float] = {}  # of the last batch
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
@@ -124,7 +122,7 @@ class Matcher:
 
         images_bgr: each (h, w, 3) uint8 BGR.
         """
-        shelf = self._shelf(catalog)
+        shelf = self._shelves.of(catalog)
         results = []
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
             results += self._match_some(images_bgr[start : start + PICTURES_AT_ONCE], shelf, k)
@@ -141,18 +139,18 @@ class Matcher:
     def load_catalog(self, directory: Path) -> Catalog:
         """Return the generation in use, made ready for `switch_catalog`; any thread may call."""
         catalog = Catalog.load(directory, self.embedder_sha256, extractor=self._verifier.extractor)
-        self._shelf(catalog)
+        self._shelves.of(catalog)
         return catalog
 
     def switch_catalog(self, camera: str, catalog: Catalog) -> list[Sighting]:
         """Search another catalog, or generation, from the next frame on; return the `left`s."""
         old = self._cameras[camera].shelf if camera in self._cameras else None
-        shelf = self._shelf(catalog)
+        shelf = self._shelves.of(catalog)
         if old is None:
             self._cameras[camera] = self._new_camera(camera, shelf)
             return []
         sightings = self._renew(camera, shelf, "catalog_changed")
-        self._forget_unused()
+        self._shelves.keep(self.catalogs.values())
         return sightings
 
     def warm_up(self) -> None:
@@ -218,7 +216,7 @@ class Matcher:
 
         images_bgr: each (h, w, 3) uint8 BGR. What `magpie catalog calibrate` learns from.
         """
-        shelf = self._shelf(catalog)
+        shelf = self._shelves.of(catalog)
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
             for looks in self._look_at(images_bgr[start : start + PICTURES_AT_ONCE], shelf):
                 self._verify([looks[WHOLE_ID]], 2, PICTURE_CANDIDATES)
@@ -267,29 +265,6 @@ class Matcher:
             looks[WHOLE_ID].shortlist = looks[CENTRE_ID].shortlist = merged
             del looks[INNER_ID]  # it was to be described only
         return looks_of
-
-    def _shelf(self, catalog: Catalog) -> Shelf:
-        """Any thread may call: what one prepares the matching one takes."""
-        key = (catalog.directory, catalog.generation)
-        known = self._shelves.get(key)
-        if known is None:
-            known = Shelf(catalog, self._options.search, self._options.detect.panels)
-            with self._shelves_lock:
-                self._shelves[key] = known
-        return known
-
-    def _forget_unused(self) -> None:
-        """Let go of the generations that no camera uses, nor will: newer ones are prepared ones."""
-        used: dict[Path, int] = {}
-        for catalog in self.catalogs.values():
-            oldest = used.get(catalog.directory, catalog.generation)
-            used[catalog.directory] = min(oldest, catalog.generation)
-        with self._shelves_lock:
-            self._shelves = {
-                (directory, generation): shelf
-                for (directory, generation), shelf in self._shelves.items()
-                if directory in used and generation >= used[directory]
-            }
 
     def _renew(self, camera: str, shelf: Shelf, reason: str) -> list[Sighting]:
         sightings = self._cameras[camera].sightings.close(reason)

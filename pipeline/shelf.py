@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
+from threading import Lock
 
+from pipeline.agreement import NearTwin
 from pipeline.calibration import Calibration
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
-from pipeline.family import find_own_print
-from pipeline.options import SearchOptions
+from pipeline.family import find_near_twin
+from pipeline.options import MatcherOptions, SearchOptions
 from pipeline.panels import Panel, PanelFinder
 from pipeline.search import Searcher, build_index, read_index
 from pipeline.types import F32, U8, Candidate, ItemId, Keypoints
@@ -46,7 +49,7 @@ class Shelf:
         self._voter = Voter(catalog)
         self._panel_finder = PanelFinder(catalog) if panels else None
         self._views: OrderedDict[int, Picture] = OrderedDict()
-        self._own_prints: dict[int, U8 | None] = {}  # by picture; None: no near-twin
+        self._near_twins: dict[int, NearTwin | None] = {}  # by picture; None: no near-twin
 
     def find_panels(self, luma: U8) -> list[Panel]:
         """Return where plain pictures of the catalog may lie in a picture, (H, W) uint8."""
@@ -98,13 +101,13 @@ class Shelf:
         if len(self._views) > VIEWS_KEPT:
             self._views.popitem(last=False)
         # Not kept: it would hold the whole shelf, and a circle outlives a catalog's switch.
-        return replace(view, own_print=partial(self._own_print, view_index, view))
+        return replace(view, near_twin=partial(self._near_twin, view_index, view))
 
-    def _own_print(self, view_index: int, view: Picture) -> U8 | None:
+    def _near_twin(self, view_index: int, view: Picture) -> NearTwin | None:
         picture = int(self.catalog.view_picture[view_index])
-        if picture not in self._own_prints:
-            self._own_prints[picture] = find_own_print(view, self._look_alikes(view_index, view))
-        return self._own_prints[picture]
+        if picture not in self._near_twins:
+            self._near_twins[picture] = find_near_twin(view, self._look_alikes(view_index, view))
+        return self._near_twins[picture]
 
     def _load(self, view_index: int) -> Picture:
         return Picture(self.catalog.keypoints(view_index), self.catalog.view_image_bgr(view_index))
@@ -117,3 +120,35 @@ class Shelf:
         joined = self.join_votes(found, embedding, view.keypoints)
         others = [candidate for candidate in joined if candidate.item_id != item_id]
         return (self._load(candidate.view_index) for candidate in others[:LOOK_ALIKES])
+
+
+class Shelves:
+    """The catalogs' generations in use, each made ready once. Any thread may call."""
+
+    def __init__(self, options: MatcherOptions) -> None:
+        self._options = options
+        self._shelves: dict[tuple[Path, int], Shelf] = {}
+        self._lock = Lock()
+
+    def of(self, catalog: Catalog) -> Shelf:
+        """Return the shelf of a catalog's generation: what one thread prepares another takes."""
+        key = (catalog.directory, catalog.generation)
+        known = self._shelves.get(key)
+        if known is None:
+            known = Shelf(catalog, self._options.search, self._options.detect.panels)
+            with self._lock:
+                self._shelves[key] = known
+        return known
+
+    def keep(self, in_use: Iterable[Catalog]) -> None:
+        """Let go of the generations that are older than those in use: newer ones are prepared."""
+        oldest: dict[Path, int] = {}
+        for catalog in in_use:
+            known = oldest.get(catalog.directory, catalog.generation)
+            oldest[catalog.directory] = min(known, catalog.generation)
+        with self._lock:
+            self._shelves = {
+                (directory, generation): shelf
+                for (directory, generation), shelf in self._shelves.items()
+                if directory in oldest and generation >= oldest[directory]
+            }

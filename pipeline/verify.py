@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.agreement import measure_agreement
+from pipeline.agreement import Agreement, NearTwin, Placed
 from pipeline.compare import Comparer, Overlay, lay_over, load_comparer
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.errors import WeightsError
@@ -31,7 +31,7 @@ from pipeline.types import F32, F64, U8, Keypoints, Verification
 from pipeline.weights import find_weights, read_kind, read_spec
 
 COUNT_STEP = 64  # few different shapes: a new one costs the engine some preparation
-# From either on a crop may show a near-twin; for others the view's own print is not looked for.
+# From either on a crop may show a near-twin; for others no near-twin is looked for.
 TWIN_INLIERS, TWIN_AGREEMENT = 10, 0.3
 RATIO = 0.8  # Lowe's ratio test, for `verifier: sift`
 MATCHER_OF = {"aliked": "aliked-lightglue", "xfeat": "xfeat-lighterglue"}  # else the shipped one
@@ -43,12 +43,17 @@ class Picture:
 
     image_bgr: (H, W, 3) uint8; may be smaller or larger than `keypoints.image_size_wh` says, as
     long as it shows the same: the keypoints' px are what verification speaks in.
-    own_print: finds where a view differs from the catalog's near-twins of it; see family.py.
+    near_twin: finds the catalog's picture that is most like a view; see family.py.
     """
 
     keypoints: Keypoints
     image_bgr: U8
-    own_print: Callable[[], U8 | None] | None = None
+    near_twin: Callable[[], NearTwin | None] | None = None
+
+    def place(self, view: Picture, homography: F64) -> Placed:
+        """Return this picture with a view that lies in it. homography: view px -> its px."""
+        sizes = self.keypoints.image_size_wh, view.keypoints.image_size_wh
+        return Placed(self.image_bgr, view.image_bgr, homography, *sizes)
 
 
 class Verifier:
@@ -146,9 +151,10 @@ class Verifier:
         for i, (crop, view) in enumerate(pairs):
             homography = found[i].homography
             if homography is not None:
-                sizes = crop.keypoints.image_size_wh, view.keypoints.image_size_wh
                 overlays[i] = lay_over(
-                    crop.image_bgr, view.image_bgr, homography, *sizes, self._comparer.side_px
+                    crop.place(view, homography),
+                    _near_twin(view, found[i].inliers, found[i].agreement),
+                    self._comparer.side_px,
                 )
         sameness = dict(zip(overlays, self._comparer.compare(list(overlays.values())), strict=True))
         return [replace(v, sameness=float(sameness.get(i, 0.0))) for i, v in enumerate(found)]
@@ -188,14 +194,13 @@ def _verification(
     agreement: float | None,
 ) -> Verification:
     """What a homography, view px -> crop px, is worth. agrees: (M,) bool, its inliers."""
-    view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
+    view_wh = view.keypoints.image_size_wh
     n_agree = int(agrees.sum())
-    pictures = crop.image_bgr, view.image_bgr, homography, crop_wh, view_wh
-    measured, coverage = measure_agreement(*pictures)
-    may_be_twin = n_agree >= TWIN_INLIERS or measured >= TWIN_AGREEMENT
-    own_print = view.own_print() if view.own_print is not None and may_be_twin else None
-    if own_print is not None:
-        measured, coverage = measure_agreement(*pictures, own_print)
+    aligned = Agreement(crop.place(view, homography))
+    measured = aligned.everywhere()
+    near_twin = _near_twin(view, n_agree, measured)
+    if near_twin is not None:
+        measured = aligned.beside(near_twin)
     return Verification(
         inliers=n_agree,
         correspondences=len(correspondences_xyxy),
@@ -203,9 +208,14 @@ def _verification(
         outline=project_points(homography, corners_of(view_wh)).astype(np.float32),
         angle_deg=angle_deg(homography, view_wh),
         agreement=measured if agreement is None else agreement,
-        coverage=coverage,
+        coverage=aligned.coverage,
         correspondences_xyxy=correspondences_xyxy[agrees],
     )
+
+
+def _near_twin(view: Picture, inliers: int, agreement: float) -> NearTwin | None:
+    may_be_twin = inliers >= TWIN_INLIERS or agreement >= TWIN_AGREEMENT
+    return view.near_twin() if view.near_twin is not None and may_be_twin else None
 
 
 def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:

@@ -131,7 +131,7 @@ def make_twin(rng: np.random.Generator, picture: U8, other: U8) -> U8:
         return twin
     height, width = picture.shape[:2]
     filling = np.asarray(cv2.resize(other, (width, height)), np.uint8)
-    return _mixed(picture, filling, _patch(rng, (width, height), 0.12, 0.4))
+    return _mixed(picture, filling, draw_patch(rng, (width, height), 0.12, 0.4))
 
 
 def _silhouette(rng: np.random.Generator, size_wh: tuple[int, int]) -> U8:
@@ -147,7 +147,15 @@ def _silhouette(rng: np.random.Generator, size_wh: tuple[int, int]) -> U8:
 
 def _change(rng: np.random.Generator, picture: U8, other: U8) -> U8:
     height, width = picture.shape[:2]
-    patch = _patch(rng, (width, height), 0.05, 0.4)
+    return change_in(rng, picture, other, draw_patch(rng, (width, height), 0.05, 0.4))
+
+
+def change_in(rng: np.random.Generator, picture: U8, other: U8, patch: U8) -> U8:
+    """Return the picture with another picture, colour or text in a patch, or all in another colour.
+
+    patch: (h, w) uint8, 255 inside.
+    """
+    height, width = picture.shape[:2]
     kind = rng.random()
     if kind < 0.45:
         return _mixed(picture, np.asarray(cv2.resize(other, (width, height)), np.uint8), patch)
@@ -172,7 +180,7 @@ def _recolored(rng: np.random.Generator, picture: U8) -> U8:
     return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR), np.uint8)
 
 
-def _patch(rng: np.random.Generator, size_wh: tuple[int, int], least: float, most: float) -> U8:
+def draw_patch(rng: np.random.Generator, size_wh: tuple[int, int], least: float, most: float) -> U8:
     """Return (h, w) uint8, 255 in a rectangle or ellipse of that share of the picture."""
     width, height = size_wh
     area, aspect = (

@@ -65,8 +65,8 @@ def begin_comparer(options: ComparerOptions) -> Comparer:
 
 
 class ComparerRecipe(Recipe[ComparedPairs]):
-    """Logistic loss of "the same" against everything else; both pictures turned and mirrored
-    alike, so that no place and no reading direction matters.
+    """Logistic loss of "the same" against everything else; the pictures turned and mirrored alike,
+    so that no place and no reading direction matters.
     """
 
     def __init__(self, network: Comparer, check: ComparedPairs, options: ComparerOptions) -> None:
@@ -106,8 +106,13 @@ class ComparerRecipe(Recipe[ComparedPairs]):
 
 
 def _inputs(pairs: ComparedPairs, device: torch.device) -> list[Tensor]:
-    views, crops = to_pixels(pairs.views, device), to_pixels(pairs.crops, device)
-    return [views, crops, torch.from_numpy(pairs.inside).to(device).float()]
+    return [
+        to_pixels(pairs.views, device),
+        to_pixels(pairs.crops, device),
+        torch.from_numpy(pairs.inside).to(device).float(),
+        to_pixels(pairs.twins, device),
+        torch.from_numpy(pairs.twin_inside).to(device).float(),
+    ]
 
 
 def _turned(pictures: Tensor, quarters: int, is_mirrored: bool) -> Tensor:

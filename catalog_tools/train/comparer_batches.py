@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 
 from catalog_tools.synthesize.scenes import camera_effects, draw_hand
-from catalog_tools.synthesize.shots import crumple, make_twin, relight, show_other_face, shrink
+from catalog_tools.synthesize.shots import (
+    change_in,
+    crumple,
+    draw_patch,
+    make_twin,
+    relight,
+    show_other_face,
+    shrink,
+)
 from catalog_tools.synthesize.views import flat_bgr
 from catalog_tools.train.options import ComparerOptions
 from catalog_tools.train.pack_bank import HELD_OUT_SEED_START, PackBank, render_family, to_rgb_batch
 from catalog_tools.train.pool import Pool, hold_out, open_pool
 from pipeline.types import F32, U8
 
-PACK_SHARE, SAME_SHARE = 0.55, 0.5
+PACK_SHARE, SAME_SHARE = 0.6, 0.5
+SIBLING_SHARE = 0.65  # of the views have a listed near-twin
 BOX_SHARE = 0.5  # of the references show a box from a corner: its front and a side, or its top
-PACK_SIDE_PX = 160
-TWINS_A_PACK = 3
+PACK_SIDE_PX = 176
+TWINS_A_PACK = 4
+POOREST_CAMERA = 0.45  # of what camera_effects may do: worse photos tell nothing apart
 CHECK_SEED = 0xC0DE
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedPairs:
-    """A batch: views, crops (B, 3, S, S) uint8 RGB; inside (B, 1, S, S) uint8, 0 or 1; same (B,)
-    float32, 1 where both show the same thing.
+    """A batch: views, crops, twins (B, 3, S, S) uint8 RGB; inside, twin_inside (B, 1, S, S) uint8,
+    0 or 1, all 0 without a listed near-twin; same (B,) float32, 1 where view and crop show the
+    same thing.
     """
 
     views: U8
     crops: U8
     inside: U8
+    twins: U8
+    twin_inside: U8
     same: F32
+
+
+@dataclass(slots=True)
+class _Design:
+    """A thing's picture, those of others of its design, as far as they were not used yet, and the
+    places, (h, w) uint8 masks, where edited ones differ.
+    """
+
+    picture: U8
+    others: list[U8]
+    places: list[U8]
 
 
 class ComparerBatches:
@@ -39,7 +64,8 @@ class ComparerBatches:
 
     Half of the pairs show the same: bent, in other light, behind a hand, with another face of the
     box at one side, cut off by the border. The others show what must not pass for it: near-twins
-    that the pack's maker would print, edited ones, and packs that share a logo and no more.
+    that the pack's maker would print, edited ones, and packs that share a logo and no more. Most
+    views have a listed near-twin, as in a catalog; what a crop shows is then mostly a third one.
     """
 
     def __init__(self, options: ComparerOptions, side_px: int) -> None:
@@ -69,55 +95,113 @@ class ComparerBatches:
     def _stack(
         self, rng: np.random.Generator, families: list[list[np.ndarray]], count: int, is_check: bool
     ) -> ComparedPairs:
-        views, crops, inside, same = [], [], [], []
-        for _ in range(count):
-            is_same = rng.random() < SAME_SHARE
-            other = self._draw(rng, families, is_check)[0]
-            view, twin = self._draw(rng, families, is_check)
-            shown = view if is_same else _other_thing(rng, view, twin, other)
-            if rng.random() < BOX_SHARE:
-                beside = self._draw(rng, families, is_check)[0]
-                view, shown = show_box(rng, view, shown, beside, other)
-            seen, within = lay_over(rng, shown, other, self._side_px)
-            views.append(_square(camera_effects(view, rng, 0.15), self._side_px))
-            crops.append(seen)
-            inside.append(within)
-            same.append(is_same)
+        made = [self._make_pair(rng, families, is_check) for _ in range(count)]
+        views, crops, inside, twins, twin_inside, same = zip(*made, strict=True)
         return ComparedPairs(
             to_rgb_batch(views),
             to_rgb_batch(crops),
             np.stack(inside)[:, None],
+            to_rgb_batch(twins),
+            np.stack(twin_inside)[:, None],
             np.array(same, np.float32),
         )
 
+    def _make_pair(
+        self, rng: np.random.Generator, families: list[list[np.ndarray]], is_check: bool
+    ) -> tuple[U8, U8, U8, U8, U8, bool]:
+        side_px = self._side_px
+        other = self._draw(rng, families, is_check).picture
+        design = self._draw(rng, families, is_check)
+        view = design.picture
+        sibling = _listed_sibling(rng, design, other) if rng.random() < SIBLING_SHARE else None
+        is_same = rng.random() < SAME_SHARE
+        shown = view
+        if not is_same:
+            third = self._draw(rng, families, is_check).picture
+            shown = _other_thing(rng, design, sibling, other, third)
+        if rng.random() < BOX_SHARE:
+            beside = self._draw(rng, families, is_check).picture
+            state = int(rng.integers(1 << 31))  # the same box for view and sibling
+            box = partial(show_box, view=view, beside=beside, other=other)
+            if sibling is not None:
+                sibling, _ = box(np.random.default_rng(state), view=sibling, shown=view)
+            view, shown = box(np.random.default_rng(state), shown=shown)
+        crop, inside = lay_over(rng, shown, other, side_px)
+        twin = np.zeros((side_px, side_px, 3), np.uint8)
+        twin_inside = np.zeros((side_px, side_px), np.uint8)
+        if sibling is not None:
+            twin, twin_inside = _lay_sibling(rng, sibling, side_px)
+        view = _square(camera_effects(view, rng, 0.1), side_px)
+        return view, crop, inside, twin, twin_inside, is_same
+
     def _draw(
         self, rng: np.random.Generator, families: list[list[np.ndarray]], is_check: bool
-    ) -> tuple[U8, U8 | None]:
-        """A thing's picture and, where its maker prints one, a near-twin's of the same size."""
+    ) -> _Design:
         if rng.random() < PACK_SHARE or not self._pool.groups:
             family = families[int(rng.integers(len(families)))]
-            first, second = (int(pick) for pick in rng.permutation(len(family))[:2])
-            return family[first], family[second]
+            first, *others = (family[int(i)] for i in rng.permutation(len(family)))
+            return _Design(first, others, _draw_places(rng, first))
         while True:
             group = self._pool.draw_group(rng)
             if (group[0] in self._held_out) == is_check:
                 break
-        picture = flat_bgr(self._pool.read(group[int(rng.integers(len(group)))]))
-        return shrink(np.asarray(picture, np.uint8), PACK_SIDE_PX), None
+        read = flat_bgr(self._pool.read(group[int(rng.integers(len(group)))]))
+        picture = shrink(np.asarray(read, np.uint8), PACK_SIDE_PX)
+        return _Design(picture, [], _draw_places(rng, picture))
 
 
-def _other_thing(rng: np.random.Generator, view: U8, twin: U8 | None, other: U8) -> U8:
-    kind = rng.random()
-    filling = np.asarray(cv2.resize(other, (view.shape[1], view.shape[0])), np.uint8)
-    if twin is not None and kind < 0.5:
-        return np.asarray(cv2.resize(twin, (view.shape[1], view.shape[0])), np.uint8)
-    if kind < 0.7:
-        return make_twin(rng, view, filling)
-    if kind < 0.82:
-        return other_flavour(rng, view, filling)
-    if kind < 0.92:  # a logo in common and no more: correspondences lie on it alone
-        return np.asarray(make_twin(rng, filling, view), np.uint8)
-    return filling
+def _draw_places(rng: np.random.Generator, picture: U8) -> list[U8]:
+    height, width = picture.shape[:2]
+    count = 1 if rng.random() < 0.5 else 2
+    return [draw_patch(rng, (width, height), 0.04, 0.3) for _ in range(count)]
+
+
+def _sibling(rng: np.random.Generator, design: _Design, other: U8) -> U8:
+    """Another one of a design, of the same size: printed by its maker, or edited."""
+    view, kind = design.picture, rng.random()
+    if design.others and kind < 0.55:
+        return _resized(design.others.pop(), view)
+    if kind < 0.85:
+        edited = view
+        for place in design.places:
+            edited = change_in(rng, edited, other, place)
+        return edited
+    return other_flavour(rng, view, _resized(other, view))
+
+
+def _listed_sibling(rng: np.random.Generator, design: _Design, other: U8) -> U8:
+    """Mostly a near-twin; sometimes what has only a logo or the like in common with the thing."""
+    if rng.random() < 0.15:
+        return make_twin(rng, _resized(other, design.picture), design.picture)
+    return _sibling(rng, design, other)
+
+
+def _other_thing(
+    rng: np.random.Generator, design: _Design, sibling: U8 | None, other: U8, third: U8
+) -> U8:
+    """What must not pass for the thing: mostly one of its design that is not listed."""
+    view, kind = design.picture, rng.random()
+    if kind < 0.08:
+        return _resized(other, view)
+    if kind < 0.16:  # a logo in common and no more: correspondences lie on it alone
+        return np.asarray(make_twin(rng, _resized(other, view), view), np.uint8)
+    if kind < 0.26 and sibling is not None:
+        return sibling
+    return _sibling(rng, design, third)
+
+
+def _lay_sibling(rng: np.random.Generator, sibling: U8, side_px: int) -> tuple[U8, U8]:
+    """A clean picture, nearly in its place; sometimes it shows a part of the view only."""
+    off = abs(rng.normal(0, 0.004)) + 0.001
+    square = _square(camera_effects(_misplaced(rng, sibling, off), rng, 0.08), side_px)
+    inside = np.ones((side_px, side_px), np.uint8)
+    if rng.random() < 0.2:
+        inside = (_side_of_line(rng, side_px, 0.05) < 0).astype(np.uint8)
+    return square * inside[..., None], inside
+
+
+def _resized(picture: U8, view: U8) -> U8:
+    return np.asarray(cv2.resize(picture, (view.shape[1], view.shape[0])), np.uint8)
 
 
 def other_flavour(rng: np.random.Generator, view: U8, other: U8) -> U8:
@@ -183,22 +267,25 @@ def lay_over(rng: np.random.Generator, shown: U8, other: U8, side_px: int) -> tu
     Returns the square picture (side, side, 3) uint8 BGR, 0 outside the photo, and where it is
     inside: (side, side) uint8 0 or 1.
     """
-    scale = float(np.exp(rng.uniform(np.log(52), np.log(160)))) / max(shown.shape[:2])
+    scale = float(np.exp(rng.uniform(np.log(90), np.log(230)))) / max(shown.shape[:2])
     size = (max(24, round(shown.shape[1] * scale)), max(24, round(shown.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     photo = np.asarray(cv2.resize(shown, size, interpolation=method), np.uint8)
-    photo = _misplaced(rng, photo)
-    if rng.random() < 0.7:
+    # A homography that few points or a bent thing gave is off by some hundredths.
+    photo = _misplaced(rng, photo, abs(rng.normal(0, 0.015)) + 0.003)
+    if rng.random() < 0.6:
         photo = crumple(rng, photo)
     if rng.random() < 0.35:
         photo = show_other_face(rng, photo, [other])
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         photo = relight(rng, photo)
+    photo = _indoors(rng, photo)
     if rng.random() < 0.4:
         draw_hand(photo, rng, (0, 0, *size), float(rng.uniform(0.1, 0.5)))
     if rng.random() < 0.2:
         photo = _behind(rng, photo, other)
-    photo = np.asarray(camera_effects(photo, rng, float(rng.uniform(0.2, 1.0))), np.uint8)
+    camera = float(rng.uniform(0.1, POOREST_CAMERA))
+    photo = np.asarray(camera_effects(photo, rng, camera), np.uint8)
     square = _square(photo, side_px)
     inside = np.ones((side_px, side_px), np.uint8)
     if rng.random() < 0.3:
@@ -206,11 +293,20 @@ def lay_over(rng: np.random.Generator, shown: U8, other: U8, side_px: int) -> tu
     return square * inside[..., None], inside
 
 
-def _misplaced(rng: np.random.Generator, photo: U8) -> U8:
-    """A homography that few points or a bent thing gave is off by some hundredths."""
+def _indoors(rng: np.random.Generator, photo: U8) -> U8:
+    """A photo in a shop is darker and paler than a pack shot."""
+    share = photo.astype(np.float32) / 255 * np.float32(rng.uniform(0.7, 1.1))
+    share -= np.float32(rng.uniform(0, 0.2))
+    grey = share.mean(axis=2, keepdims=True)
+    pale = grey + (share - grey) * np.float32(rng.uniform(0.6, 1.05))
+    cast = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
+    return np.asarray(np.clip(pale * cast, 0, 1) * 255, np.uint8)
+
+
+def _misplaced(rng: np.random.Generator, photo: U8, off: float) -> U8:
+    """The photo with its corners off their places by that share of its sides, more or less."""
     height, width = photo.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    off = abs(rng.normal(0, 0.015)) + 0.003
     moved = corners + (rng.normal(0, off, (4, 2)) * (width, height)).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
     border = cv2.BORDER_REPLICATE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -65,7 +67,7 @@ def render_family(seed: int, twins: int, side_px: int) -> list[np.ndarray]:
     ]
 
 
-def to_rgb_batch(images: list[np.ndarray]) -> np.ndarray:
+def to_rgb_batch(images: Sequence[np.ndarray]) -> np.ndarray:
     """Stack (h, w, 3) uint8 BGR pictures of one size into (B, 3, h, w) uint8 RGB."""
     rgb = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images])
     return np.ascontiguousarray(rgb.transpose(0, 3, 1, 2))

@@ -30,9 +30,9 @@ class OpenVinoEngine:
     def __init__(self, weights: Path, options: EngineOptions) -> None:
         network = converted_network(weights)
         # The matching network takes and the keypoint network gives coordinates: bf16 has three
-        # digits, too few for px.
+        # digits, too few for px, and for the comparer's variances.
         kind = read_kind(weights)
-        is_exact = options.precision == "f32" or kind in ("matcher", "keypoints")
+        is_exact = options.precision == "f32" or kind in ("matcher", "keypoints", "comparer")
         self.precision = "f32" if is_exact else hardware_precision()
         config = {
             "PERFORMANCE_HINT": "LATENCY",

@@ -83,7 +83,8 @@ def _comparer_inputs(network: Any) -> Inputs:
     pictures = _random(TRACE_BATCH, 3, side, side)
     inside = torch.ones(TRACE_BATCH, 1, side, side)
     shapes = [[-1, 3, side, side], [-1, 3, side, side], [-1, 1, side, side]]
-    return (pictures, pictures, inside), shapes, ("log_odds",)
+    arrays = (pictures, pictures, inside, pictures, inside)
+    return arrays, [*shapes, *shapes[1:]], ("log_odds",)
 
 
 INPUTS: dict[Kind, Callable[[Any], Inputs]] = {

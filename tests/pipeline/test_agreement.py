@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
-from pipeline.agreement import measure_agreement
+from pipeline.agreement import Agreement, Placed
 from pipeline.geometry import warp_picture
 
 WH = (210, 310)
@@ -16,12 +16,18 @@ def pack(seed: int = 1) -> np.ndarray:
     return render_pack(DEMO_SEED_START + seed, WH)
 
 
+def measure(crop: np.ndarray, view: np.ndarray, homography: np.ndarray) -> tuple[float, float]:
+    """Agreement and coverage."""
+    aligned = Agreement(Placed(crop, view, homography, WH, WH))
+    return aligned.everywhere(), aligned.coverage
+
+
 def agreement(crop: np.ndarray, view: np.ndarray) -> float:
-    return measure_agreement(crop, view, SAME, WH, WH)[0]
+    return measure(crop, view, SAME)[0]
 
 
 def test_a_picture_agrees_with_itself_and_lies_inside_itself() -> None:
-    value, coverage = measure_agreement(pack(), pack(), SAME, WH, WH)
+    value, coverage = measure(pack(), pack(), SAME)
     assert value > 0.98 and coverage == 1.0
 
 
@@ -51,10 +57,10 @@ def test_another_colour_of_the_same_print_agrees_less() -> None:
 def test_pictures_of_other_sizes_give_the_same_answer() -> None:
     truth = np.array([[0.7, -0.2, 60], [0.2, 0.7, 10], [0.0002, 0, 1]])
     crop, _ = warp_picture(pack(), np.linalg.inv(truth), WH)
-    whole, coverage = measure_agreement(crop, pack(), truth, WH, WH)
+    whole, coverage = measure(crop, pack(), truth)
     larger = cv2.resize(crop, (WH[0] * 3, WH[1] * 3), interpolation=cv2.INTER_LINEAR)
     smaller = cv2.resize(pack(), (140, 207), interpolation=cv2.INTER_AREA)
-    other, other_coverage = measure_agreement(larger, smaller, truth, WH, WH)
+    other, other_coverage = measure(larger, smaller, truth)
     assert whole > 0.8
     assert other == pytest.approx(whole, abs=0.06)
     assert other_coverage == pytest.approx(coverage, abs=0.02)
@@ -63,8 +69,8 @@ def test_pictures_of_other_sizes_give_the_same_answer() -> None:
 def test_coverage_is_the_share_of_the_view_inside_the_crop() -> None:
     half_out = np.array([[1.0, 0, WH[0] / 2], [0, 1, 0], [0, 0, 1]])
     crop, _ = warp_picture(pack(), np.linalg.inv(half_out), WH)
-    value, coverage = measure_agreement(crop, pack(), half_out, WH, WH)
+    value, coverage = measure(crop, pack(), half_out)
     assert coverage == pytest.approx(0.5, abs=0.02)
     assert value > 0.9  # what lies outside says nothing
     gone = np.array([[1.0, 0, WH[0] * 2], [0, 1, 0], [0, 0, 1]])
-    assert measure_agreement(crop, pack(), gone, WH, WH) == (0.0, 0.0)
+    assert measure(crop, pack(), gone) == (0.0, 0.0)

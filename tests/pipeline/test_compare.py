@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.agreement import Placed, near_twin_of
 from pipeline.compare import LIMIT, Comparer, Overlay, lay_over
 from pipeline.engines import Array
 
@@ -19,9 +20,10 @@ class DifferenceEngine:
         self.batches: list[int] = []
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        views, crops, inside = arrays
-        assert views.shape == crops.shape and inside.shape[1] == 1
-        assert views.dtype == crops.dtype == inside.dtype == np.float32
+        views, crops, inside, twins, twin_inside = arrays
+        assert views.shape == crops.shape == twins.shape
+        assert inside.shape == twin_inside.shape == (len(views), 1, SIDE_PX, SIDE_PX)
+        assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
         self.batches.append(len(views))
         apart = np.abs(views - crops * inside).mean((1, 2, 3))
         return (np.where(apart < 0.06, 50.0, -2.0).astype(np.float32),)
@@ -34,8 +36,12 @@ def picture() -> np.ndarray:
 
 
 def overlay_of(picture: np.ndarray, homography: np.ndarray, crop: np.ndarray) -> Overlay:
+    return lay_over(placed(picture, homography, crop), None, SIDE_PX)
+
+
+def placed(picture: np.ndarray, homography: np.ndarray, crop: np.ndarray) -> Placed:
     crop_wh, view_wh = (crop.shape[1], crop.shape[0]), (picture.shape[1], picture.shape[0])
-    return lay_over(crop, picture, homography, crop_wh, view_wh, SIDE_PX)
+    return Placed(crop, picture, homography, crop_wh, view_wh)
 
 
 def test_a_moved_crop_comes_to_lie_on_its_view(picture: np.ndarray) -> None:
@@ -53,6 +59,24 @@ def test_what_lies_beyond_the_crop_is_black_and_marked(picture: np.ndarray) -> N
     assert overlay.inside[:, : SIDE_PX // 2 - 1].all()
     assert not overlay.inside[:, SIDE_PX // 2 + 1 :].any()
     assert not overlay.crop[~overlay.inside].any()
+
+
+def test_a_near_twin_lies_beside_its_view_and_is_black_where_it_is_not(picture: np.ndarray) -> None:
+    left_half = np.ascontiguousarray(picture[:, : picture.shape[1] // 2])
+    laid = placed(picture, np.eye(3), left_half).lay_to_measure()
+    near_twin = near_twin_of(laid, np.full((4, 4), 255, np.uint8))
+    overlay = lay_over(placed(picture, np.eye(3), picture), near_twin, SIDE_PX)
+    assert overlay.inside.all()
+    assert overlay.twin_inside[:, : SIDE_PX // 2 - 2].all()
+    assert not overlay.twin_inside[:, SIDE_PX // 2 + 2 :].any()
+    assert not overlay.twin[~overlay.twin_inside].any()
+    left = slice(None), slice(0, SIDE_PX // 2 - 2)
+    assert np.abs(overlay.twin[left].astype(int) - overlay.view[left]).mean() < 12
+
+
+def test_without_a_near_twin_the_network_is_shown_none(picture: np.ndarray) -> None:
+    overlay = overlay_of(picture, np.eye(3), picture)
+    assert not overlay.twin.any() and not overlay.twin_inside.any()
 
 
 def test_each_pair_has_its_answer_whatever_the_batch(picture: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
-from pipeline.family import MAP_PX, find_own_print
+from pipeline.family import MAP_PX, find_near_twin
 from pipeline.options import VerifyOptions
 from pipeline.verify import Verifier
 
@@ -27,40 +27,42 @@ def photo(image: np.ndarray) -> np.ndarray:
     return (shot * 0.8).astype(np.uint8)
 
 
-def test_own_print_is_where_a_near_twin_differs() -> None:
+def test_the_difference_is_where_a_near_twin_differs() -> None:
     for seed in SEEDS:
         view, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
-        own_print = find_own_print(view, [twin])
-        assert own_print is not None and own_print.shape == (MAP_PX, MAP_PX)
+        found = find_near_twin(view, [twin])
+        assert found is not None and found.difference.shape == (MAP_PX, MAP_PX)
         changed = np.abs(view.image_bgr.astype(int) - twin.image_bgr).max(axis=2)
         changed = cv2.resize(changed.astype(np.float32), (MAP_PX, MAP_PX), None, 0, 0, 3) > 20
         near = cv2.dilate(changed.astype(np.uint8), np.ones((9, 9))) > 0
-        assert own_print[changed].mean() > 3 * own_print[~near].mean()
+        assert found.difference[changed].mean() > 3 * found.difference[~near].mean()
 
 
 def test_other_packs_and_the_same_picture_tell_nothing() -> None:
     view = VERIFIER.prepare(pack(SEEDS[0]))
     strangers = [VERIFIER.prepare(pack(seed)) for seed in SEEDS[1:]]
     blank = VERIFIER.prepare(np.full((80, 60, 3), 128, np.uint8))
-    assert find_own_print(view, strangers) is None
-    assert find_own_print(view, [view, blank]) is None
-    assert find_own_print(blank, [view]) is None
-    assert find_own_print(view, []) is None
+    assert find_near_twin(view, strangers) is None
+    assert find_near_twin(view, [view, blank]) is None
+    assert find_near_twin(blank, [view]) is None
+    assert find_near_twin(view, []) is None
 
 
 def test_of_several_near_twins_the_most_alike_counts() -> None:
     view = VERIFIER.prepare(pack(SEEDS[1]))
     twins = [VERIFIER.prepare(pack(SEEDS[1], number)) for number in (1, 2)]
-    both, first, second = (find_own_print(view, some) for some in (twins, twins[:1], twins[1:]))
+    both, first, second = (find_near_twin(view, some) for some in (twins, twins[:1], twins[1:]))
     assert first is not None and second is not None
-    assert np.array_equal(both, first) or np.array_equal(both, second)
-    assert not np.array_equal(first, second)
+    assert both is not None
+    pictures = [found.laid.picture_bgr for found in (both, first, second)]
+    assert any(np.array_equal(pictures[0], other) for other in pictures[1:])
+    assert not np.array_equal(pictures[1], pictures[2])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_near_twin_agrees_less_once_it_is_known_where_it_differs(seed: int) -> None:
     listed, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
-    known = replace(listed, own_print=lambda: find_own_print(listed, [twin]))
+    known = replace(listed, near_twin=lambda: find_near_twin(listed, [twin]))
     shown = [VERIFIER.prepare(photo(pack(seed, number))) for number in (0, 1)]
     right, wrong = VERIFIER.verify([(crop, listed) for crop in shown])
     right_now, wrong_now = VERIFIER.verify([(crop, known) for crop in shown])
@@ -72,7 +74,7 @@ def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
     """Listed: a pack and a near-twin. Shown: another near-twin, which differs in the same place."""
     first, second, third = (with_fruit(color) for color in ((40, 40, 200), (40, 200, 200), 60))
     listed = VERIFIER.prepare(first)
-    known = replace(listed, own_print=lambda: find_own_print(listed, [VERIFIER.prepare(second)]))
+    known = replace(listed, near_twin=lambda: find_near_twin(listed, [VERIFIER.prepare(second)]))
     crop = VERIFIER.prepare(photo(third))
     before, now = VERIFIER.verify([(crop, listed), (crop, known)])
     assert before.agreement > 0.7 and now.agreement < before.agreement - 0.2
@@ -82,9 +84,10 @@ def test_what_a_partial_sibling_does_not_show_counts_as_the_views_own() -> None:
     """The sibling is photographed without its lower third."""
     view = VERIFIER.prepare(pack(SEEDS[0]))
     upper = VERIFIER.prepare(pack(SEEDS[0], 1)[: int(WH[1] * 0.65)])
-    own_print = find_own_print(view, [upper])
-    assert own_print is not None
-    assert own_print[-MAP_PX // 4 :].min() > 200
+    found = find_near_twin(view, [upper])
+    assert found is not None
+    assert found.difference[-MAP_PX // 4 :].min() > 200
+    assert not found.laid.inside[-10:].any()
 
 
 def with_fruit(color: tuple[int, int, int] | int) -> np.ndarray:

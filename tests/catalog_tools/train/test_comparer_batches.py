@@ -35,6 +35,22 @@ def test_pictures_are_aligned_squares_and_black_outside(batches: ComparerBatches
     assert 0 < pairs.inside.mean() < 1, "some photos end within the view"
 
 
+def test_most_views_have_a_near_twin_that_is_more_like_them_than_another_thing(
+    batches: ComparerBatches,
+) -> None:
+    pairs = batches.make(2)
+    assert not (pairs.twins * (1 - pairs.twin_inside)).any()
+    has_twin = pairs.twin_inside.any((1, 2, 3))
+    assert 0.4 < has_twin.mean() < 0.9
+    assert not pairs.twins[~has_twin].any()
+    another = np.roll(pairs.views, 1, axis=0)
+    apart = [
+        (np.abs(pairs.views.astype(np.float32) - other) * pairs.twin_inside).mean((1, 2, 3))
+        for other in (pairs.twins, another)
+    ]
+    assert np.mean(apart[0][has_twin] < apart[1][has_twin]) > 0.8
+
+
 def test_same_things_look_more_alike_than_others_and_both_are_common(
     batches: ComparerBatches,
 ) -> None:

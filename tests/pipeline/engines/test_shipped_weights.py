@@ -93,7 +93,9 @@ def test_comparer_tells_a_print_from_one_with_another_picture_or_colour_in_it() 
         for name, shown in (("same", view), ("twin", twin)):
             crop, inside = lay_over(rng, shown, other, comparer.side_px)
             square = cv2.resize(view, (comparer.side_px, comparer.side_px))
-            overlays[name].append(Overlay(np.asarray(square, np.uint8), crop, inside > 0))
+            none = np.zeros_like(crop), np.zeros_like(inside > 0)  # no near-twin is listed
+            overlay = Overlay(np.asarray(square, np.uint8), crop, inside > 0, *none)
+            overlays[name].append(overlay)
     same, twin_odds = (comparer.compare(overlays[name]) for name in ("same", "twin"))
     better = (same[:, None] > twin_odds[None, :]).mean()
     assert better >= 0.75, f"of the pairs of a same and a twin {better:.2f} in the right order"
