@@ -23,6 +23,7 @@ from pipeline.verify import Picture
 from pipeline.vote import Voter
 
 VIEWS_KEPT = 64  # decoded views in memory, about 0.5 MB each
+NEAR_TWINS_KEPT = 256  # about 60 kB each
 LOOK_ALIKES = 4  # other items that a view is compared with once, some 6 ms each
 
 
@@ -49,7 +50,8 @@ class Shelf:
         self._voter = Voter(catalog)
         self._panel_finder = PanelFinder(catalog) if panels else None
         self._views: OrderedDict[int, Picture] = OrderedDict()
-        self._near_twins: dict[int, NearTwin | None] = {}  # by picture; None: no near-twin
+        self._near_twins: OrderedDict[int, NearTwin] = OrderedDict()  # by picture
+        self._without_twin: set[int] = set()  # pictures
 
     def find_panels(self, luma: U8) -> list[Panel]:
         """Return where plain pictures of the catalog may lie in a picture, (H, W) uint8."""
@@ -105,9 +107,18 @@ class Shelf:
 
     def _near_twin(self, view_index: int, view: Picture) -> NearTwin | None:
         picture = int(self.catalog.view_picture[view_index])
-        if picture not in self._near_twins:
-            self._near_twins[picture] = find_near_twin(view, self._look_alikes(view_index, view))
-        return self._near_twins[picture]
+        if picture in self._without_twin:
+            return None
+        near_twin = self._near_twins.pop(picture, None)
+        if near_twin is None:
+            near_twin = find_near_twin(view, self._look_alikes(view_index, view))
+        if near_twin is None:
+            self._without_twin.add(picture)
+            return None
+        self._near_twins[picture] = near_twin  # the last one now
+        if len(self._near_twins) > NEAR_TWINS_KEPT:
+            self._near_twins.popitem(last=False)
+        return near_twin
 
     def _load(self, view_index: int) -> Picture:
         return Picture(self.catalog.keypoints(view_index), self.catalog.view_image_bgr(view_index))

@@ -1,0 +1,70 @@
+"""A shelf finds a view's near-twin once, keeps the last ones, and finds others again."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import pipeline.shelf
+from catalog_tools.synthesize.packs import render_pack, render_twin
+from pipeline.agreement import NearTwin
+from pipeline.catalog import Catalog, Item, Recipe, StoredPicture, write_generation
+from pipeline.catalog_format import PictureRecord
+from pipeline.keypoints import KeypointExtractor
+from pipeline.options import SearchOptions, VerifyOptions
+from pipeline.shelf import Shelf
+from pipeline.types import ItemId
+
+EXTRACTOR = KeypointExtractor(VerifyOptions())
+WH = (240, 320)
+
+
+def stored(item: int, image_bgr: np.ndarray) -> StoredPicture:
+    jpeg = cv2.imencode(".jpg", image_bgr)[1].tobytes()
+    record = PictureRecord(image=str(item), sha256="0" * 64, size_wh=(1, 1))
+    embedding = np.zeros((1, 8), np.float32)
+    embedding[0, 0] = 1.0  # all alike: the keypoints' votes tell
+    keypoints = EXTRACTOR.extract(image_bgr)
+    return StoredPicture(ItemId(str(item)), record, embedding, lambda: (keypoints, jpeg))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """Two packs that are near-twins of each other, and one of another design."""
+    pictures = [render_pack(3, WH), render_twin(3, 1, WH), render_pack(9, WH)]
+    recipe = Recipe(embedder_sha256="0" * 64, embedder="none", extractor=EXTRACTOR.name)
+    items = [Item(ItemId(str(i)), str(i)) for i in range(len(pictures))]
+    packs = [stored(i, picture) for i, picture in enumerate(pictures)]
+    write_generation(tmp_path, recipe, items, packs)
+    return Shelf(Catalog.load(tmp_path, None), SearchOptions(k=4))
+
+
+def test_listed_near_twins_are_each_others(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, other = (near_twin(shelf, i) for i in range(3))
+    assert first is not None and second is not None and other is None
+    shown = shelf.view(1).image_bgr.astype(int).mean()
+    assert abs(first.laid.picture_bgr[first.laid.inside].mean() - shown) < 12
+    assert near_twin(shelf, 0) is first, "found once"
+    monkeypatch.setattr(pipeline.shelf, "find_near_twin", refuse)
+    assert near_twin(shelf, 2) is None, "that there is none is known as well"
+
+
+def test_only_the_last_near_twins_are_kept(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.shelf, "NEAR_TWINS_KEPT", 1)
+    first = near_twin(shelf, 0)
+    assert first is not None and near_twin(shelf, 0) is first
+    assert near_twin(shelf, 1) is not None
+    again = near_twin(shelf, 0)
+    assert again is not None and again is not first
+    assert np.array_equal(again.difference, first.difference)
+
+
+def near_twin(shelf: Shelf, view_index: int) -> NearTwin | None:
+    find = shelf.view(view_index).near_twin
+    assert find is not None
+    return find()
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("asked a second time")
