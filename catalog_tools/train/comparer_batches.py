@@ -95,7 +95,11 @@ class ComparerBatches:
     def _stack(
         self, rng: np.random.Generator, families: list[list[np.ndarray]], count: int, is_check: bool
     ) -> ComparedPairs:
-        made = [self._make_pair(rng, families, is_check) for _ in range(count)]
+        made = [
+            # A check has some of both, however small it is.
+            self._make_pair(rng, families, is_check, i % 2 == 0 if is_check else None)
+            for i in range(count)
+        ]
         views, crops, inside, twins, twin_inside, same = zip(*made, strict=True)
         return ComparedPairs(
             to_rgb_batch(views),
@@ -107,14 +111,19 @@ class ComparerBatches:
         )
 
     def _make_pair(
-        self, rng: np.random.Generator, families: list[list[np.ndarray]], is_check: bool
+        self,
+        rng: np.random.Generator,
+        families: list[list[np.ndarray]],
+        is_check: bool,
+        is_same: bool | None,
     ) -> tuple[U8, U8, U8, U8, U8, bool]:
         side_px = self._side_px
         other = self._draw(rng, families, is_check).picture
         design = self._draw(rng, families, is_check)
         view = design.picture
         sibling = _listed_sibling(rng, design, other) if rng.random() < SIBLING_SHARE else None
-        is_same = rng.random() < SAME_SHARE
+        if is_same is None:
+            is_same = rng.random() < SAME_SHARE
         shown = view
         if not is_same:
             third = self._draw(rng, families, is_check).picture

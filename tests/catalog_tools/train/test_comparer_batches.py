@@ -65,5 +65,6 @@ def test_same_things_look_more_alike_than_others_and_both_are_common(
 def test_a_check_shows_what_no_batch_shows(batches: ComparerBatches) -> None:
     check, again = batches.make_check(12), batches.make_check(12)
     assert np.array_equal(check.views, again.views)
+    assert batches.make_check(2).same.tolist() == [1.0, 0.0], "the smallest has both kinds"
     seen = {view.tobytes() for step in range(3) for view in batches.make(step).views}
     assert not seen & {view.tobytes() for view in check.views}

@@ -283,7 +283,8 @@ def test_training_stops_resumes_and_hands_over_weights(
     assert "--minutes" in metadata["trained_with"] and metadata["licence"] == "AGPL-3.0-or-later"
     pictures = [torch.rand(1, 3, 128, 128)]
     if kind is ComparerOptions:
-        pictures += [torch.rand(1, 3, 128, 128), torch.ones(1, 1, 128, 128)]
+        laid = [torch.rand(1, 3, 128, 128), torch.ones(1, 1, 128, 128)]
+        pictures += [*laid, *laid]  # a crop, and a near-twin
     with torch.inference_mode():
         assert load_network(again)(*pictures).shape == shape
     assert len(list(options.out.glob("*.png"))) == 1
