@@ -109,11 +109,11 @@ class Verifier:
         for piece in split_batch(len(usable), self._batch):
             rows = usable[piece]
             found.update(zip(rows, self._correspond([pairs[i] for i in rows]), strict=True))
-        verifications = [
+        judged = [
             self._judge(crop, view, *found.get(i, (NO_POINTS, None)), outline)
             for i, ((crop, view), outline) in enumerate(zip(pairs, outlines, strict=True))
         ]
-        return self._look_closely(pairs, verifications)
+        return self._look_closely(pairs, judged)
 
     def _correspond(self, pairs: list[tuple[Picture, Picture]]) -> list[tuple[F32, float | None]]:
         """(M, 4) float32 a pair, x y in the view and x y in the crop; and the agreement of methods
@@ -142,20 +142,21 @@ class Verifier:
         ]
 
     def _look_closely(
-        self, pairs: Sequence[tuple[Picture, Picture]], found: list[Verification]
+        self,
+        pairs: Sequence[tuple[Picture, Picture]],
+        judged: Sequence[tuple[Verification, NearTwin | None]],
     ) -> list[Verification]:
         """The verifications with their sameness, where a homography lays the crop over the view."""
+        found = [verification for verification, _ in judged]
         if self._comparer is None:
             return found
         overlays: dict[int, Overlay] = {}
-        for i, (crop, view) in enumerate(pairs):
-            homography = found[i].homography
-            if homography is not None:
-                overlays[i] = lay_over(
-                    crop.place(view, homography),
-                    _near_twin(view, found[i].inliers, found[i].agreement),
-                    self._comparer.side_px,
-                )
+        for i, ((crop, view), (verification, near_twin)) in enumerate(
+            zip(pairs, judged, strict=True)
+        ):
+            if verification.homography is not None:
+                placed = crop.place(view, verification.homography)
+                overlays[i] = lay_over(placed, near_twin, self._comparer.side_px)
         sameness = dict(zip(overlays, self._comparer.compare(list(overlays.values())), strict=True))
         return [replace(v, sameness=float(sameness.get(i, 0.0))) for i, v in enumerate(found)]
 
@@ -166,7 +167,8 @@ class Verifier:
         correspondences_xyxy: F32,
         agreement: float | None,
         outline: F32 | None,
-    ) -> Verification:
+    ) -> tuple[Verification, NearTwin | None]:
+        """What a pair's correspondences are worth, and the near-twin that it was held against."""
         view_wh, crop_wh = view.keypoints.image_size_wh, crop.keypoints.image_size_wh
         # Keypoints are as exact as the scale at which they were found allows.
         threshold_px = self._options.inlier_px * max(crop_wh) / self._options.keypoint_side_px
@@ -181,8 +183,8 @@ class Verifier:
         ]
         if not found:
             n_found = len(correspondences_xyxy)
-            return replace(NOT_VERIFIED, correspondences=n_found) if n_found else NOT_VERIFIED
-        return max(found, key=lambda verification: verification.agreement)
+            return replace(NOT_VERIFIED, correspondences=n_found), None
+        return max(found, key=lambda judged: judged[0].agreement)
 
 
 def _verification(
@@ -192,16 +194,20 @@ def _verification(
     correspondences_xyxy: F32,
     agrees: np.ndarray,
     agreement: float | None,
-) -> Verification:
-    """What a homography, view px -> crop px, is worth. agrees: (M,) bool, its inliers."""
+) -> tuple[Verification, NearTwin | None]:
+    """What a homography, view px -> crop px, is worth, and the near-twin that it was held against.
+
+    agrees: (M,) bool, its inliers.
+    """
     view_wh = view.keypoints.image_size_wh
     n_agree = int(agrees.sum())
     aligned = Agreement(crop.place(view, homography))
     measured = aligned.everywhere()
-    near_twin = _near_twin(view, n_agree, measured)
+    may_be_twin = n_agree >= TWIN_INLIERS or measured >= TWIN_AGREEMENT
+    near_twin = view.near_twin() if view.near_twin is not None and may_be_twin else None
     if near_twin is not None:
         measured = aligned.beside(near_twin)
-    return Verification(
+    verification = Verification(
         inliers=n_agree,
         correspondences=len(correspondences_xyxy),
         homography=homography,
@@ -211,11 +217,7 @@ def _verification(
         coverage=aligned.coverage,
         correspondences_xyxy=correspondences_xyxy[agrees],
     )
-
-
-def _near_twin(view: Picture, inliers: int, agreement: float) -> NearTwin | None:
-    may_be_twin = inliers >= TWIN_INLIERS or agreement >= TWIN_AGREEMENT
-    return view.near_twin() if view.near_twin is not None and may_be_twin else None
+    return verification, near_twin
 
 
 def load_verifier(engine: EngineOptions, options: VerifyOptions) -> Verifier:

@@ -83,12 +83,13 @@ class ComparerRecipe(Recipe[ComparedPairs]):
         inputs = [_turned(tensor, quarters, is_mirrored) for tensor in _inputs(batch, self.device)]
         same = torch.from_numpy(batch.same).to(self.device)
         with mixed_precision(self.device):
-            log_odds = self.network(*inputs)
-        loss = functional.binary_cross_entropy_with_logits(log_odds.float(), same)
+            log_odds = self.network.judge(*inputs).float()
+        # Each head for itself: heads that learnt to complete one another would err together.
+        loss = functional.binary_cross_entropy_with_logits(log_odds, same.expand_as(log_odds))
         self.learn(loss, 5.0)
         return {
             "loss": loss.item(),
-            "right": float(((log_odds > 0) == (same > 0.5)).float().mean()),
+            "right": float(((log_odds.mean(0) > 0) == (same > 0.5)).float().mean()),
         }
 
     @torch.inference_mode()

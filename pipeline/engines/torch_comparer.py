@@ -26,22 +26,25 @@ OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (-0.5, -0.5, 1.0))
 class ComparerSpec:
     """Numbers that build the network.
 
-    side_px: of the square that the pictures are stretched to. width: channels of its stages.
+    side_px: of the square that the pictures are stretched to. heads: how many judge the evidence.
+    width: channels of a head's stages.
     """
 
     side_px: int = 96
-    width: tuple[int, int, int] = (40, 56, 64)
+    heads: int = 4
+    width: tuple[int, int, int] = (32, 40, 48)
 
 
 class Comparer(nn.Module):
-    """What measured local evidence says of each place; a verdict in which the worst places count.
+    """What measured local evidence says of each place, as several heads judge it.
 
     The evidence is measured, not learnt: how view, crop and near-twin correlate in windows of
     lightness and colour, as the structural similarity of Wang et al., "Image Quality Assessment"
     (TIP 2004), does. It is the same for made-up packs and for real ones, so that what is learnt
     on the first holds for the second, more than what an encoder of pixels learns (measured in
-    weights/magpie-comparer.md). Beside the mean over the cells, the worst ones count by
-    themselves, and the mean over the view's own print: what its near-twin does not share.
+    weights/magpie-comparer.md). Heads that learnt apart err apart: their mean is better than one
+    of them (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using
+    Deep Ensembles", NeurIPS 2017), and the evidence, most of the cost, is measured once.
     """
 
     opponent: Tensor
@@ -50,15 +53,7 @@ class Comparer(nn.Module):
     def __init__(self, spec: ComparerSpec) -> None:
         super().__init__()
         self.spec = spec
-        first, second, third = spec.width
-        self.join = _stage(N_EVIDENCE, first, 1, 1)
-        self.head = nn.Sequential(
-            _stage(first, second, 2),
-            _stage(second, third, 1),
-            _stage(third, third, 2),
-            _stage(third, third, 1),
-        )
-        self.verdict = nn.Sequential(nn.Linear(4 * third, third), nn.ReLU(), nn.Linear(third, 1))
+        self.heads = nn.ModuleList(_Head(spec.width) for _ in range(spec.heads))
         self.register_buffer("opponent", torch.tensor(OPPONENT)[..., None, None], persistent=False)
         flat = torch.tensor(FLAT_VARIANCE).view(1, 3, 1, 1)
         self.register_buffer("flat", flat, persistent=False)
@@ -72,17 +67,19 @@ class Comparer(nn.Module):
         of another item that is most like the view. inside, twin_inside: (B, 1, side, side)
         float32, 1 where the crop or the twin is, 0 elsewhere: everywhere without a twin.
         """
+        return self.judge(views, crops, inside, twins, twin_inside).mean(0)
+
+    def judge(
+        self, views: Tensor, crops: Tensor, inside: Tensor, twins: Tensor, twin_inside: Tensor
+    ) -> Tensor:
+        """Return what each head says: (heads, B) float32; the arguments are forward's."""
         # Variances are small differences of large numbers: never in bf16.
         with torch.no_grad(), torch.autocast(views.device.type, enabled=False):
             seen = functional.avg_pool2d(inside, 2)
             evidence, own = self._evidence(views, crops, inside, twins, twin_inside)
             own = functional.avg_pool2d(own * seen, 4).flatten(2) + 1e-3
-        cells = self.head(self.join(evidence) * (seen > 0.1).to(seen.dtype)).flatten(2)
-        worst = cells.topk(N_WORST, dim=2).values
-        of_own = (cells * own).sum(2) / own.sum(2)
-        pooled = torch.cat([cells.mean(2), worst[:, :, 0], worst.mean(2), of_own], 1)
-        verdict: Tensor = self.verdict(pooled)
-        return verdict[:, 0]
+            is_seen = (seen > 0.1).to(seen.dtype)
+        return torch.stack([head(evidence, is_seen, own) for head in self.heads])
 
     def _evidence(
         self, views: Tensor, crops: Tensor, inside: Tensor, twins: Tensor, twin_inside: Tensor
@@ -144,6 +141,33 @@ class Comparer(nn.Module):
         found = (_box(products, SEARCH_WINDOW) / weight).reshape(mean.shape)
         covariance = found - view_mean[:, None] * mean
         return self._ratio(covariance, variance[:, None], variances).amax(1)
+
+
+class _Head(nn.Module):
+    """A verdict in which, beside the mean over the cells, the worst ones count by themselves, and
+    the mean over the view's own print: what its near-twin does not share.
+    """
+
+    def __init__(self, width: tuple[int, int, int]) -> None:
+        super().__init__()
+        first, second, third = width
+        self.join = _stage(N_EVIDENCE, first, 1, 1)
+        self.cells = nn.Sequential(
+            _stage(first, second, 2),
+            _stage(second, third, 1),
+            _stage(third, third, 2),
+            _stage(third, third, 1),
+        )
+        self.verdict = nn.Sequential(nn.Linear(4 * third, third), nn.ReLU(), nn.Linear(third, 1))
+
+    def forward(self, evidence: Tensor, is_seen: Tensor, own: Tensor) -> Tensor:
+        """Return log-odds (B,); own: (B, 1, cells), what each counts as the view's own print."""
+        cells = self.cells(self.join(evidence) * is_seen).flatten(2)
+        worst = cells.topk(N_WORST, dim=2).values
+        of_own = (cells * own).sum(2) / own.sum(2)
+        pooled = torch.cat([cells.mean(2), worst[:, :, 0], worst.mean(2), of_own], 1)
+        verdict: Tensor = self.verdict(pooled)
+        return verdict[:, 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
+from pipeline.compare import Comparer
+from pipeline.engines import Array
 from pipeline.family import MAP_PX, find_near_twin
 from pipeline.options import VerifyOptions
-from pipeline.verify import Verifier
+from pipeline.types import Keypoints
+from pipeline.verify import TWIN_AGREEMENT, TWIN_INLIERS, Picture, Verifier
 
 WH = (240, 320)
 SEEDS = [DEMO_SEED_START + i for i in (1, 2, 3, 4, 5, 6)]
@@ -80,6 +83,22 @@ def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
     assert before.agreement > 0.7 and now.agreement < before.agreement - 0.2
 
 
+def test_the_comparer_sees_the_near_twin_even_when_that_left_little_agreement() -> None:
+    """Few inliers and, without the near-twin, enough agreement to look for one."""
+    listed, sibling = (VERIFIER.prepare(pack(SEEDS[0], number)) for number in (0, 2))
+    near_twin = find_near_twin(listed, [sibling])
+    few = fewer_keypoints(listed, TWIN_INLIERS - 1)
+    known = replace(few, near_twin=lambda: near_twin)
+    engine = TwinWatch()
+    verifier = Verifier(
+        None, VerifyOptions(verifier="sift"), comparer=Comparer(engine, 32, batch=1)
+    )
+    before, now = verifier.verify([(sibling, few), (sibling, known)])
+    assert 0 < now.inliers < TWIN_INLIERS
+    assert before.agreement >= TWIN_AGREEMENT > now.agreement
+    assert engine.has_twin == [False, True]
+
+
 def test_what_a_partial_sibling_does_not_show_counts_as_the_views_own() -> None:
     """The sibling is photographed without its lower third."""
     view = VERIFIER.prepare(pack(SEEDS[0]))
@@ -88,6 +107,28 @@ def test_what_a_partial_sibling_does_not_show_counts_as_the_views_own() -> None:
     assert found is not None
     assert found.difference[-MAP_PX // 4 :].min() > 200
     assert not found.laid.inside[-10:].any()
+
+
+class TwinWatch:
+    """A stand-in for the comparer's network: notes whether it is shown a near-twin."""
+
+    name = "fake"
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.has_twin: list[bool] = []
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        self.has_twin += [bool(mask.any()) for mask in arrays[4]]
+        return (np.zeros(len(arrays[0]), np.float32),)
+
+
+def fewer_keypoints(picture: Picture, count: int) -> Picture:
+    """The picture with so many of its keypoints, all over it."""
+    known = picture.keypoints
+    rows = np.linspace(0, len(known) - 1, count).astype(int)
+    kept = Keypoints(known.xy_scale_ori[rows], known.descriptors[rows], known.image_size_wh)
+    return replace(picture, keypoints=kept)
 
 
 def with_fruit(color: tuple[int, int, int] | int) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from catalog_tools.synthesize.compose import compose_scene
+from catalog_tools.synthesize.laid_photos import lay_photo
 from catalog_tools.synthesize.packs import (
     DEMO_SEED_START,
     natural_size_wh,
@@ -15,7 +16,6 @@ from catalog_tools.synthesize.packs import (
 )
 from catalog_tools.synthesize.shots import make_twin
 from catalog_tools.synthesize.views import camera_view, clean_view
-from catalog_tools.train.comparer_batches import lay_over
 from catalog_tools.train.detector import measure_boxes
 from catalog_tools.train.pack_bank import to_rgb_batch
 from pipeline.compare import Overlay, load_comparer
@@ -91,7 +91,7 @@ def test_comparer_tells_a_print_from_one_with_another_picture_or_colour_in_it() 
         view, other = render_pack(seed, size), render_pack(seed + 100, size)
         twin = make_twin(rng, view, other)
         for name, shown in (("same", view), ("twin", twin)):
-            crop, inside = lay_over(rng, shown, other, comparer.side_px)
+            crop, inside = lay_photo(rng, shown, other, comparer.side_px)
             square = cv2.resize(view, (comparer.side_px, comparer.side_px))
             none = np.zeros_like(crop), np.zeros_like(inside > 0)  # no near-twin is listed
             overlay = Overlay(np.asarray(square, np.uint8), crop, inside > 0, *none)
