@@ -21,6 +21,7 @@ SHARED_COUNTS = 0.02  # what print that near-twins share counts beside what is t
 # Where a view and its near-twin differ, a crop of the view agrees with it by such a share of their
 # difference more than with the near-twin; what is beyond or below that counts by another share.
 USUAL_LEAD, LEAD_COUNTS = 0.3, 0.4
+ONLY_THERE = 0.15  # by how much more than everywhere a crop of the view agrees in such places
 EVERY_SECOND = (slice(None, None, 2), slice(None, None, 2))  # neighbours share their window
 # Local variance (8-bit Lab) below which a window counts as flat; chroma has less contrast.
 FLAT_VARIANCE = np.array([30.0, 10.0, 10.0], np.float32)
@@ -120,9 +121,14 @@ class Agreement:
 
         There the view must agree with the crop and its near-twin must not: in a blurred crop of
         the view both agree less, in one of a third twin, which is not listed, both about as much.
+        A crop that agrees there and hardly elsewhere shows something of which the view has a part:
+        the maker's emblem, say, where the near-twin's stands on another ground.
         """
         if not self._is_measured:
             return 0.0
+        return min(self._held_against(twin), self.everywhere() + ONLY_THERE)
+
+    def _held_against(self, twin: NearTwin) -> float:
         counts = _counts(twin.difference, self._laid)
         agreement = _join(self._local, self._deviation, counts, self._counted)
         inside = self._laid.inside & twin.laid.inside

@@ -183,7 +183,8 @@ class Verifier:
         ]
         if not found:
             n_found = len(correspondences_xyxy)
-            return replace(NOT_VERIFIED, correspondences=n_found), None
+            none = replace(NOT_VERIFIED, correspondences=n_found) if n_found else NOT_VERIFIED
+            return none, None
         return max(found, key=lambda judged: judged[0].agreement)
 
 

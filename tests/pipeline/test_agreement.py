@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
-from pipeline.agreement import Agreement, Placed
+from pipeline.agreement import ONLY_THERE, Agreement, NearTwin, Placed, near_twin_of
 from pipeline.geometry import warp_picture
 
 WH = (210, 310)
@@ -74,3 +74,35 @@ def test_coverage_is_the_share_of_the_view_inside_the_crop() -> None:
     assert value > 0.9  # what lies outside says nothing
     gone = np.array([[1.0, 0, WH[0] * 2], [0, 1, 0], [0, 0, 1]])
     assert measure(crop, pack(), gone) == (0.0, 0.0)
+
+
+def test_an_emblem_that_only_the_near_twin_lacks_does_not_make_another_pack_the_view() -> None:
+    view, other = pack(1), pack(2)
+    with_emblem, other_with_emblem = (emblazoned(picture) for picture in (view, other))
+    twin = near_twin(of=with_emblem, laid=view)
+    of_other = Agreement(placed(other_with_emblem, with_emblem))
+    of_view = Agreement(placed(cv2.GaussianBlur(with_emblem, (0, 0), 1.5), with_emblem))
+    assert of_other.beside(twin) <= of_other.everywhere() + ONLY_THERE < 0.5
+    assert of_view.beside(twin) > 0.7
+
+
+def emblazoned(picture: np.ndarray) -> np.ndarray:
+    """The picture with an emblem, and ground around it, in its middle."""
+    height, width = picture.shape[:2]
+    middle = (width // 2, height // 2)
+    shown = cv2.circle(picture.copy(), middle, width // 4, (240, 240, 240), -1)
+    for radius, color in ((width // 6, (30, 30, 200)), (width // 12, (40, 160, 40))):
+        cv2.circle(shown, middle, radius, color, -1)
+    return np.asarray(shown, np.uint8)
+
+
+def near_twin(of: np.ndarray, laid: np.ndarray) -> NearTwin:
+    """A picture as the near-twin of another: they differ where their pixels do."""
+    apart = np.abs(of.astype(int) - laid).max(axis=2) > 0
+    difference = cv2.resize(apart.astype(np.uint8) * 255, (32, 32), interpolation=cv2.INTER_AREA)
+    return near_twin_of(placed(laid, of).lay_to_measure(), np.asarray(difference, np.uint8))
+
+
+def placed(crop: np.ndarray, view: np.ndarray) -> Placed:
+    size_wh = (view.shape[1], view.shape[0])
+    return Placed(crop, view, np.eye(3), size_wh, size_wh)
