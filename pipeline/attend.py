@@ -24,6 +24,7 @@ WORSE_VIEW = 0.5  # a settled track is not checked again in a view so much worse
 FIRST_WAIT_S = 0.1  # after a look that decided nothing; doubles with each
 LONGEST_WAIT_S = 3.0
 RECHECK_S = 2.0  # a settled track
+FEW_NEW = 2  # tracks to see for the first time, or much better: a frame with half the looks does
 SUSPECT_RECHECK_S = 0.3  # a settled track that met another: the two may have been exchanged
 MEETING_SHARE = 0.1  # of the smaller box that two tracks share when they meet
 OTHER_COLOR = 6.0  # levels of chroma, mean or spread, that a box differs from when it was looked at
@@ -73,11 +74,15 @@ class Attention:
         now_s: float,
         at_most: int,
     ) -> list[Track]:
-        """Return the tracks to look at in this frame: longest not looked at first, then surest.
+        """Return the tracks to look at in this frame, the most urgent first.
 
+        New ones and those that show much more than before come first, the best view of them before
+        the others (an item that is just coming in is cut off by the border); then the longest
+        overdue in proportion to its wait. Unless many are new, half of `at_most` are looked at: a
+        frame that is done sooner lets the next one in, and with it what comes into view now.
         states: by track number; a track that is missing is undecided.
         """
-        waiting: list[tuple[float, Track]] = []
+        waiting: list[tuple[float, bool, float, Track]] = []
         meeting = _meeting(tracks)
         self._suspects |= meeting | self._jumped(tracks)
         for track in tracks:
@@ -87,10 +92,13 @@ class Attention:
                 self._suspects.add(track.track_id)
             if self._may_look(track, looked, state, now_s):
                 quality = view_quality(frame, track)
-                if self._is_worth(looked, state, quality, now_s, track):
-                    waiting.append((looked.at_s if looked else -1.0, track))
-        waiting.sort(key=lambda pair: (pair[0], -pair[1].score))
-        chosen = [track for _, track in waiting[:at_most]]
+                overdue = self._overdue(looked, state, quality, now_s, track)
+                if overdue >= 1.0:
+                    waiting.append((-overdue, track.is_whole_frame, -quality, track))
+        waiting.sort(key=lambda entry: entry[:3])
+        n_new = sum(overdue == -np.inf for overdue, *_ in waiting)
+        count = at_most if n_new > FEW_NEW else max(1, at_most // 2)
+        chosen = [track for *_, track in waiting[:count]]
         for track in chosen:
             self._note(frame, track, states.get(track.track_id, State.UNDECIDED), now_s)
         self._suspects -= {track.track_id for track in chosen} - meeting
@@ -123,22 +131,22 @@ class Attention:
             return track.score >= SURE_SCORE or track.age_frames > 0
         return now_s - looked.at_s >= FIRST_WAIT_S or state is State.SETTLED
 
-    def _is_worth(
+    def _overdue(
         self, looked: _Looked | None, state: State, quality: float, now_s: float, track: Track
-    ) -> bool:
+    ) -> float:
+        """Return the time since the last look, in waits: from 1 on another one is due."""
         if looked is None:
-            return True
+            return np.inf
         waited_s = now_s - looked.at_s
         if state is State.SETTLED:
             if track.is_whole_frame:
-                return waited_s >= REGION_RECHECK_S
+                return waited_s / REGION_RECHECK_S
             if track.track_id in self._suspects:
-                return waited_s >= SUSPECT_RECHECK_S
-            return waited_s >= RECHECK_S and quality >= WORSE_VIEW * looked.quality
+                return waited_s / SUSPECT_RECHECK_S
+            return waited_s / RECHECK_S if quality >= WORSE_VIEW * looked.quality else 0.0
         if quality > BETTER_VIEW * looked.quality:
-            return True
-        wait_s = FIRST_WAIT_S * 2.0 ** min(looked.n_undecided, 8)
-        return waited_s >= min(wait_s, LONGEST_WAIT_S)
+            return np.inf
+        return waited_s / min(FIRST_WAIT_S * 2.0 ** min(looked.n_undecided, 8), LONGEST_WAIT_S)
 
     def _note(self, frame: Frame, track: Track, state: State, now_s: float) -> None:
         before = self._looked.get(track.track_id)

@@ -14,7 +14,7 @@ from pipeline.timing import FrameClock
 from pipeline.track import WHOLE_FRAME_ID, Tracker
 from pipeline.types import Candidate, Detections, Evidence, Frame, Match, Tier, Track
 
-LOOKS_PER_FRAME = 2  # tracks identified in one frame; the others wait for the next
+LOOKS_PER_FRAME = 2  # tracks identified in a frame at most; the others wait for the next
 LIES_IN_IOU = 0.3  # of a candidate's outline and the track's box; half an item may be out of view
 WHOLE_FRAME_FILLED = 0.25  # share of the frame that an item covers to be told as the whole frame
 

@@ -1,4 +1,4 @@
-"""Which tracks get a look: settled ones seldom, those that met another soon."""
+"""Which tracks get a look: new ones first, settled ones seldom, those that met another soon."""
 
 import numpy as np
 import pytest
@@ -59,6 +59,50 @@ def test_a_track_that_slid_onto_another_colour_is_looked_at_soon():
     _looked_at(attention, frame_from_bgr(gray), (50, 400), 0.0)
     assert _looked_at(attention, frame_from_bgr(red), (50, 400), 0.4) == {2}
     assert _looked_at(attention, frame_from_bgr(red), (50, 400), 1.0) == set()
+
+
+def test_of_new_tracks_the_one_in_full_view_is_looked_at_before_one_that_is_coming_in(frame):
+    coming_in, inside = _track(1, 0), _track(2, 300)
+    assert _chosen(Attention(CropOptions()), frame, [coming_in, inside], 0.0) == [2]
+
+
+def test_a_frame_gets_all_its_looks_only_when_many_tracks_are_new(frame):
+    tracks = [_track(i, 110.0 * i) for i in range(1, 5)]
+    attention = Attention(CropOptions())
+    seen = [_chosen(attention, frame, tracks, 0.01 * i) for i in range(4)]
+    assert [len(chosen) for chosen in seen] == [2, 1, 1, 0]
+    assert sorted(track_id for chosen in seen for track_id in chosen) == [1, 2, 3, 4]
+
+
+def test_a_track_that_came_fully_into_view_goes_before_one_whose_look_is_due(frame):
+    attention = Attention(CropOptions())
+    _chosen(attention, frame, [_track(1, 0)], 0.0)
+    _chosen(attention, frame, [_track(2, 300)], 0.1)
+    both = [_track(1, 50), _track(2, 300)]
+    assert _chosen(attention, frame, both, 0.25) == [1], "number 2 waits longer than its 0.1 s"
+    assert _chosen(attention, frame, both, 0.3) == [2]
+
+
+def test_of_looks_that_are_due_the_longest_overdue_for_its_wait_comes_first(frame):
+    """An undecided track waits 0.1 s, a settled one 2 s."""
+    attention = Attention(CropOptions())
+    tracks = [_track(1, 50), _track(2, 300)]
+    assert _chosen(attention, frame, tracks[:1], 0.0, settled=(1,)) == [1]
+    assert _chosen(attention, frame, tracks[1:], 1.7) == [2]
+    assert _chosen(attention, frame, tracks, 2.1, settled=(1,)) == [2]
+    assert _chosen(attention, frame, tracks, 2.11, settled=(1,)) == [1]
+
+
+def _chosen(
+    attention: Attention,
+    frame: Frame,
+    tracks: list[Track],
+    now_s: float,
+    settled: tuple[int, ...] = (),
+) -> list[int]:
+    """The numbers of those that a frame with two looks at most looks at."""
+    states = {track_id: State.SETTLED for track_id in settled}
+    return [track.track_id for track in attention.choose(frame, tracks, states, now_s, 2)]
 
 
 def test_looks_at_an_unknown_object_go_through_the_whole_shortlist():
