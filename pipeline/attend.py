@@ -76,13 +76,13 @@ class Attention:
     ) -> list[Track]:
         """Return the tracks to look at in this frame, the most urgent first.
 
-        New ones and those that show much more than before come first, the best view of them before
-        the others (an item that is just coming in is cut off by the border); then the longest
-        overdue in proportion to its wait. Unless many are new, half of `at_most` are looked at: a
-        frame that is done sooner lets the next one in, and with it what comes into view now.
+        New ones and those that show much more than before come first, of them the surest that are
+        not cut off by the border, as what is just coming in is; then the longest overdue in
+        proportion to its wait. Unless many are new, half of `at_most` are looked at: a frame that
+        is done sooner lets the next one in, and with it what comes into view now.
         states: by track number; a track that is missing is undecided.
         """
-        waiting: list[tuple[float, bool, float, Track]] = []
+        waiting: list[tuple[float, bool, bool, float, Track]] = []
         meeting = _meeting(tracks)
         self._suspects |= meeting | self._jumped(tracks)
         for track in tracks:
@@ -94,8 +94,10 @@ class Attention:
                 quality = view_quality(frame, track)
                 overdue = self._overdue(looked, state, quality, now_s, track)
                 if overdue >= 1.0:
-                    waiting.append((-overdue, track.is_whole_frame, -quality, track))
-        waiting.sort(key=lambda entry: entry[:3])
+                    is_cut = not _is_inside(track, frame.size_wh)
+                    urgency = -overdue, track.is_whole_frame, is_cut, -track.score
+                    waiting.append((*urgency, track))
+        waiting.sort(key=lambda entry: entry[:-1])
         n_new = sum(overdue == -np.inf for overdue, *_ in waiting)
         count = at_most if n_new > FEW_NEW else max(1, at_most // 2)
         chosen = [track for *_, track in waiting[:count]]
@@ -195,13 +197,15 @@ def view_quality(frame: Frame, track: Track) -> float:
     variance = float(np.var(cv2.Laplacian(luma, cv2.CV_32F)))
     sharp = variance / (variance + HALF_SHARPNESS)
     large = min(1.0, float(np.sqrt((x1 - x0) * (y1 - y0))) / FULL_SIDE_PX)
-    width, height = frame.size_wh
-    is_inside = (
-        track.xyxy[:2].min() > BORDER_PX
-        and track.xyxy[2] < width - BORDER_PX
-        and track.xyxy[3] < height - BORDER_PX
-    )
-    return large * sharp * (1.0 if is_inside or track.is_whole_frame else 0.6)
+    is_whole = track.is_whole_frame or _is_inside(track, frame.size_wh)
+    return large * sharp * (1.0 if is_whole else 0.6)
+
+
+def _is_inside(track: Track, size_wh: tuple[int, int]) -> bool:
+    """Whether a box keeps clear of the frame's border: what it shows is not cut off."""
+    x0, y0, x1, y1 = track.xyxy
+    width, height = size_wh
+    return bool(min(x0, y0) > BORDER_PX and x1 < width - BORDER_PX and y1 < height - BORDER_PX)
 
 
 def first_checks(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.decide import Judgement
+from pipeline.attend import FIRST_CANDIDATES, PROVED_LOG_ODDS, checks_after, first_checks
+from pipeline.decide import Judgement, judge
 from pipeline.panels import Panel
 from pipeline.shelf import Shelf
 from pipeline.types import F32, Candidate, Crop, ItemId, Keypoints, Verification
+from pipeline.verify import Picture, Verifier
 
 
 @dataclass(slots=True)
@@ -31,6 +34,22 @@ class Look:
     verifications: dict[ItemId, Verification] = field(default_factory=dict)
     judgements: list[Judgement] = field(default_factory=list)
 
+    @property
+    def best_log_odds(self) -> float:
+        """Of the likeliest item; 0 without any."""
+        return self.judgements[0].log_odds if self.judgements else 0.0
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether an item is proved that has no near-twin in the catalog: no other can be it.
+
+        Plain pictures have too few keypoints to tell their near-twins by.
+        """
+        if self.best_log_odds < PROVED_LOG_ODDS or self.panel is not None:
+            return False
+        best = self.judgements[0]
+        return best.is_verified and not self.shelf.has_near_twin(best.candidate.view_index)
+
     def widen_shortlist(self, keypoints: Keypoints) -> None:
         """Add what the crop's keypoints vote for, what its panel is like, what is to be checked."""
         self.shortlist = self.shelf.join_votes(self.shortlist, self.embedding, keypoints)
@@ -51,3 +70,54 @@ class Look:
         if self.panel is None or candidate.view_index not in self.panel.view_indices:
             return None
         return self.crop.from_frame(self.panel.outline)
+
+
+def verify_looks(
+    verifier: Verifier,
+    looks: Sequence[Look],
+    rounds: int = 1,
+    at_first: int = FIRST_CANDIDATES,
+    one_by_one: bool = False,
+) -> None:
+    """Check the nearest candidates; in a second round more of what proved nothing yet.
+
+    one_by_one: where the nearest is proved at once the others are left out.
+    """
+    pictures = [verifier.prepare(look.crop.image_bgr) for look in looks]
+    for look, picture in zip(looks, pictures, strict=True):
+        look.widen_shortlist(picture.keypoints)
+    todo = [
+        look.first_checks or first_checks(look.shortlist, look.believed, look.n_looks, at_first)
+        for look in looks
+    ]
+    if one_by_one:
+        _check(verifier, looks, pictures, [candidates[:1] for candidates in todo])
+        todo = [
+            [] if look.is_proved else candidates[1:]
+            for look, candidates in zip(looks, todo, strict=True)
+        ]
+    for _ in range(rounds):
+        _check(verifier, looks, pictures, todo)
+        todo = [
+            checks_after(look.shortlist, look.verifications, look.best_log_odds) for look in looks
+        ]
+
+
+def _check(
+    verifier: Verifier,
+    looks: Sequence[Look],
+    pictures: Sequence[Picture],
+    todo: Sequence[Sequence[Candidate]],
+) -> None:
+    """Verify each look's candidates, and judge all of its shortlist by what is known now."""
+    pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
+    results = verifier.verify(
+        [(pictures[i], looks[i].shelf.view(c.view_index)) for i, c in pairs],
+        [looks[i].outline_of(c) for i, c in pairs],
+    )
+    for (i, candidate), result in zip(pairs, results, strict=True):
+        looks[i].verifications[candidate.item_id] = result
+    for look in looks:
+        look.judgements = judge(
+            look.crop, look.shortlist, look.verifications, look.shelf.calibration
+        )

@@ -11,20 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.attend import (
-    FIRST_CANDIDATES,
-    PICTURE_CANDIDATES,
-    checks_after,
-    first_checks,
-)
+from pipeline.attend import FIRST_CANDIDATES, PICTURE_CANDIDATES
 from pipeline.camera import Camera
 from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
-from pipeline.decide import Judgement, judge
+from pipeline.decide import Judgement
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
-from pipeline.look import Look
+from pipeline.look import Look, verify_looks
 from pipeline.options import MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import (
@@ -39,13 +34,7 @@ from pipeline.pictures import (
 )
 from pipeline.shelf import Shelf, Shelves
 from pipeline.timing import StageTimer
-from pipeline.types import (
-    U8,
-    Frame,
-    PictureResult,
-    Sighting,
-    Track,
-)
+from pipeline.types import U8, Frame, PictureResult, Sighting, Track
 from pipeline.verify import Verifier, load_verifier
 
 PICTURES_AT_ONCE = 8
@@ -104,7 +93,8 @@ class Matcher:
             seen.append((camera, frame, tracks, now_s))
         self._describe(looks, timer)
         with timer.stage("verify"):
-            self._verify(looks)  # a track gets further looks; the frame must not wait
+            # The frame must not wait: a track gets further looks.
+            verify_looks(self._verifier, looks, one_by_one=True)
         sightings: list[Sighting] = []
         with timer.stage("decide"):
             for look in looks:
@@ -182,33 +172,6 @@ class Matcher:
                     looks[row].shortlist = shortlist
                     looks[row].embedding = embeddings[row]
 
-    def _verify(
-        self, looks: Sequence[Look], rounds: int = 1, at_first: int = FIRST_CANDIDATES
-    ) -> None:
-        """Check the nearest candidates; in a second round more of what proved nothing yet."""
-        pictures = [self._verifier.prepare(look.crop.image_bgr) for look in looks]
-        for look, picture in zip(looks, pictures, strict=True):
-            look.widen_shortlist(picture.keypoints)
-        todo = [
-            look.first_checks or first_checks(look.shortlist, look.believed, look.n_looks, at_first)
-            for look in looks
-        ]
-        for _ in range(rounds):
-            pairs = [(i, candidate) for i, wanted in enumerate(todo) for candidate in wanted]
-            results = self._verifier.verify(
-                [(pictures[i], looks[i].shelf.view(c.view_index)) for i, c in pairs],
-                [looks[i].outline_of(c) for i, c in pairs],
-            )
-            for (i, candidate), result in zip(pairs, results, strict=True):
-                looks[i].verifications[candidate.item_id] = result
-            todo = []
-            for look in looks:
-                look.judgements = judge(
-                    look.crop, look.shortlist, look.verifications, look.shelf.calibration
-                )
-                best = look.judgements[0].log_odds if look.judgements else 0.0
-                todo.append(checks_after(look.shortlist, look.verifications, best))
-
     def judge_pictures(
         self, images_bgr: Sequence[U8], catalog: Catalog
     ) -> Iterator[list[Judgement]]:
@@ -219,19 +182,20 @@ class Matcher:
         shelf = self._shelves.of(catalog)
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
             for looks in self._look_at(images_bgr[start : start + PICTURES_AT_ONCE], shelf):
-                self._verify([looks[WHOLE_ID]], 2, PICTURE_CANDIDATES)
+                verify_looks(self._verifier, [looks[WHOLE_ID]], 2, PICTURE_CANDIDATES)
                 yield looks[WHOLE_ID].judgements
 
     def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
         looks_of = self._look_at(images_bgr, shelf)
-        self._verify([looks[CENTRE_ID] for looks in looks_of], 2, PICTURE_CANDIDATES)
+        centres = [looks[CENTRE_ID] for looks in looks_of]
+        verify_looks(self._verifier, centres, 2, PICTURE_CANDIDATES)
         for looks in looks_of:  # regions that show one object must speak of the same items
             likeliest = looks[CENTRE_ID].judgements[:FIRST_CANDIDATES]
             for look in looks:
                 if holds_centre(look.crop.track.xyxy, looks[WHOLE_ID].crop.track.xyxy):
                     look.first_checks = [judgement.candidate for judgement in likeliest]
         others = [look for looks in looks_of for i, look in enumerate(looks) if i != CENTRE_ID]
-        self._verify(others)
+        verify_looks(self._verifier, others)
         return [
             picture_result(
                 [look.judgements for look in looks],

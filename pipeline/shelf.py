@@ -105,6 +105,11 @@ class Shelf:
         # Not kept: it would hold the whole shelf, and a circle outlives a catalog's switch.
         return replace(view, near_twin=partial(self._near_twin, view_index, view))
 
+    def has_near_twin(self, view_index: int) -> bool:
+        """Whether another item's picture shows a near-twin of what a view shows."""
+        find = self.view(view_index).near_twin
+        return find is not None and find() is not None
+
     def _near_twin(self, view_index: int, view: Picture) -> NearTwin | None:
         picture = int(self.catalog.view_picture[view_index])
         if picture in self._without_twin:

@@ -32,6 +32,9 @@ from pipeline.engines.torch_networks import parse_spec, save_weights, spec_json
 
 WEIGHTS_NAME = "magpie-comparer.safetensors"
 PEAK_RATE = 2e-3
+# It measures correlations in windows, so it may be used at a side that shows smaller words than the
+# one that it learns at, where a step takes a third of the time (weights/magpie-comparer.md).
+LEARNT_SIDE_PX = 96
 FALSE_SHARE = 0.05  # of pairs that differ, at which the recall of a check is taken
 
 
@@ -41,7 +44,7 @@ def train_comparer(options: ComparerOptions) -> Path:
     network = begin_comparer(options).to(device, memory_format=torch.channels_last)
     run = TrainingRun("comparer", options)
     state = run.load()
-    batches = ComparerBatches(options, network.spec.side_px)
+    batches = ComparerBatches(options, LEARNT_SIDE_PX)
     recipe = ComparerRecipe(network, batches.make_check(options.check_count), options)
     restore(run, recipe, state)
     try:

@@ -26,11 +26,11 @@ OPPONENT = ((1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (-0.5, -0.5, 1.0))
 class ComparerSpec:
     """Numbers that build the network.
 
-    side_px: of the square that the pictures are stretched to. heads: how many judge the evidence.
-    width: channels of a head's stages.
+    side_px: of the square that the pictures are stretched to in use; any multiple of 8 does.
+    heads: how many judge the evidence. width: channels of a head's stages.
     """
 
-    side_px: int = 96
+    side_px: int = 160
     heads: int = 4
     width: tuple[int, int, int] = (32, 40, 48)
 

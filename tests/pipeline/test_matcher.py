@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from catalog_tools.build import add_to_catalog
+from catalog_tools.synthesize.packs import render_pack, render_twin
 from pipeline.catalog import Catalog
 from pipeline.errors import WeightsError
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import EmbedOptions, MatcherOptions
 from pipeline.types import Frame, Phase, Sighting, Tier
+from pipeline.verify import Verifier
 from tests.fake_networks import EMBEDDER_SHA256, make_networks
 from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, draw_frame, make_matcher
 
@@ -109,7 +114,6 @@ def test_a_settled_track_costs_only_detection_and_tracking(catalog: Path) -> Non
 
 
 def test_whole_frame_is_told_when_an_item_fills_it(catalog: Path) -> None:
-    from catalog_tools.synthesize.packs import render_pack
     from pipeline.color import frame_from_bgr
 
     matcher = make_matcher({"photo": catalog})
@@ -138,11 +142,6 @@ def test_silent_live_camera_loses_its_sightings_by_time(catalog: Path) -> None:
 def test_catalog_switch_closes_and_goes_on_with_the_new_items(
     catalog: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
-    import cv2
-
-    from catalog_tools.synthesize.packs import render_pack
 
     directory = tmp_path / "catalog"
     shutil.copytree(catalog, directory)
@@ -174,6 +173,39 @@ def test_pictures_name_every_instance_and_rank_the_whole(catalog: Path) -> None:
     assert one.ranked[0].probability > one.ranked[1].probability
     alone = matcher.match_pictures(pictures[1:], matcher.catalogs["query"], 3)[0]
     assert [r.item_id for r in alone.ranked] == [r.item_id for r in one.ranked]
+
+
+def test_beside_a_proved_item_only_a_listed_near_twin_of_it_is_checked(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same frames, before a catalog without look-alikes and one with a near-twin listed."""
+    directory = tmp_path / "catalog"
+    shutil.copytree(catalog, directory)
+    (tmp_path / "new").mkdir()
+    cv2.imwrite(str(tmp_path / "new" / "twin.png"), render_twin(KNOWN[2], 1, (220, 300)))
+    add_to_catalog(directory, tmp_path / "new", make_networks())
+    first_look = []
+    for known in (catalog, directory):
+        matcher = make_matcher({"door": known})
+        with monkeypatch.context() as patch:
+            counts = watch_checks(patch)
+            seen = run(matcher, [draw_frame([(KNOWN[2], (250, 90))], i) for i in range(4)])
+        assert seen[-1].match.item_id == "pack-2" and seen[-1].match.tier is Tier.EXACT
+        first_look.append(counts[:2])
+    assert first_look == [[1, 0], [1, 1]]
+
+
+def watch_checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pairs the verifier is given, call by call, from now on."""
+    counts: list[int] = []
+    verify = Verifier.verify
+
+    def watched(self: Verifier, pairs: Any, outlines: Any = None) -> Any:
+        counts.append(len(pairs))
+        return verify(self, pairs, outlines)
+
+    monkeypatch.setattr(Verifier, "verify", watched)
+    return counts
 
 
 def test_missing_weights_are_named_with_what_to_do(tmp_path: Path, catalog: Path) -> None:
