@@ -10,7 +10,6 @@ from catalog_tools.synthesize.shots import crumple, relight, show_other_face
 from pipeline.types import F32, U8
 
 POOREST_CAMERA = 0.45  # of what camera_effects may do: worse photos tell nothing apart
-SHOWN_SIDES = (0.85, 2.1)  # how large a photo shows a thing, in sides of the square it is laid into
 
 
 def lay_photo(rng: np.random.Generator, shown: U8, other: U8, side_px: int) -> tuple[U8, U8]:
@@ -19,8 +18,7 @@ def lay_photo(rng: np.random.Generator, shown: U8, other: U8, side_px: int) -> t
     Returns the square picture (side, side, 3) uint8 BGR, 0 outside the photo, and where it is
     inside: (side, side) uint8 0 or 1.
     """
-    shown_px = side_px * float(np.exp(rng.uniform(*np.log(SHOWN_SIDES))))
-    scale = shown_px / max(shown.shape[:2])
+    scale = float(np.exp(rng.uniform(np.log(90), np.log(230)))) / max(shown.shape[:2])
     size = (max(24, round(shown.shape[1] * scale)), max(24, round(shown.shape[0] * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     photo = np.asarray(cv2.resize(shown, size, interpolation=method), np.uint8)

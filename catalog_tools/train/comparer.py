@@ -5,7 +5,6 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before torch)
 
 # isort: split
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +57,13 @@ def train_comparer(options: ComparerOptions) -> Path:
 
 
 def begin_comparer(options: ComparerOptions) -> Comparer:
-    """Give the network to train: fresh, or with the weights to begin with, which fit any side."""
+    """Give the network to train: fresh, or with the weights to begin with."""
     begun = first_weights("comparer", options.start)
-    spec = ComparerSpec() if begun is None else parse_spec(ComparerSpec, begun[0]["spec"])
-    network = build_comparer(replace(spec, side_px=options.side or spec.side_px))
-    if begun is not None:
-        network.load_state_dict(begun[1])
+    if begun is None:
+        return build_comparer(ComparerSpec())
+    metadata, state = begun
+    network = build_comparer(parse_spec(ComparerSpec, metadata["spec"]))
+    network.load_state_dict(state)
     return network
 
 

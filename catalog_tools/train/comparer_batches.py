@@ -21,7 +21,6 @@ PACK_SHARE, SAME_SHARE = 0.6, 0.5
 SIBLING_SHARE = 0.65  # of the views have a listed near-twin
 BOX_SHARE = 0.5  # of the references show a box from a corner: its front and a side, or its top
 PACK_SIDE_PX = 176
-VIEW_CAMERA = (0.05, 0.3)  # of what camera_effects may do to a catalog's pictures: some are small
 TWINS_A_PACK = 4
 CHECK_SEED = 0xC0DE
 
@@ -133,7 +132,7 @@ class ComparerBatches:
         twin_inside = np.zeros((side_px, side_px), np.uint8)
         if sibling is not None:
             twin, twin_inside = lay_sibling(rng, sibling, side_px)
-        view = to_square(camera_effects(view, rng, float(rng.uniform(*VIEW_CAMERA))), side_px)
+        view = to_square(camera_effects(view, rng, 0.1), side_px)
         return view, crop, inside, twin, twin_inside, is_same
 
     def _draw(

@@ -102,13 +102,6 @@ class ComparerOptions(TrainOptions):
 
     batch: int = Field(64, ge=2, description="pairs of pictures a step")
     check_count: int = Field(600, ge=2, description="unseen pairs in each check")
-    side: int | None = Field(
-        None,
-        ge=64,
-        le=320,
-        multiple_of=8,
-        description="px of the input's side; none: 96, or that of the weights begun with",
-    )
 
 
 def check_options(kind: type[Chosen], **given: Any) -> Chosen:
