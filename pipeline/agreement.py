@@ -104,17 +104,19 @@ class Agreement:
         self.coverage = float(self._laid.inside.mean())
         self._counted = self._laid.inside[EVERY_SECOND]
         self._is_measured = self.coverage >= MIN_COVERAGE and bool(self._counted.any())
+        self._everywhere = 0.0
         if self._is_measured:
             self._crop_lab = to_lab(self._laid.picture_bgr)
             self._local, self._deviation = _compare(
                 self._laid.view_bgr, self._crop_lab, self._laid.inside
             )
+            self._everywhere = join_local(
+                self._local[self._counted], self._deviation[self._counted]
+            )
 
     def everywhere(self) -> float:
         """Return 0..1, of the whole view."""
-        if not self._is_measured:
-            return 0.0
-        return join_local(self._local[self._counted], self._deviation[self._counted])
+        return self._everywhere
 
     def beside(self, twin: NearTwin) -> float:
         """Return 0..1, mostly of the places where the view differs from its near-twin.
@@ -126,7 +128,7 @@ class Agreement:
         """
         if not self._is_measured:
             return 0.0
-        return min(self._held_against(twin), self.everywhere() + ONLY_THERE)
+        return min(self._held_against(twin), self._everywhere + ONLY_THERE)
 
     def _held_against(self, twin: NearTwin) -> float:
         counts = _counts(twin.difference, self._laid)
