@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from pipeline.errors import CatalogError
 from pipeline.types import Candidate, Verification
 
+EXACT_ALONE = 0.92  # probability that `exact` asks for where no comparer confirms the print
 LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
 
 VERIFIED_FEATURES = (
@@ -39,7 +40,8 @@ class Calibration:
     item: that a verified candidate is what is shown, against everything else, its near-twins
     included. design: that it is the item or a near-twin of it. Both of VERIFIED_FEATURES.
     unverified: that a candidate without a sane homography is what is shown; UNVERIFIED_FEATURES.
-    exact: probability of the item; very_similar: of the design; similar: of either.
+    exact: probability of the item, whose print the comparer must confirm as well (decide.py);
+    very_similar: of the design; similar: of either.
     `magpie catalog calibrate` fits them; a catalog's own replace the defaults, which come from 360
     shots of 180 made-up packs and pool pictures, near-twins of them and strangers (docs/matching.md
     says how the weight of the sameness, and with it the constant, came to be).
@@ -48,7 +50,7 @@ class Calibration:
     item: Ten = (-4.60, 0.77, 0.76, 4.96, 0.31, 2.62, 4.28, -11.94, 1.85, -4.25)
     design: Ten = (-3.80, 1.07, 0.38, 4.60, 0.34, 2.41, 4.74, -11.61, 1.00, -1.07)
     unverified: Four = (-6.75, 5.05, 5.87, 2.02)
-    exact: float = 0.92
+    exact: float = 0.70
     very_similar: float = 0.85
     similar: float = 0.70
 
@@ -73,6 +75,12 @@ class Calibration:
         if found is None or found.homography is None:
             return _weighed(self.unverified, unverified_features(candidate, margin))
         return _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
+
+    def least_exact(self, found: Verification | None) -> float:
+        """Return the probability from which on `exact` is told: higher where no comparer looked."""
+        if found is None or found.sameness is None:
+            return max(self.exact, EXACT_ALONE)
+        return self.exact
 
     def log_odds_of_no_twin(self, found: Verification | None) -> float:
         """Return how much speaks against the object being a near-twin of the candidate: <= 0."""
@@ -106,7 +114,7 @@ def verified_features(candidate: Candidate, margin: float, found: Verification) 
         _ramp(agreement, 0.0, 0.45),
         _ramp(agreement, 0.45, 0.9),
         _ramp(-found.coverage, -0.55, -0.3),
-        found.sameness / 3.0,
+        (found.sameness or 0.0) / 3.0,
         twin_sign(found),
     )
 

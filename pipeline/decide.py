@@ -34,6 +34,9 @@ RIVAL_SHARE = 0.3  # of the smaller outline that two candidates share if they cl
 FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
 FAILURES_ALONE = 4
 PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
+# `exact` asks for two witnesses, or is told too often of near-twins: the comparer must take the
+# print for the same as well, from so much on in log-odds.
+CONFIRMED_SAMENESS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,14 @@ class Judgement:
     @property
     def is_verified(self) -> bool:
         return self.verification is not None and self.verification.homography is not None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether details agree, and the comparer, where asked, takes the print for the same."""
+        if self.verification is None or self.verification.homography is None:
+            return False
+        sameness = self.verification.sameness
+        return sameness is None or sameness >= CONFIRMED_SAMENESS
 
     def outline(self) -> F32 | None:
         """Return the item's outline as it lay in the frame of its crop: (4, 2) px, or None."""
@@ -124,6 +135,7 @@ class Belief:
 
     _best: dict[ItemId, Judgement] = field(default_factory=dict)
     _further: dict[ItemId, float] = field(default_factory=dict)
+    _confirmed: set[ItemId] = field(default_factory=set)
     _n_failures: int = 0
     n_looks: int = 0
 
@@ -133,9 +145,12 @@ class Belief:
         if self._is_refuted(judgements):
             self._best.clear()
             self._further.clear()
+            self._confirmed.clear()
             self._n_failures = 0
         for judgement in judgements:
             item_id = judgement.candidate.item_id
+            if judgement.is_confirmed and judgement.log_odds > 0:
+                self._confirmed.add(item_id)
             known = self._best.get(item_id)
             weaker = judgement
             if known is None or judgement.log_odds > known.log_odds:
@@ -184,7 +199,8 @@ class Belief:
             Alternative(item_id, sigmoid(self._log_odds(item_id)))
             for item_id in ranked[1 : 1 + MAX_ALTERNATIVES]
         )
-        tier = choose_tier(first, probability, options, calibration)
+        is_confirmed = ranked[0] in self._confirmed
+        tier = choose_tier(first, probability, is_confirmed, options, calibration)
         return Verdict(first, probability, tier, alternatives)
 
     def _log_odds(self, item_id: ItemId) -> float:
@@ -232,23 +248,28 @@ def match_of(verdict: Verdict, tier: Tier, track: Track, label: str) -> Match:
 
 
 def choose_tier(
-    judgement: Judgement, probability: float, options: DecideOptions, calibration: Calibration
+    judgement: Judgement,
+    probability: float,
+    is_confirmed: bool,
+    options: DecideOptions,
+    calibration: Calibration,
 ) -> Tier | None:
     """Return the tier of a judgement, or None when it is below the lowest that is published.
 
     `exact` and `very_similar` need details that agree: similarity alone proves no identity.
+    is_confirmed: whether this view or another of the track confirmed the item's print.
     """
     exact, very_similar, similar = (
         chosen if chosen is not None else default
         for chosen, default in (
-            (options.exact, calibration.exact),
+            (options.exact, calibration.least_exact(judgement.verification)),
             (options.very_similar, calibration.very_similar),
             (options.similar, calibration.similar),
         )
     )
     design = sigmoid(judgement.design_log_odds) if judgement.is_verified else 0.0
     tier: Tier | None = None
-    if probability >= exact and judgement.is_verified:
+    if probability >= exact and is_confirmed and judgement.is_verified:
         tier = Tier.EXACT
     elif design >= very_similar:
         tier = Tier.VERY_SIMILAR

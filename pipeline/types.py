@@ -188,7 +188,7 @@ class Verification:
     correspondences_xyxy: (M, 4) float32, x y in the view and x y in the crop, inliers only.
     agreement: 0..1, local similarity of the aligned pictures; 0 without a homography.
     coverage: 0..1, share of the view that lies inside the crop.
-    sameness: the comparer's log-odds that both show the same print; 0 where it was not asked.
+    sameness: the comparer's log-odds that both show the same print; None where it was not asked.
     """
 
     inliers: int
@@ -199,7 +199,7 @@ class Verification:
     agreement: float
     coverage: float
     correspondences_xyxy: F32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
-    sameness: float = 0.0
+    sameness: float | None = None
 
 
 class Tier(StrEnum):

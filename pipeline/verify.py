@@ -68,7 +68,7 @@ class Verifier:
     ) -> None:
         """engine: the LightGlue network; None with other verifiers, which need none.
 
-        extractor: what finds the keypoints; None: RootSIFT. comparer: None: sameness stays 0.
+        extractor: what finds the keypoints; None: RootSIFT. comparer: None: no sameness is told.
         """
         if engine is None and options.verifier == "lightglue":
             raise ValueError("verifier 'lightglue' needs its engine, got None")
@@ -158,7 +158,10 @@ class Verifier:
                 placed = crop.place(view, verification.homography)
                 overlays[i] = lay_over(placed, near_twin, self._comparer.side_px)
         sameness = dict(zip(overlays, self._comparer.compare(list(overlays.values())), strict=True))
-        return [replace(v, sameness=float(sameness.get(i, 0.0))) for i, v in enumerate(found)]
+        return [
+            replace(v, sameness=float(sameness[i])) if i in sameness else v
+            for i, v in enumerate(found)
+        ]
 
     def _judge(
         self,

@@ -35,7 +35,7 @@ from pipeline.types import F64
 
 LEAN = 4.0  # L2 pull towards the defaults, in samples' worth
 HELD_OUT_EVERY = 3
-LOWEST_EXACT, HIGHEST_EXACT = 0.8, 0.999
+LOWEST_EXACT, HIGHEST_EXACT = 0.7, 0.999
 BATCH = 16
 
 Progress = Callable[[int, int], None]
@@ -172,8 +172,8 @@ def choose_exact(held_out: Sequence[Judged], calibration: Calibration, false_exa
     for judged in held_out:
         best = _judged_anew(judged, calibration)
         if judged[0].item_id is None:
-            is_verified = best is not None and best.is_verified
-            unlisted.append(sigmoid(best.log_odds) if best is not None and is_verified else 0.0)
+            is_confirmed = best is not None and best.is_confirmed
+            unlisted.append(sigmoid(best.log_odds) if best is not None and is_confirmed else 0.0)
     if not unlisted:
         return calibration.exact
     threshold = float(np.quantile(unlisted, 1 - false_exact, method="higher")) + 1e-4
@@ -187,7 +187,11 @@ def score(judged: Sequence[Judged], calibration: Calibration) -> dict[str, float
     for pair in judged:
         best = _judged_anew(pair, calibration)
         probability = sigmoid(best.log_odds) if best else sigmoid(-LIMIT)
-        is_exact = best is not None and best.is_verified and probability >= calibration.exact
+        is_exact = (
+            best is not None
+            and best.is_confirmed
+            and probability >= calibration.least_exact(best.verification)
+        )
         is_right = best is not None and best.candidate.item_id == pair[0].item_id
         loss -= np.log(max(1e-6, probability if is_right else 1 - probability))
         if pair[0].item_id is None:

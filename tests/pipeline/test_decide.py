@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.calibration import Calibration, sigmoid
 from pipeline.decide import (
+    CONFIRMED_SAMENESS,
     PROVED_OTHER,
     Belief,
     Judgement,
@@ -127,11 +128,41 @@ def test_more_views_never_make_it_worse() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         belief, last = Belief(), 0.0
+        ranks = [-1]
         for log_odds in rng.normal(1, 2, 4):
-            belief.add([judged(float(log_odds))])
+            seen = replace(verified(), sameness=float(rng.normal(0.5, 1)))
+            belief.add([judged(float(log_odds), found=seen)])
             verdict = belief.verdict(OPTIONS, CALIBRATION)
             assert verdict is not None and verdict.probability >= last
             last = verdict.probability
+            ranks.append(-1 if verdict.tier is None else verdict.tier.rank)
+        assert ranks == sorted(ranks)
+
+
+def test_exact_asks_for_the_comparers_word_as_well() -> None:
+    def tier(log_odds: float, sameness: float | None) -> Tier | None:
+        belief = Belief()
+        belief.add([judged(log_odds, found=replace(verified(), sameness=sameness))])
+        return tier_of(belief)
+
+    assert tier(1.2, CONFIRMED_SAMENESS) is Tier.EXACT
+    assert tier(6.0, CONFIRMED_SAMENESS - 0.01) is Tier.VERY_SIMILAR, "however sure the rest is"
+    assert tier(2.0, None) is Tier.VERY_SIMILAR, "without a comparer the rest must be surer"
+    assert tier(2.6, None) is Tier.EXACT
+
+
+def test_one_view_that_the_comparer_confirms_speaks_for_its_track_until_that_is_refuted() -> None:
+    belief, unsure = Belief(), replace(verified(), sameness=0.0)
+    belief.add([judged(0.5, found=replace(verified(), sameness=1.0))])
+    belief.add([judged(3.0, found=unsure)])
+    assert tier_of(belief) is Tier.EXACT
+    belief.add([judged(PROVED_OTHER, "milk", replace(verified(), sameness=2.0))])
+    belief.add([judged(-1.0, "milk"), judged(-2.0, found=unsure)])
+    for _ in range(4):
+        belief.add([judged(-3.0, "milk"), judged(3.0, found=unsure)])
+    verdict = belief.verdict(OPTIONS, CALIBRATION)
+    assert verdict is not None and verdict.best.candidate.item_id == "tea"
+    assert verdict.tier is not Tier.EXACT, "what was seen of another object no longer counts"
 
 
 def test_views_that_agree_add_up_but_many_doubtful_ones_prove_nothing() -> None:

@@ -32,10 +32,11 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def judged(
-    item_id: str | None, says: str, inliers: int, agreement: float
+    item_id: str | None, says: str, inliers: int, agreement: float, sameness: float | None = None
 ) -> tuple[Sample, list[Judgement]]:
     """A sample, and one verified candidate for it."""
     found = Verification(inliers, inliers + 5, np.eye(3), None, 0.0, agreement, 1.0)
+    found = replace(found, sameness=sameness)
     box = np.array([0, 0, 50, 50], np.float32)
     crop = Crop(Track("", 0, box, 1.0, 0, 0), box, np.zeros((50, 50, 3), np.uint8))
     judgement = Judgement(Candidate(ItemId(says), 0, 0.5), 0.0, found, 0.0, 0.0, crop)
@@ -78,6 +79,14 @@ def test_score_tells_listed_and_unlisted_apart() -> None:
     figures = score(pairs, Calibration())
     assert (figures["top_1"], figures["exact_recall"], figures["exact_wrong"]) == (0.5, 0.5, 0.5)
     assert figures["false_exact"] == 0.5
+
+
+def test_what_the_comparer_doubts_is_not_exact_and_needs_no_higher_threshold() -> None:
+    doubted = [judged(None, "tea", 90, 0.9, sameness=-1.0)] * 3
+    assert score(doubted, Calibration())["false_exact"] == 0.0
+    told = [judged(None, "tea", 90, 0.9, sameness=1.0)] * 3
+    assert score(told, Calibration())["false_exact"] == 1.0
+    assert choose_exact(doubted, Calibration(), 0.0) < choose_exact(told, Calibration(), 0.0)
 
 
 def test_twin_is_alike_and_yet_differs_and_a_seed_gives_the_same_one() -> None:
