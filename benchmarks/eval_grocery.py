@@ -45,6 +45,7 @@ def main(
     out: Out = OUT,
     every: Every = 1,
     limit: Limit = None,
+    start: Annotated[int, typer.Option(min=0, help="Leave out so many first photos.")] = 0,
     distractors: Annotated[int, typer.Option(min=0, help="Pool pictures added as items.")] = 0,
     pool: Annotated[Path | None, typer.Option(help="Folder of tar files or sub-folders.")] = None,
     turned: Annotated[int | None, typer.Option(help="Turn photos; the angles' seed.")] = None,
@@ -62,7 +63,7 @@ def main(
     data, options = find_data("grocery", data), options_of(threads)
     if distractors and pool is None:
         raise ConfigError.at("--distractors", "needs the pool to draw them from", "no --pool")
-    labels = take(read_truth(data / "truth.csv"), every, limit)
+    labels = take(read_truth(data / "truth.csv")[start:], every, limit)
     with tempfile.TemporaryDirectory(prefix="magpie-eval-") as name:
         folder, images = data, data / "catalog"
         if turned is not None:
@@ -86,8 +87,8 @@ def main(
     for name in ("curves", "reliability"):
         del figures[name]
     config = {
-        "every": every, "limit": limit, "distractors": distractors, "turned": turned,
-        "trim": trim, "turns": turns, "threads": threads,
+        "every": every, "limit": limit, "start": start, "distractors": distractors,
+        "turned": turned, "trim": trim, "turns": turns, "threads": threads,
     }  # fmt: skip
     suffix = ("-distractors" if distractors else "") + ("-turned" if turned is not None else "")
     finish(out, f"grocery{suffix}", config, figures, table_rows(figures))

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.errors import EngineError, WeightsError
 from pipeline.weights import cache_dir, read_kind, sha256_of
 
-EXPORT_VERSION = 1  # raise when torch_export or a network's definition changes its graph
+EXPORT_VERSION = 2  # raise when torch_export or a network's definition changes its graph
 EXPORT_TIMEOUT_S = 300.0
 _ROOT = Path(__file__).resolve().parent.parent.parent
 

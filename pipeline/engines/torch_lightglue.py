@@ -1,8 +1,9 @@
 """The correspondence network: LightGlue's blocks from kornia over keypoints of one kind.
 
-kornia's own forward has no mask outside its compiled path and its masked attention gives NaN
-gradients for padded rows, so the forward pass here is ours: the same blocks and parameter names,
-with padded keypoints left out everywhere. Method: Lindenberger et al., "LightGlue: Local Feature
+kornia's own forward has no mask outside its compiled path, its masked attention gives NaN gradients
+for padded rows, and engines spend a quarter of their time on how it turns queries and keys, so the
+forward pass here is ours: the same blocks and parameter names, with padded keypoints left out
+everywhere. Method: Lindenberger et al., "LightGlue: Local Feature
 Matching at Light Speed" (ICCV 2023), without early stopping and pruning (fixed-size, exportable).
 """
 
@@ -102,12 +103,14 @@ class LightGlueMatcher(nn.Module):
         # Both pictures pass self-attention as one batch: half the calls.
         kpts, sizes = torch.cat([kpts0, kpts1]), torch.cat([wh0, wh1])
         hidden = (kpts[..., 2] <= 0).to(kpts.dtype) * HIDDEN
-        encoding = self.net.posenc(normalise_geometry(kpts, sizes, self.spec.geometry))
+        angles = self.net.posenc.Wr(normalise_geometry(kpts, sizes, self.spec.geometry))
+        angles = angles.repeat_interleave(2, -1)[:, None]
+        turn = angles.cos(), angles.sin()
         x = self.net.input_proj(torch.cat([desc0, desc1]))
         bias0, bias1 = hidden[:batch], hidden[batch:]
         states = []
         for layer in self.net.transformers:
-            x = layer.self_attn(x, encoding, hidden[:, None, None, :])
+            x = _self_attention(layer.self_attn, x, turn, hidden)
             x0, x1 = _cross_attention(layer.cross_attn, x[:batch], x[batch:], bias0, bias1)
             states.append((x0, x1))
             x = torch.cat([x0, x1])
@@ -157,6 +160,42 @@ def normalise_geometry(keypoints: Tensor, sizes: Tensor, geometry: str = "log_sc
 
 def _visible_pairs(hidden: tuple[Tensor, Tensor]) -> Tensor:
     return (hidden[0] == 0).float()[:, :, None] * (hidden[1] == 0).float()[:, None, :]
+
+
+def _self_attention(block: Any, x: Tensor, turn: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:
+    """kornia's SelfBlock with padded keypoints left out.
+
+    turn: cosines and sines, (B, 1, N, head's numbers) each, that queries and keys are turned by in
+    pairs (rotary encoding). The other number of each pair comes out of a projection of its own,
+    whose weights are the first's in another order: to take pairs apart and join them again costs
+    an engine more (256 keypoints: 28 ms a pair of pictures, so 21).
+    """
+    heads, dim = block.num_heads, block.embed_dim // block.num_heads
+
+    def project(part: int, is_other: bool = False) -> Tensor:
+        weight, offset = (
+            values.reshape(heads, dim, 3, -1)[:, :, part]
+            for values in (block.Wqkv.weight, block.Wqkv.bias)
+        )
+        if is_other:
+            weight, offset = _other_of_pair(weight), _other_of_pair(offset)
+        projected = functional.linear(x, weight.flatten(0, 1), offset.flatten())
+        return projected.reshape(*x.shape[:2], heads, dim).transpose(1, 2)
+
+    cosines, sines = turn
+    query, key = (project(i) * cosines + project(i, is_other=True) * sines for i in (0, 1))
+    logits = (query * dim**-0.5) @ key.transpose(-1, -2) + bias[:, None, None, :]
+    message = functional.softmax(logits, -1) @ project(2)
+    message = block.out_proj(message.transpose(1, 2).flatten(start_dim=-2))
+    updated: Tensor = x + block.ffn(torch.cat([x, message], -1))
+    return updated
+
+
+def _other_of_pair(rows: Tensor) -> Tensor:
+    """(heads, dim, n): of each pair of rows (a, b) the pair (-b, a), as a quarter turn makes it."""
+    heads, dim, n = rows.shape
+    first, second = rows.reshape(heads, dim // 2, 2, n).unbind(2)
+    return torch.stack((-second, first), 2).reshape(heads, dim, n)
 
 
 def _cross_attention(

@@ -59,6 +59,24 @@ def test_probabilities_are_shaped_and_bounded() -> None:
 
 
 @torch.no_grad()
+def test_without_padding_it_gives_what_kornias_own_blocks_give() -> None:
+    torch.manual_seed(0)
+    network = build_lightglue(LightGlueSpec(n_layers=2))
+    net, arrays = network.net, inputs(2)
+    points0, points1, desc0, desc1, sizes0, sizes1 = arrays
+    states = [net.input_proj(desc0), net.input_proj(desc1)]
+    turns = [
+        net.posenc(normalise_geometry(points, sizes))
+        for points, sizes in ((points0, sizes0), (points1, sizes1))
+    ]
+    for layer in net.transformers:
+        states = [layer.self_attn(x, turn) for x, turn in zip(states, turns, strict=True)]
+        states = list(layer.cross_attn(*states))
+    expected = net.log_assignment[-1](*states)[0][:, :-1, :-1].exp()
+    torch.testing.assert_close(network(*arrays), expected, atol=1e-5, rtol=1e-3)
+
+
+@torch.no_grad()
 def test_padding_takes_no_part() -> None:
     torch.manual_seed(0)
     network = build_lightglue(LightGlueSpec())
