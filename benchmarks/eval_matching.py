@@ -1,6 +1,10 @@
-"""Does LightGlue find more geometry than the ratio test, on the same keypoints?
+"""Does LightGlue find more geometry than the ratio test on the same keypoints? And other keypoints?
 
     python -m benchmarks.eval_matching [--pairs N] [--data FOLDER]
+    python -m benchmarks.eval_matching --method aliked --keypoint-weights FILE
+
+Keypoints by a network are matched by the ratio test and as mutual nearest alone: the shipped
+LightGlue was trained on RootSIFT.
 
 Held-out pairs: pictures that no training saw (packs of unused seeds; the evaluation sets' catalogs)
 under known homographies, photographed badly and partly hidden, as in training. Real pairs: FOLDER's
@@ -15,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -39,8 +43,9 @@ from catalog_tools.train.pairs import Draw, make_pair
 from pipeline.engines import load_engine
 from pipeline.errors import ConfigError
 from pipeline.geometry import corners_of, fit_homography, project_points
-from pipeline.keypoints import KeypointExtractor, to_gray
-from pipeline.options import VerifyOptions
+from pipeline.keypoints import Extractor, KeypointExtractor, to_gray
+from pipeline.learned_keypoints import extractor_maker
+from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F64, U8, Keypoints
 from pipeline.verify import pair_by_assignment, pair_by_ratio, run_lightglue
 from pipeline.weights import find_weights
@@ -50,6 +55,7 @@ CATALOGS = ("grocery", "shelf", "video")
 GOOD_PX = 5.0
 REFERENCE = VerifyOptions(max_keypoints=2048, keypoint_side_px=1024)
 
+Method = Literal["rootsift", "aliked", "xfeat"]
 Correspond = Callable[[Keypoints, Keypoints], tuple[np.ndarray, np.ndarray]]
 
 
@@ -72,19 +78,24 @@ def main(
     keypoints: Annotated[int, typer.Option(min=32, max=2048)] = VerifyOptions().max_keypoints,
     side: Annotated[int, typer.Option(min=64, max=2048)] = VerifyOptions().keypoint_side_px,
     weights: Annotated[Path | None, typer.Option(help="Other LightGlue weights.")] = None,
+    method: Annotated[Method, typer.Option(help="Of the keypoints.")] = "rootsift",
+    keypoint_weights: Annotated[Path | None, typer.Option(help="Of aliked or xfeat.")] = None,
     threads: Threads = 0,
 ) -> None:
     """Fit each pair by both methods, compare the corners."""
     data = find_data("matching", data)
-    options = VerifyOptions(max_keypoints=keypoints, keypoint_side_px=side, weights=weights)
-    engine = load_engine(find_weights("matcher", weights), options_of(threads).engine)
-
-    def by_lightglue(view: Keypoints, scene: Keypoints) -> tuple[np.ndarray, np.ndarray]:
-        assignment = run_lightglue(engine, [(view, scene)], options.max_keypoints)[0]
-        return pair_by_assignment(assignment, options.min_assignment)
-
-    methods = {"lightglue": by_lightglue, "ratio": pair_by_ratio}
-    extractor = KeypointExtractor(options)
+    options = VerifyOptions(
+        max_keypoints=keypoints,
+        keypoint_side_px=side,
+        weights=weights,
+        keypoints=method,
+        keypoint_weights=keypoint_weights,
+    )
+    engine_options = options_of(threads).engine
+    extractor = Timed(extractor_maker(engine_options, options)())
+    methods: dict[str, Correspond] = {"ratio": pair_by_ratio, "mutual": pair_mutual}
+    if method == "rootsift":
+        methods = {"lightglue": _by_lightglue(engine_options, options), **methods}
     cases = [*make_cases(pairs, seed, extractor, read_catalogs(data.parent))]
     cases += [*read_evd(data / "evd", extractor), *read_box(data / "box", extractor)]
     errors: dict[str, list[tuple[Case, float]]] = {}
@@ -96,11 +107,53 @@ def main(
         ]
         spent_ms[name] = 1e3 * (time.perf_counter() - start_s) / max(1, len(cases))
     figures = score_errors(errors) | {"ms_a_pair": {n: round(v, 1) for n, v in spent_ms.items()}}
+    figures["keypoints_ms_a_picture"] = round(extractor.mean_ms(), 1)
     config = {
         "pairs": pairs, "seed": seed, "keypoints": keypoints, "side": side, "good_px": GOOD_PX,
-        "weights": weights.name if weights else None,
+        "weights": weights.name if weights else None, "method": method,
+        "keypoint_weights": keypoint_weights.name if keypoint_weights else None,
     }  # fmt: skip
     finish(out, "matching", config, figures, table_rows(figures))
+
+
+class Timed:
+    """An extractor whose time is taken."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._extractor = extractor
+        self.descriptor_dim = extractor.descriptor_dim
+        self._spent_s: list[float] = []
+
+    @property
+    def name(self) -> str:
+        return self._extractor.name
+
+    def extract(self, image_bgr: U8) -> Keypoints:
+        start_s = time.perf_counter()
+        keypoints = self._extractor.extract(image_bgr)
+        self._spent_s.append(time.perf_counter() - start_s)
+        return keypoints
+
+    def mean_ms(self) -> float:
+        return 1e3 * float(np.mean(self._spent_s))
+
+
+def _by_lightglue(engine_options: EngineOptions, options: VerifyOptions) -> Correspond:
+    engine = load_engine(find_weights("matcher", options.weights), engine_options)
+
+    def correspond(view: Keypoints, scene: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+        assignment = run_lightglue(engine, [(view, scene)], options.max_keypoints)[0]
+        return pair_by_assignment(assignment, options.min_assignment)
+
+    return correspond
+
+
+def pair_mutual(first: Keypoints, second: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of mutual nearest descriptors, what learned keypoints are matched by."""
+    nearness = first.descriptors @ second.descriptors.T
+    columns = nearness.argmax(1)
+    rows = np.flatnonzero(nearness.argmax(0)[columns] == np.arange(len(columns)))
+    return rows, columns[rows]
 
 
 def read_catalogs(folder: Path) -> list[U8]:
@@ -115,9 +168,7 @@ def read_catalogs(folder: Path) -> list[U8]:
     return pictures
 
 
-def make_cases(
-    n: int, seed: int, extractor: KeypointExtractor, pictures: Sequence[U8]
-) -> Iterator[Case]:
+def make_cases(n: int, seed: int, extractor: Extractor, pictures: Sequence[U8]) -> Iterator[Case]:
     """Give n pairs of pictures that no training saw, with their homographies."""
     draw = held_out_drawer(pictures)
     number = 0
@@ -141,7 +192,7 @@ def held_out_drawer(pictures: Sequence[U8]) -> Draw:
     return draw
 
 
-def read_evd(folder: Path, extractor: KeypointExtractor) -> Iterator[Case]:
+def read_evd(folder: Path, extractor: Extractor) -> Iterator[Case]:
     """Give the real pairs with a homography file."""
     for path in sorted((folder / "h").glob("*.txt")):
         name = path.stem
@@ -150,7 +201,7 @@ def read_evd(folder: Path, extractor: KeypointExtractor) -> Iterator[Case]:
         yield Case("evd", name, extractor.extract(first), extractor.extract(second), homography)
 
 
-def read_box(folder: Path, extractor: KeypointExtractor) -> Iterator[Case]:
+def read_box(folder: Path, extractor: Extractor) -> Iterator[Case]:
     """Give OpenCV's box and scene, with a homography fitted at full size."""
     if not folder.is_dir():
         return
@@ -204,6 +255,8 @@ def score_errors(errors: Mapping[str, Sequence[tuple[Case, float]]]) -> dict[str
                 if len(finite) > len(own) / 2
                 else None,
             }
+    if "lightglue" not in errors:
+        return figures
     real = [kind for kind in kinds if kind != "held-out"]
     figures["gain_points"] = {
         name: _gain(errors, kinds) for name, kinds in (("held-out", ["held-out"]), ("real", real))
@@ -229,16 +282,17 @@ def table_rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the rows: what, figure, what it is made of."""
     rows = []
     for kind, by_method in figures.items():
-        if kind in ("gain_points", "ms_a_pair"):
+        if kind in ("gain_points", "ms_a_pair", "keypoints_ms_a_picture"):
             continue
         for method, found in by_method.items():
             below = percent(found[f"below_{GOOD_PX:g}_px"])
             of = f"{found['n_pairs']} pairs, median {found['median_px']} px"
             rows.append((f"{kind}, {method}: below {GOOD_PX:g} px", below, of))
-    for kind, points in figures["gain_points"].items():
+    for kind, points in figures.get("gain_points", {}).items():
         if points is not None:
             rows.append((f"{kind}: LightGlue's gain", f"{points:+.1f} points", ""))
     ms = ", ".join(f"{name} {value} ms" for name, value in figures["ms_a_pair"].items())
+    rows.append(("keypoints of a picture", f"{figures['keypoints_ms_a_picture']} ms", ""))
     return [*rows, ("a pair, fit included", ms, "")]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from catalog_tools.synthesize.views import flat_bgr
 from catalog_tools.train.pack_bank import PackBank
 from catalog_tools.train.pool import open_pool
-from pipeline.keypoints import KeypointExtractor, resize_by, to_gray
+from pipeline.keypoints import Extractor, resize_by, to_gray
 from pipeline.types import F32, F64, U8, Keypoints
 
 SCENE_SIDE_PX = 320
@@ -89,7 +89,7 @@ class Drawer:
 def make_pair(
     rng: np.random.Generator,
     draw: Draw,
-    extractor: KeypointExtractor,
+    extractor: Extractor,
     twins: tuple[U8, U8] | None = None,
 ) -> Pair:
     """One view and one scene that shows it, or its near-twin when two are given."""

@@ -9,6 +9,7 @@ from benchmarks.eval_matching import (
     corner_error,
     held_out_drawer,
     make_cases,
+    pair_mutual,
     read_box,
     read_evd,
     score_errors,
@@ -106,3 +107,13 @@ def test_shares_and_the_gain_are_told_by_kind() -> None:
     }  # fmt: skip
     assert figures["evd"]["ratio"]["median_px"] is None
     assert figures["gain_points"] == {"held-out": 50.0, "real": 0.0}
+    alone = score_errors({"mutual": errors["ratio"]})
+    assert set(alone) == {"held-out", "evd"}, "no gain to tell without LightGlue"
+
+
+def test_mutual_nearest_keeps_what_is_nearest_from_both_sides() -> None:
+    first = keypoints(np.zeros((3, 2)), (9, 9))
+    two = np.array([[0, 1, 0], [0.9, 0.1, 0]], np.float32)
+    second = Keypoints(np.ones((2, 4), np.float32), np.pad(two, ((0, 0), (0, 125))), (9, 9))
+    rows, columns = pair_mutual(first, second)
+    assert (rows.tolist(), columns.tolist()) == ([0, 1], [1, 0])
