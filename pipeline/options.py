@@ -109,7 +109,11 @@ class DecideOptions(Options):
     """Joining the evidence, over a track's frames, into tiers."""
 
     exact: float | None = Field(
-        None, ge=0, le=1, description="probability of the item for tier exact; none: as calibrated"
+        None,
+        ge=0,
+        le=1,
+        description="probability of the item for tier exact, which the comparer must confirm as "
+        "well; none: as calibrated",
     )
     very_similar: float | None = Field(
         None, ge=0, le=1, description="probability of the design for it; none: as calibrated"
