@@ -26,7 +26,7 @@ MAX_PICTURES = 2_000  # plain ones in a catalog, 5 ms a frame; with more, none i
 SEARCH_SIDE_PX = 640  # longer side of the picture in which borders are looked for
 THUMB_PX = 16
 FLAT_DEVIATION = 6.0  # grey levels; below it a thumbnail counts as flat and is like nothing
-LIKE = 0.88  # correlation of thumbnails; in four clips without patterns the highest was 0.83
+LIKE = 0.88  # correlation of thumbnails
 MIN_SIDE_PX = 16  # of a border, px of the searched picture
 MIN_FILLED = 0.85  # share of the quadrilateral that the border's hull fills
 MAX_SHARE = 0.9  # of the picture
@@ -213,10 +213,28 @@ def lay_upright(gray: U8, outlines: Sequence[F32]) -> F32:
 
 
 def normalized(thumbs: F32) -> F32:
-    """Return thumbnails, (N, S, S) float32, with mean 0 and length 1 (less where they are flat)."""
-    centred = thumbs - thumbs.mean(axis=(1, 2), keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=(1, 2), keepdims=True))
-    return np.asarray(centred / np.maximum(length, FLAT_DEVIATION * THUMB_PX), np.float32)
+    """Return thumbnails, (N, THUMB_PX, THUMB_PX) float32, without their light and of length 1 (less
+    where that leaves little).
+
+    Light is what a polynomial of the second degree takes away: every plate has some, so a picture
+    of a wall or of the sky would be found in all of them.
+    """
+    flat = thumbs.reshape(len(thumbs), -1)
+    print_alone = flat - (flat @ _LIGHT) @ _LIGHT.T
+    length = np.linalg.norm(print_alone, axis=1, keepdims=True)
+    unit = print_alone / np.maximum(length, FLAT_DEVIATION * THUMB_PX)
+    return np.asarray(unit.reshape(thumbs.shape), np.float32)
+
+
+def _polynomials(degree: int) -> F32:
+    """(THUMB_PX ** 2, N) float32: an orthonormal basis of the polynomials over a thumbnail."""
+    y, x = np.mgrid[-1 : 1 : THUMB_PX * 1j, -1 : 1 : THUMB_PX * 1j]
+    terms = [x**i * y**j for i in range(degree + 1) for j in range(degree + 1 - i)]
+    basis, _ = np.linalg.qr(np.stack([term.ravel() for term in terms], axis=1))
+    return np.asarray(basis, np.float32)
+
+
+_LIGHT = _polynomials(2)
 
 
 def join_panels(
