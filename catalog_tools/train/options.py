@@ -97,6 +97,13 @@ class MatcherOptions(TrainOptions):
     )
 
 
+class KeypointsOptions(TrainOptions):
+    """Training a network of keypoints (XFeat)."""
+
+    batch: int = Field(8, ge=2, description="pairs of pictures a step")
+    check_count: int = Field(48, ge=1, description="unseen pairs in each check")
+
+
 class ComparerOptions(TrainOptions):
     """Training the comparer of aligned pictures."""
 

@@ -57,6 +57,19 @@ class Warped:
     bend: float  # 0: flat; else the half angle in radian that the view takes on a cylinder
 
 
+@dataclass(frozen=True, slots=True)
+class Photographed:
+    """A view and the scene that shows it as a camera gives them, (H, W) uint8 gray.
+
+    clean_view: before the camera; the clean scene is warped.scene_gray.
+    """
+
+    view: U8
+    scene: U8
+    clean_view: U8
+    warped: Warped
+
+
 class Drawer:
     """Draws gray pictures: synthetic packs and pictures of the pool, sources evenly.
 
@@ -93,6 +106,22 @@ def make_pair(
     twins: tuple[U8, U8] | None = None,
 ) -> Pair:
     """One view and one scene that shows it, or its near-twin when two are given."""
+    made = make_photo(rng, draw, twins)
+    keypoints0, keypoints1 = extractor.extract(made.view), extractor.extract(made.scene)
+    projected = project(keypoints0.xy_scale_ori[:, :2], made.view.shape, made.warped)
+    return Pair(
+        keypoints0,
+        keypoints1,
+        seen(made.warped, projected),
+        _on(made.warped.visible, keypoints1.xy_scale_ori[:, :2]),
+        made.warped.homography if made.warped.bend == 0 else None,
+    )
+
+
+def make_photo(
+    rng: np.random.Generator, draw: Draw, twins: tuple[U8, U8] | None = None
+) -> Photographed:
+    """The pictures of a pair."""
     drawn, shown = twins if twins else (draw(rng), None)
     side_px = int(rng.integers(*VIEW_SIDES_PX))
     view = _fit(drawn, side_px)
@@ -104,16 +133,13 @@ def make_pair(
         placed = _place(rng, twin, scene, _same_print(view, twin))
     warped = _occlude(rng, draw, placed)
     photo = photograph(rng, warped.scene_gray)
-    keypoints0 = extractor.extract(photograph(rng, view, strength=0.15))
-    keypoints1 = extractor.extract(photo)
-    projected = project(keypoints0.xy_scale_ori[:, :2], view.shape, warped)
-    return Pair(
-        keypoints0,
-        keypoints1,
-        np.where(_on(warped.visible, projected)[:, None], projected, np.nan).astype(np.float32),
-        _on(warped.visible, keypoints1.xy_scale_ori[:, :2]),
-        warped.homography if warped.bend == 0 else None,
-    )
+    return Photographed(photograph(rng, view, strength=0.15), photo, view, warped)
+
+
+def seen(warped: Warped, projected: F64) -> F32:
+    """(N, 2) float32: points of the scene, NaN where the view is hidden or printed otherwise."""
+    on = _on(warped.visible, projected)
+    return np.where(on[:, None], projected, np.nan).astype(np.float32)
 
 
 def _same_print(first: U8, second: U8) -> U8:

@@ -145,13 +145,22 @@ class XFeatKeypoints(nn.Module):
         ranking = ranking * (heat > XFEAT_MIN_SCORE)
         scores, index = strongest_peaks(heat, ranking, sizes, self.spec.count)
         at_xy = pixel_xy(index, images.shape[-1])
-        # The trained weights expect this grid: spread by the last pixel, read by the pixels' edges.
-        grid = (2 * at_xy / (size_of(images) - 1) - 1)[:, :, None]
-        sampled = functional.grid_sample(
-            functional.normalize(features, dim=1), grid, mode="bicubic", align_corners=False
-        )
-        descriptors = functional.normalize(sampled.squeeze(-1).transpose(1, 2), dim=-1)
+        descriptors = sample_features(features, at_xy, size_of(images))
         return at_xy + 0.5, scores, descriptors
+
+
+def sample_features(features: Tensor, at_xy: Tensor, size: Tensor) -> Tensor:
+    """Give XFeat's descriptors of points: (B, N, D) of unit length.
+
+    features: (B, D, h, w). at_xy: (B, N, 2) px, pixel centres from 0. size: (2,) width and height
+    px of the pictures.
+    """
+    # The trained weights expect this grid: spread by the last pixel, read by the pixels' edges.
+    grid = (2 * at_xy / (size - 1) - 1)[:, :, None]
+    sampled = functional.grid_sample(
+        functional.normalize(features, dim=1), grid, mode="bicubic", align_corners=False
+    )
+    return functional.normalize(sampled.squeeze(-1).transpose(1, 2), dim=-1)
 
 
 def build_keypoints(spec: KeypointsSpec) -> AlikedKeypoints | XFeatKeypoints:

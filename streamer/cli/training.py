@@ -1,4 +1,4 @@
-"""magpie train embedder, detector, matcher, comparer, pack, join.
+"""magpie train embedder, detector, matcher, comparer, keypoints, pack, join.
 
 The options of a training are its options class: names, defaults and descriptions stand there alone.
 """
@@ -14,6 +14,7 @@ from catalog_tools.train.options import (
     ComparerOptions,
     DetectorOptions,
     EmbedderOptions,
+    KeypointsOptions,
     MatcherOptions,
     TrainOptions,
     check_options,
@@ -61,6 +62,9 @@ _add_training(
 )
 _add_training(
     "comparer", ComparerOptions, "Train the comparer of aligned pictures; print its path."
+)
+_add_training(
+    "keypoints", KeypointsOptions, "Train a network of keypoints (XFeat); print its path."
 )
 
 
