@@ -62,10 +62,8 @@ class Judgement:
     @property
     def is_confirmed(self) -> bool:
         """Whether details agree, and the comparer, where asked, takes the print for the same."""
-        if self.verification is None or self.verification.homography is None:
-            return False
-        sameness = self.verification.sameness
-        return sameness is None or sameness >= CONFIRMED_SAMENESS
+        sameness = None if self.verification is None else self.verification.sameness
+        return self.is_verified and (sameness is None or sameness >= CONFIRMED_SAMENESS)
 
     def outline(self) -> F32 | None:
         """Return the item's outline as it lay in the frame of its crop: (4, 2) px, or None."""

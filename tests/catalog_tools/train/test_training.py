@@ -26,12 +26,14 @@ from catalog_tools.train.embedder import (
     train_embedder,
 )
 from catalog_tools.train.embedder_batches import EmbedderBatches
+from catalog_tools.train.keypoints import train_keypoints
 from catalog_tools.train.loop import Recipe, restore, train
 from catalog_tools.train.matcher import train_matcher
 from catalog_tools.train.options import (
     ComparerOptions,
     DetectorOptions,
     EmbedderOptions,
+    KeypointsOptions,
     MatcherOptions,
     TrainOptions,
 )
@@ -300,6 +302,7 @@ def test_training_stops_resumes_and_hands_over_weights(
         (train_detector, DetectorOptions),
         (train_matcher, MatcherOptions),
         (train_comparer, ComparerOptions),
+        (train_keypoints, KeypointsOptions),
     ],
 )
 def test_training_on_cuda_with_processes_goes_on_and_hands_over_weights(
