@@ -62,7 +62,7 @@ class KeypointBatches:
             np.stack([fill(m.scene) for m in made])[:, None],
             np.stack([draw_points(rng, m) for m in made], 1),
             np.stack([[teach(picture) for picture in pair] for pair in clean], 1),
-            np.array([[p.shape[::-1] for p in pair] for pair in clean], np.float32).swapaxes(0, 1),
+            np.stack([[_shown_wh(picture) for picture in pair] for pair in clean], 1),
         )
 
 
@@ -73,15 +73,23 @@ def make_check(options: KeypointsOptions) -> PictureBatch:
 
 
 def fill(picture: U8) -> U8:
-    """Return a picture of at most SIDE_PX in a square of it, continued by its border."""
+    """Return a picture as a square of SIDE_PX: cut there, continued by its border before."""
     height, width = picture.shape
     right, below = max(0, SIDE_PX - width), max(0, SIDE_PX - height)
     whole = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
     return np.asarray(whole[:SIDE_PX, :SIDE_PX], np.uint8)
 
 
+def _shown_wh(picture: U8) -> F32:
+    height, width = picture.shape
+    return np.minimum(np.array([width, height], np.float32), SIDE_PX)
+
+
 def draw_points(rng: np.random.Generator, made: Photographed) -> F32:
-    """Return (2, POINTS, 2) px in view and scene, half of them at the view's corners."""
+    """Return (2, POINTS, 2) px, pixel centres from 0, in view and scene, NaN where there are fewer.
+
+    They are drawn from the view's corners and from as many places, 2 * POINTS in all or more.
+    """
     height, width = (min(side, SIDE_PX) for side in made.view.shape)
     anywhere = rng.uniform(0, 1, (2 * POINTS, 2)) * (width, height)
     corners = find_corners(made.clean_view)

@@ -98,12 +98,10 @@ class KeypointsRecipe(Recipe[PictureBatch]):
         corners = torch.from_numpy(batch.corners).to(self.device)
         with mixed_precision(self.device):
             features, cells, reliability = self.network.net(images)
-        found, surest = [], []
-        for side, half in enumerate((slice(0, len(images) // 2), slice(len(images) // 2, None))):
-            at_xy = points[side].nan_to_num(0.0)
-            size = torch.tensor([SIDE_PX, SIDE_PX], device=self.device)
-            found.append(sample_features(features[half].float(), at_xy, size))
-            surest.append(_read_map(reliability[half].float(), at_xy))
+        size = torch.tensor([SIDE_PX, SIDE_PX], device=self.device)
+        at_xy = points.flatten(0, 1).nan_to_num(0.0)  # first of all views, then of all scenes
+        found = sample_features(features.float(), at_xy, size).unflatten(0, (2, -1))
+        surest = read_map(reliability.float(), at_xy).unflatten(0, (2, -1))
         is_point = ~points[0, :, :, 0].isnan()
         same, sure = correspondence_loss(*found, *surest, is_point)
         corner = corner_loss(cells.float(), corners.flatten(0, 1))
@@ -183,10 +181,11 @@ def measure(network: XFeatKeypoints, pairs: PictureBatch) -> dict[str, float]:
     return {"precision": right / max(judged, 1), "right_a_pair": right / max(len(pairs.views), 1)}
 
 
-def _read_map(maps: Tensor, at_xy: Tensor) -> Tensor:
-    """(B, P): a map of the cells, (B, 1, h, w), at pixels, (B, P, 2)."""
-    grid = 2 * (at_xy + 0.5) / SIDE_PX - 1
-    return functional.grid_sample(maps, grid[:, :, None], align_corners=False)[:, 0, :, 0]
+def read_map(maps: Tensor, at_xy: Tensor) -> Tensor:
+    """(B, P): a map of the cells, (B, 1, h, w), at pixels, (B, P, 2), enlarged as in use."""
+    grid = (2 * (at_xy + 0.5) / SIDE_PX - 1)[:, :, None]
+    read = functional.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+    return read[:, 0, :, 0]
 
 
 def _pixels(gray: np.ndarray, device: torch.device) -> Tensor:

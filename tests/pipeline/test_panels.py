@@ -105,7 +105,7 @@ def draw_shade(levels: int) -> np.ndarray:
     return np.repeat((250 - levels * (1 - lit))[..., None], 3, axis=2).astype(np.uint8)
 
 
-@pytest.mark.parametrize("levels", [60, 200])
+@pytest.mark.parametrize("levels", [120, 200])
 def test_a_shade_on_a_blank_plate_is_like_no_picture_of_a_shaded_wall(
     levels: int, tmp_path: Path
 ) -> None:

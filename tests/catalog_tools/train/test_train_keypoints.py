@@ -1,5 +1,6 @@
 """The keypoints' training: what its pairs say, its losses, its check, and a short run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from catalog_tools.train.keypoint_batches import (
@@ -15,17 +17,22 @@ from catalog_tools.train.keypoint_batches import (
     POINTS,
     SIDE_PX,
     KeypointBatches,
+    PictureBatch,
+    draw_points,
     make_check,
     teach,
 )
 from catalog_tools.train.keypoints import (
+    KeypointsRecipe,
     begin_keypoints,
     corner_loss,
     correspondence_loss,
     measure,
+    read_map,
     train_keypoints,
 )
 from catalog_tools.train.options import KeypointsOptions
+from catalog_tools.train.pairs import Photographed, Warped
 from pipeline.engines.torch_keypoints import AlikedKeypoints, KeypointsSpec
 from pipeline.engines.torch_networks import read_weights, save_weights, spec_json
 from pipeline.errors import ConfigError
@@ -78,6 +85,24 @@ def test_points_show_the_same_in_both_pictures(options: KeypointsOptions) -> Non
     assert len(likeness) > 12 and same > strangers + 0.15
 
 
+def test_points_are_exact_and_only_what_the_scene_shows() -> None:
+    """The view lies in the scene 40 px to the right and 30 px down; its right half is hidden."""
+    rng = np.random.default_rng(0)
+    view = rng.integers(0, 256, (100, 120), np.uint8)
+    scene = np.full((200, 240), 90, np.uint8)
+    scene[30:130, 40:160] = view
+    visible = np.zeros_like(scene)
+    visible[30:130, 40:100] = 1
+    shift = np.array([[1, 0, 40], [0, 1, 30], [0, 0, 1.0]])
+    points = draw_points(rng, Photographed(view, scene, view, Warped(scene, visible, shift, 0.0)))
+    known = ~np.isnan(points[0, :, 0])
+    assert known.sum() > 100
+    np.testing.assert_allclose(
+        points[1, known] - points[0, known], [[40, 30]] * known.sum(), atol=1e-4
+    )
+    assert points[0, known, 0].max() <= 59.5 and points[0, known].min() >= -0.5
+
+
 def test_the_teacher_names_the_corners_of_a_square() -> None:
     picture = np.full((200, 240), 40, np.uint8)
     picture[50:121, 60:171] = 220
@@ -112,6 +137,49 @@ def test_a_corner_in_its_place_costs_less_than_none() -> None:
     missed = placed.clone()
     placed[0, 9, 0, 1], placed[0, NO_CORNER, 0, 1] = 8.0, 0.0
     assert float(corner_loss(placed, corners)) < 0.1 < 1.0 < float(corner_loss(missed, corners))
+
+
+def test_sureness_is_read_as_the_network_enlarges_it() -> None:
+    maps = torch.rand(1, 1, SIDE_PX // CELL_PX, SIDE_PX // CELL_PX)
+    whole = functional.interpolate(maps, scale_factor=CELL_PX, mode="bilinear")
+    at_xy = torch.tensor([[[0.0, 0.0], [1, 160], [319, 160], [100, 41], [319, 319]]])
+    x, y = at_xy[0].long().T
+    torch.testing.assert_close(read_map(maps, at_xy)[0], whole[0, 0, y, x])
+
+
+def test_views_are_paired_with_their_own_scenes(options: KeypointsOptions) -> None:
+    """Scenes that are their views: even a fresh network gives one point one descriptor in both."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    views = rng.integers(0, 256, (3, 1, SIDE_PX, SIDE_PX), np.uint8)
+    points = np.repeat(rng.uniform(20, 300, (1, 3, POINTS, 2)).astype(np.float32), 2, axis=0)
+    corners = np.full((2, 3, SIDE_PX // CELL_PX, SIDE_PX // CELL_PX), NO_CORNER)
+    sizes_wh = np.full((2, 3, 2), SIDE_PX, np.float32)
+    losses = [
+        KeypointsRecipe(begin_keypoints(options), make_check(options), 2e-3).step(
+            PictureBatch(views, scenes, points, corners, sizes_wh), 0.0
+        )["same"]
+        for scenes in (views, views[::-1].copy())
+    ]
+    assert losses[0] < losses[1] - 1.0, losses
+
+
+def test_the_network_learns_where_corners_are_and_what_is_one(options: KeypointsOptions) -> None:
+    """Corners that follow the picture's kind: one pixel of a cell in views, another in scenes."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    made = KeypointBatches(options).make(1, 3)
+    corners = made.corners.copy()
+    corners[0], corners[1] = 5, 9
+    batch = replace(made, scenes=255 - made.views, corners=corners)
+    recipe = KeypointsRecipe(begin_keypoints(options), made, 5e-3)
+    losses = [recipe.step(batch, 0.0) for _ in range(20)]
+    assert losses[-1]["same"] < 0.5 * losses[0]["same"], losses
+    images = torch.from_numpy(np.concatenate([batch.views, batch.scenes])).float() / 255
+    with torch.inference_mode():
+        cells = recipe.network.net(images.expand(-1, 3, -1, -1))[1]
+    chosen = [half[:, [5, 9]].mean((0, 2, 3)).argmax().item() for half in cells.chunk(2)]
+    assert chosen == [0, 1]
 
 
 class Reciting(torch.nn.Module):
@@ -155,7 +223,7 @@ def test_only_xfeat_can_be_begun_with(options: KeypointsOptions, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_from_its_checkpoint_and_its_weights_find_keypoints(
+def test_a_training_goes_on_from_its_checkpoint_and_its_weights_run(
     options: KeypointsOptions, tmp_path: Path
 ) -> None:
     """1. train a moment; 2. go on; 3. use the weights. Result: verify.keypoints: xfeat runs."""
@@ -171,5 +239,5 @@ def test_a_training_goes_on_from_its_checkpoint_and_its_weights_find_keypoints(
     assert (tmp_path / "keypoints.png").is_file()
     chosen = VerifyOptions(keypoints="xfeat", keypoint_weights=path)
     extractor = load_learned_keypoints(EngineOptions(engine="torch", device="cpu"), chosen)
-    found = extractor.extract(np.zeros((200, 200, 3), np.uint8))
+    found = extractor.extract(render_pack(DEMO_SEED_START + 980, (200, 200)))
     assert extractor.descriptor_dim == 64 and found.descriptors.shape == (len(found), 64)
