@@ -75,21 +75,22 @@ class NearTwin:
     """The picture of another item that is most like a view.
 
     laid: over the view, at the size that agreement is measured at. difference: (S, S) uint8, how
-    much the view differs from it in each place, 255 where most (family.py). apart: 0..1, what they
-    lack of agreement in such places.
+    much the view differs from it in each place, 255 where most (family.py). distance: 0..1, how
+    much in the mean over what both show. apart: 0..1, what they lack of agreement in such places.
     """
 
     laid: Laid
     difference: U8
+    distance: float
     apart: float
 
 
-def near_twin_of(laid: Laid, difference: U8) -> NearTwin:
+def near_twin_of(laid: Laid, difference: U8, distance: float) -> NearTwin:
     """Return the near-twin that a sibling laid over a view is."""
     where = laid.inside[EVERY_SECOND]
     counts = _counts(difference, laid)
     local, deviation = _compare(laid.view_bgr, to_lab(laid.picture_bgr), laid.inside)
-    return NearTwin(laid, difference, 1 - _join(local, deviation, counts, where))
+    return NearTwin(laid, difference, distance, 1 - _join(local, deviation, counts, where))
 
 
 class Agreement:

@@ -40,6 +40,8 @@ class Calibration:
     item: that a verified candidate is what is shown, against everything else, its near-twins
     included. design: that it is the item or a near-twin of it. Both of VERIFIED_FEATURES.
     unverified: that a candidate without a sane homography is what is shown; UNVERIFIED_FEATURES.
+    family: what a candidate gains that was held against a close near-twin which is listed: who
+    lists such lists the family, and where an unlisted one would differ was looked at.
     exact: probability of the item, whose print the comparer must confirm as well (decide.py);
     very_similar: of the design; similar: of either.
     `magpie catalog calibrate` fits them; a catalog's own replace the defaults, which come from 360
@@ -50,6 +52,7 @@ class Calibration:
     item: Ten = (-4.60, 0.77, 0.76, 4.96, 0.31, 2.62, 4.28, -11.94, 1.85, -4.25)
     design: Ten = (-3.80, 1.07, 0.38, 4.60, 0.34, 2.41, 4.74, -11.61, 1.00, -1.07)
     unverified: Four = (-6.75, 5.05, 5.87, 2.02)
+    family: float = 4.0
     exact: float = 0.70
     very_similar: float = 0.85
     similar: float = 0.70
@@ -74,7 +77,10 @@ class Calibration:
         """Return how much speaks for the candidate, by itself, before the sign of a twin counts."""
         if found is None or found.homography is None:
             return _weighed(self.unverified, unverified_features(candidate, margin))
-        return _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
+        alone = _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
+        in_family = alone + self.family * family_sign(found)
+        # At most what speaks for the design: the item, or any near-twin of it.
+        return max(alone, min(in_family, self.log_odds_of_design(candidate, margin, found)))
 
     def least_exact(self, found: Verification | None) -> float:
         """Return the probability from which on `exact` is told: higher where no comparer looked."""
@@ -125,6 +131,11 @@ def twin_sign(found: Verification) -> float:
     A poor view of the item itself has few inliers where it disagrees; a near-twin has many.
     """
     return _ramp(found.inliers, 15, 50) * _ramp(-found.agreement, -0.75, -0.25)
+
+
+def family_sign(found: Verification) -> float:
+    """Return 0..1: a near-twin is listed that is as close as another flavour of a pack."""
+    return 0.0 if found.near_twin_distance is None else _ramp(-found.near_twin_distance, -0.6, -0.5)
 
 
 def unverified_features(candidate: Candidate, margin: float) -> Four:

@@ -34,11 +34,10 @@ def find_near_twin(view: Picture, others: Iterable[Picture]) -> NearTwin | None:
     if not siblings:
         return None
     # A distant relative differs everywhere, which tells nothing.
-    return min(siblings, key=lambda sibling: sibling[1])[0]
+    return min(siblings, key=lambda sibling: sibling.distance)
 
 
-def _as_sibling(view: Picture, other: Picture) -> tuple[NearTwin, float] | None:
-    """Return it with the mean difference, 0..1, over what both show; None: no sibling."""
+def _as_sibling(view: Picture, other: Picture) -> NearTwin | None:
     view_wh, other_wh = view.keypoints.image_size_wh, other.keypoints.image_size_wh
     if min(len(view.keypoints), len(other.keypoints)) < MIN_INLIERS:
         return None
@@ -63,8 +62,8 @@ def _as_sibling(view: Picture, other: Picture) -> tuple[NearTwin, float] | None:
         return None
     # What the sibling does not show may be the view's own.
     own = difference + 1 - share
-    near_twin = near_twin_of(laid, np.asarray(own / own.max() * 255, np.uint8))
-    return near_twin, float(difference.sum() / share.sum())
+    places = np.asarray(own / own.max() * 255, np.uint8)
+    return near_twin_of(laid, places, float(difference.sum() / share.sum()))
 
 
 def _shrunk(places: np.ndarray) -> F32:

@@ -100,7 +100,7 @@ def near_twin(of: np.ndarray, laid: np.ndarray) -> NearTwin:
     """A picture as the near-twin of another: they differ where their pixels do."""
     apart = np.abs(of.astype(int) - laid).max(axis=2) > 0
     difference = cv2.resize(apart.astype(np.uint8) * 255, (32, 32), interpolation=cv2.INTER_AREA)
-    return near_twin_of(placed(laid, of).lay_to_measure(), np.asarray(difference, np.uint8))
+    return near_twin_of(placed(laid, of).lay_to_measure(), np.asarray(difference, np.uint8), 0.5)
 
 
 def placed(crop: np.ndarray, view: np.ndarray) -> Placed:
