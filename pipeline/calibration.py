@@ -77,10 +77,17 @@ class Calibration:
         """Return how much speaks for the candidate, by itself, before the sign of a twin counts."""
         if found is None or found.homography is None:
             return _weighed(self.unverified, unverified_features(candidate, margin))
-        alone = _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
-        in_family = alone + self.family * family_sign(found)
-        # At most what speaks for the design: the item, or any near-twin of it.
-        return max(alone, min(in_family, self.log_odds_of_design(candidate, margin, found)))
+        return _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
+
+    def family_gain(self, candidate: Candidate, margin: float, found: Verification | None) -> float:
+        """Return what a listed near-twin adds to the log-odds: >= 0, and at most what speaks for
+        the design, which is the item or any near-twin of it.
+        """
+        if found is None or found.near_twin_distance is None:
+            return 0.0
+        alone = self.log_odds(candidate, margin, found)
+        design = self.log_odds_of_design(candidate, margin, found)
+        return max(0.0, min(self.family * family_sign(found), design - alone))
 
     def least_exact(self, found: Verification | None) -> float:
         """Return the probability from which on `exact` is told: higher where no comparer looked."""
@@ -135,7 +142,8 @@ def twin_sign(found: Verification) -> float:
 
 def family_sign(found: Verification) -> float:
     """Return 0..1: a near-twin is listed that is as close as another flavour of a pack."""
-    return 0.0 if found.near_twin_distance is None else _ramp(-found.near_twin_distance, -0.6, -0.5)
+    distance = found.near_twin_distance
+    return 0.0 if distance is None else _ramp(-distance, -0.6, -0.5)
 
 
 def unverified_features(candidate: Candidate, margin: float) -> Four:

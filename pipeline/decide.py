@@ -84,24 +84,33 @@ def judge(
     """
     margins = _margins([candidate.similarity for candidate in candidates])
     found = [verifications.get(candidate.item_id) for candidate in candidates]
-    alone = np.array(
-        [
-            calibration.log_odds(c, margin, verification)
-            for c, margin, verification in zip(candidates, margins, found, strict=True)
-        ]
-    )
-    odds = np.exp(alone)
-    judgements = []
-    for i, candidate in enumerate(candidates):
-        rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        # Whether the object is a twin of its likeliest design says nothing about which listed item
-        # is the likelier: of two listed twins, the one with more of everything is.
-        likeliest = max([i, *rivals], key=lambda j: odds[j])
-        no_twin = calibration.log_odds_of_no_twin(found[likeliest])
-        value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
-        design = calibration.log_odds_of_design(candidate, margins[i], found[i])
-        judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
+    evidence = list(zip(candidates, margins, found, strict=True))
+    odds = np.exp([calibration.log_odds(*one) for one in evidence])
+    rivals = [
+        [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
+        for i in range(len(odds))
+    ]
+    # Whether the object is a twin of its likeliest design says nothing about which listed item is
+    # the likelier: of two listed twins, the one with more of everything is.
+    likeliest = [max([i, *rivals[i]], key=lambda j: odds[j]) for i in range(len(odds))]
+    no_twin = [calibration.log_odds_of_no_twin(found[j]) for j in likeliest]
+    values = [_against(odds, i, rivals[i]) + no_twin[i] for i in range(len(odds))]
+    if values:  # where the family is listed, the likeliest of it is the one; the order stays
+        first = int(np.argmax(values))
+        in_family = odds * np.exp([calibration.family_gain(*one) for one in evidence])
+        values[first] = max(
+            values[first], _against(in_family, first, rivals[first]) + no_twin[first]
+        )
+    judgements = [
+        Judgement(*one, value, calibration.log_odds_of_design(*one), crop)
+        for one, value in zip(evidence, values, strict=True)
+    ]
     return sorted(judgements, key=lambda j: -j.log_odds)
+
+
+def _against(odds: np.ndarray, i: int, rivals: Sequence[int]) -> float:
+    """Return the log-odds of one candidate against its rivals and unknown."""
+    return float(np.log(odds[i]) - np.log1p(odds[list(rivals)].sum()))
 
 
 def _is_rival(one: Verification | None, other: Verification | None) -> bool:

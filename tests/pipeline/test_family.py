@@ -60,6 +60,18 @@ def test_of_several_near_twins_the_most_alike_counts() -> None:
     pictures = [found.laid.picture_bgr for found in (both, first, second)]
     assert any(np.array_equal(pictures[0], other) for other in pictures[1:])
     assert not np.array_equal(pictures[1], pictures[2])
+    assert both.distance == min(first.distance, second.distance)
+
+
+def test_a_photo_held_against_a_near_twin_tells_how_close_that_is() -> None:
+    view, twin = VERIFIER.prepare(pack(SEEDS[0])), VERIFIER.prepare(pack(SEEDS[0], 1))
+    near_twin = find_near_twin(view, [twin])
+    assert near_twin is not None and 0 < near_twin.distance < 0.5
+    with_twin = replace(view, near_twin=lambda: near_twin)
+    shot = VERIFIER.prepare(photo(pack(SEEDS[0])))
+    alone, beside = VERIFIER.verify([(shot, view), (shot, with_twin)])
+    assert alone.near_twin_distance is None
+    assert beside.near_twin_distance == near_twin.distance
 
 
 @pytest.mark.parametrize("seed", SEEDS)
