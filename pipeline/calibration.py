@@ -40,8 +40,6 @@ class Calibration:
     item: that a verified candidate is what is shown, against everything else, its near-twins
     included. design: that it is the item or a near-twin of it. Both of VERIFIED_FEATURES.
     unverified: that a candidate without a sane homography is what is shown; UNVERIFIED_FEATURES.
-    family: what a candidate gains that was held against a close near-twin which is listed: who
-    lists such lists the family, and where an unlisted one would differ was looked at.
     exact: probability of the item, whose print the comparer must confirm as well (decide.py);
     very_similar: of the design; similar: of either.
     `magpie catalog calibrate` fits them; a catalog's own replace the defaults, which come from 360
@@ -52,7 +50,6 @@ class Calibration:
     item: Ten = (-4.60, 0.77, 0.76, 4.96, 0.31, 2.62, 4.28, -11.94, 1.85, -4.25)
     design: Ten = (-3.80, 1.07, 0.38, 4.60, 0.34, 2.41, 4.74, -11.61, 1.00, -1.07)
     unverified: Four = (-6.75, 5.05, 5.87, 2.02)
-    family: float = 4.0
     exact: float = 0.70
     very_similar: float = 0.85
     similar: float = 0.70
@@ -79,16 +76,6 @@ class Calibration:
             return _weighed(self.unverified, unverified_features(candidate, margin))
         return _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
 
-    def family_gain(self, candidate: Candidate, margin: float, found: Verification | None) -> float:
-        """Return what a listed near-twin adds to the log-odds: >= 0, and at most what speaks for
-        the design, which is the item or any near-twin of it.
-        """
-        if found is None or found.near_twin_distance is None:
-            return 0.0
-        alone = self.log_odds(candidate, margin, found)
-        design = self.log_odds_of_design(candidate, margin, found)
-        return max(0.0, min(self.family * family_sign(found), design - alone))
-
     def least_exact(self, found: Verification | None) -> float:
         """Return the probability from which on `exact` is told: higher where no comparer looked."""
         if found is None or found.sameness is None:
@@ -96,10 +83,12 @@ class Calibration:
         return self.exact
 
     def log_odds_of_no_twin(self, found: Verification | None) -> float:
-        """Return how much speaks against the object being a near-twin of the candidate: <= 0."""
+        """Return how much speaks against the object being an unlisted near-twin of the candidate:
+        <= 0, the less the closer the nearest listed one is, which competes with it.
+        """
         if found is None or found.homography is None:
             return 0.0
-        return self.item[-1] * twin_sign(found)
+        return self.item[-1] * twin_sign(found) * (1 - family_sign(found))
 
     def log_odds_of_design(
         self, candidate: Candidate, margin: float, found: Verification | None
@@ -143,7 +132,7 @@ def twin_sign(found: Verification) -> float:
 def family_sign(found: Verification) -> float:
     """Return 0..1: a near-twin is listed that is as close as another flavour of a pack."""
     distance = found.near_twin_distance
-    return 0.0 if distance is None else _ramp(-distance, -0.6, -0.5)
+    return 0.0 if distance is None else _ramp(-distance, -0.6, -0.55)
 
 
 def unverified_features(candidate: Candidate, margin: float) -> Four:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.boxes import area, bounds, carry, intersection_matrix
-from pipeline.calibration import LIMIT, Calibration, sigmoid
+from pipeline.calibration import LIMIT, Calibration, family_sign, sigmoid
 from pipeline.options import DecideOptions
 from pipeline.types import (
     F32,
@@ -37,6 +37,7 @@ PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
 # `exact` asks for two witnesses, or is told too often of near-twins: the comparer must take the
 # print for the same as well, from so much on in log-odds.
 CONFIRMED_SAMENESS = 0.25
+CLOSE_FAMILY = 0.5  # of family_sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,15 @@ class Judgement:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether details agree, and the comparer, where asked, takes the print for the same."""
-        sameness = None if self.verification is None else self.verification.sameness
-        return self.is_verified and (sameness is None or sameness >= CONFIRMED_SAMENESS)
+        """Whether details agree, and so does a second witness: the comparer, where asked, or a
+        close near-twin that is listed and was the lesser.
+        """
+        if self.verification is None or self.verification.homography is None:
+            return False
+        if family_sign(self.verification) >= CLOSE_FAMILY:
+            return True
+        sameness = self.verification.sameness
+        return sameness is None or sameness >= CONFIRMED_SAMENESS
 
     def outline(self) -> F32 | None:
         """Return the item's outline as it lay in the frame of its crop: (4, 2) px, or None."""
@@ -84,33 +91,24 @@ def judge(
     """
     margins = _margins([candidate.similarity for candidate in candidates])
     found = [verifications.get(candidate.item_id) for candidate in candidates]
-    evidence = list(zip(candidates, margins, found, strict=True))
-    odds = np.exp([calibration.log_odds(*one) for one in evidence])
-    rivals = [
-        [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        for i in range(len(odds))
-    ]
-    # Whether the object is a twin of its likeliest design says nothing about which listed item is
-    # the likelier: of two listed twins, the one with more of everything is.
-    likeliest = [max([i, *rivals[i]], key=lambda j: odds[j]) for i in range(len(odds))]
-    no_twin = [calibration.log_odds_of_no_twin(found[j]) for j in likeliest]
-    values = [_against(odds, i, rivals[i]) + no_twin[i] for i in range(len(odds))]
-    if values:  # where the family is listed, the likeliest of it is the one; the order stays
-        first = int(np.argmax(values))
-        in_family = odds * np.exp([calibration.family_gain(*one) for one in evidence])
-        values[first] = max(
-            values[first], _against(in_family, first, rivals[first]) + no_twin[first]
-        )
-    judgements = [
-        Judgement(*one, value, calibration.log_odds_of_design(*one), crop)
-        for one, value in zip(evidence, values, strict=True)
-    ]
+    alone = np.array(
+        [
+            calibration.log_odds(c, margin, verification)
+            for c, margin, verification in zip(candidates, margins, found, strict=True)
+        ]
+    )
+    odds = np.exp(alone)
+    judgements = []
+    for i, candidate in enumerate(candidates):
+        rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
+        # Whether the object is a twin of its likeliest design says nothing about which listed item
+        # is the likelier: of two listed twins, the one with more of everything is.
+        likeliest = max([i, *rivals], key=lambda j: odds[j])
+        no_twin = calibration.log_odds_of_no_twin(found[likeliest])
+        value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
+        design = calibration.log_odds_of_design(candidate, margins[i], found[i])
+        judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)
-
-
-def _against(odds: np.ndarray, i: int, rivals: Sequence[int]) -> float:
-    """Return the log-odds of one candidate against its rivals and unknown."""
-    return float(np.log(odds[i]) - np.log1p(odds[list(rivals)].sum()))
 
 
 def _is_rival(one: Verification | None, other: Verification | None) -> bool:

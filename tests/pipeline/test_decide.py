@@ -95,38 +95,19 @@ def test_what_the_comparer_saw_counts_for_and_against() -> None:
     assert values == sorted(values) and values[2] - values[0] > 0.2
 
 
-def test_an_item_needs_less_proof_where_a_close_near_twin_of_it_is_listed() -> None:
-    doubtful = replace(verified(40, 0.45), sameness=-9.0)
+def test_the_sign_of_a_twin_counts_less_where_a_close_one_is_listed() -> None:
+    """It is the sign of one that is not listed; those that are compete."""
+    doubtful = verified(60, 0.4)
     by_distance = [
-        probability_of(replace(doubtful, near_twin_distance=distance), 0.5)
-        for distance in (None, 0.7, 0.6, 0.55, 0.3)
+        probability_of(replace(doubtful, near_twin_distance=distance), 0.6)
+        for distance in (None, 0.7, 0.6, 0.575, 0.3)
     ]
     assert by_distance[0] == by_distance[1] == by_distance[2], "a distant relative tells nothing"
     assert by_distance[2] < by_distance[3] < by_distance[4]
-
-
-def test_a_listed_near_twin_never_makes_the_item_likelier_than_its_design() -> None:
-    tea = candidates(tea=0.5)[0]
-    for inliers, agreement in ((5, 0.0), (12, 0.2), (30, 0.4), (80, 0.9)):
-        close = replace(verified(inliers, agreement), near_twin_distance=0.1)
-        alone = CALIBRATION.log_odds(tea, 0.1, close)
-        design = CALIBRATION.log_odds_of_design(tea, 0.1, close)
-        gain = CALIBRATION.family_gain(tea, 0.1, close)
-        assert gain == pytest.approx(max(0.0, min(CALIBRATION.family, design - alone)))
-
-
-def test_what_the_likeliest_gains_by_its_family_its_near_twin_gains_too() -> None:
-    """Of two that agree alike neither is the one, and the order is what it was."""
-    shortlist = candidates(tea=0.6, twin=0.59)
-    close = replace(verified(60, 0.7), near_twin_distance=0.1, sameness=-3.0)
-    found = {ItemId("tea"): close, ItemId("twin"): close}
-    first, second = judge(crop(), shortlist, found, CALIBRATION)
-    assert first.candidate.item_id == "tea" and 0.3 < sigmoid(first.log_odds) < 0.6
-    lesser = replace(close, inliers=8, agreement=0.1)
-    alone = judge(crop(), shortlist, found | {ItemId("twin"): lesser}, CALIBRATION)[0]
-    assert sigmoid(alone.log_odds) > 0.7
-    plain = replace(CALIBRATION, family=0.0)
-    assert second.log_odds == judge(crop(), shortlist, found, plain)[1].log_odds
+    close = replace(doubtful, near_twin_distance=0.3)
+    both = {ItemId("tea"): close, ItemId("twin"): close}
+    found = judge(crop(), candidates(tea=0.6, twin=0.6), both, CALIBRATION)
+    assert all(sigmoid(judgement.log_odds) <= 0.5 for judgement in found), "neither is the one"
 
 
 def test_the_sign_of_a_twin_does_not_make_a_lesser_rival_win() -> None:
