@@ -88,7 +88,7 @@ class Calibration:
         """
         if found is None or found.homography is None:
             return 0.0
-        return self.item[-1] * twin_sign(found) * (1 - family_sign(found))
+        return self.item[-1] * unlisted_twin_sign(found)
 
     def log_odds_of_design(
         self, candidate: Candidate, margin: float, found: Verification | None
@@ -127,6 +127,11 @@ def twin_sign(found: Verification) -> float:
     A poor view of the item itself has few inliers where it disagrees; a near-twin has many.
     """
     return _ramp(found.inliers, 15, 50) * _ramp(-found.agreement, -0.75, -0.25)
+
+
+def unlisted_twin_sign(found: Verification) -> float:
+    """Return 0..1: the sign of a twin that is not listed, by which the item alone is judged."""
+    return twin_sign(found) * (1 - family_sign(found))
 
 
 def family_sign(found: Verification) -> float:

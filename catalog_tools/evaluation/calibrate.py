@@ -23,6 +23,7 @@ from pipeline.calibration import (
     LIMIT,
     Calibration,
     sigmoid,
+    unlisted_twin_sign,
     unverified_features,
     verified_features,
 )
@@ -111,14 +112,16 @@ def _judge_samples(
 
 def fit(judged: Sequence[Judged], prior: Calibration) -> Calibration:
     """Return the coefficients that explain the samples best, leaning to the prior's."""
-    item_rows, item_truth, design_truth = [], [], []
+    item_rows, item_truth, design_rows, design_truth = [], [], [], []
     plain_rows, plain_truth = [], []
     for sample, judgements in judged:
         for judgement in judgements:
             candidate, found = judgement.candidate, judgement.verification
             is_item = candidate.item_id == sample.item_id
             if found is not None and found.homography is not None:
-                item_rows.append(verified_features(candidate, judgement.margin, found))
+                features = verified_features(candidate, judgement.margin, found)
+                design_rows.append(features)
+                item_rows.append((*features[:-1], unlisted_twin_sign(found)))
                 item_truth.append(is_item)
                 design_truth.append(candidate.item_id == sample.design_of)
             else:
@@ -127,7 +130,7 @@ def fit(judged: Sequence[Judged], prior: Calibration) -> Calibration:
     return replace(
         prior,
         item=fit_logistic(item_rows, item_truth, prior.item),
-        design=fit_logistic(item_rows, design_truth, prior.design),
+        design=fit_logistic(design_rows, design_truth, prior.design),
         unverified=fit_logistic(plain_rows, plain_truth, prior.unverified),
     )
 

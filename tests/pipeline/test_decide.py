@@ -166,6 +166,17 @@ def test_exact_asks_for_the_comparers_word_as_well() -> None:
     assert tier(2.6, None) is Tier.EXACT
 
 
+def test_a_close_near_twin_that_is_listed_is_a_second_witness_too() -> None:
+    def tier(distance: float | None) -> Tier | None:
+        belief = Belief()
+        unlike = replace(verified(), sameness=-5.0, near_twin_distance=distance)
+        belief.add([judged(1.2, found=unlike)])
+        return tier_of(belief)
+
+    assert tier(0.3) is Tier.EXACT
+    assert tier(0.6) is tier(None) is Tier.SIMILAR
+
+
 def test_one_view_that_the_comparer_confirms_speaks_for_its_track_until_that_is_refuted() -> None:
     belief, unsure = Belief(), replace(verified(), sameness=0.0)
     belief.add([judged(0.5, found=replace(verified(), sameness=1.0))])

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 import pipeline.matcher
-from catalog_tools.evaluation.calibrate import calibrate_catalog, choose_exact, fit_logistic, score
+from catalog_tools.evaluation.calibrate import (
+    calibrate_catalog,
+    choose_exact,
+    fit,
+    fit_logistic,
+    score,
+)
 from catalog_tools.evaluation.samples import Sample, draw_samples, read_samples, strangers
 from catalog_tools.synthesize.packs import render_pack
 from catalog_tools.synthesize.shots import make_twin, take_shot
@@ -57,6 +63,22 @@ def test_logistic_fit_keeps_to_the_defaults_where_there_is_little_to_learn_from(
     assert fit_logistic([], [], (1.0, 2.0)) == (1.0, 2.0)
     constant, weight = fit_logistic([(1.0, 0.5)], [False], (1.0, 2.0))
     assert constant == pytest.approx(1.0, abs=0.3) and weight == pytest.approx(2.0, abs=0.3)
+
+
+def test_the_sign_of_a_twin_is_learnt_where_none_is_listed() -> None:
+    def learnt(distance: float | None) -> Calibration:
+        pairs = []
+        for number in range(60):
+            sample, (one,) = judged(None, "tea", 50 + number % 7, 0.3)
+            assert one.verification is not None
+            found = replace(one.verification, near_twin_distance=distance)
+            pairs.append((sample, [replace(one, verification=found)]))
+        return fit(pairs, Calibration())
+
+    prior = Calibration()
+    assert learnt(None).item[-1] < prior.item[-1] - 0.01
+    assert learnt(0.3).item[-1] == prior.item[-1]
+    assert learnt(0.3).design == learnt(None).design
 
 
 def test_exact_starts_above_what_unlisted_things_reach() -> None:
