@@ -35,9 +35,10 @@ FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the
 FAILURES_ALONE = 4
 PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
 # `exact` asks for two witnesses, or is told too often of near-twins: the comparer must take the
-# print for the same as well, from so much on in log-odds.
+# print for the same as well, from so much on in log-odds, or a listed near-twin be so close (of
+# family_sign) that what an unlisted one would differ in was looked at.
 CONFIRMED_SAMENESS = 0.25
-CLOSE_FAMILY = 0.5  # of family_sign
+CLOSE_FAMILY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class Judgement:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether details agree, and so does a second witness: the comparer, where asked, or a
-        close near-twin that is listed and was the lesser.
+        """Whether details agree and there is a second witness: the comparer, where asked, or a
+        close near-twin that is listed, and competes.
         """
         if self.verification is None or self.verification.homography is None:
             return False
