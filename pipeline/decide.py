@@ -8,7 +8,7 @@ that a blurred view never takes back what a sharp one has shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -92,6 +92,9 @@ def judge(
     """
     margins = _margins([candidate.similarity for candidate in candidates])
     found = [verifications.get(candidate.item_id) for candidate in candidates]
+    if sum(verification is not None for verification in found) < 2:
+        # Nothing was checked beside it: no listed near-twin competes, so none is a witness.
+        found = [v and replace(v, near_twin_distance=None) for v in found]
     alone = np.array(
         [
             calibration.log_odds(c, margin, verification)
