@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pipeline.geometry import jacobian_at, resized_homography, warp_picture
-from pipeline.types import F32, F64, U8
+from pipeline.types import F32, F64, U8, ItemId
 
 SIDE_PX = 128
 WINDOW_PX = 19
@@ -74,23 +74,26 @@ class Placed:
 class NearTwin:
     """The picture of another item that is most like a view.
 
-    laid: over the view, at the size that agreement is measured at. difference: (S, S) uint8, how
-    much the view differs from it in each place, 255 where most (family.py). distance: 0..1, how
-    much in the mean over what both show. apart: 0..1, what they lack of agreement in such places.
+    item_id: of that item. laid: over the view, at the size that agreement is measured at.
+    difference: (S, S) uint8, how much the view differs from it in each place, 255 where most
+    (family.py). distance: 0..1, how much in the mean over what both show. apart: 0..1, what they
+    lack of agreement in such places.
     """
 
+    item_id: ItemId
     laid: Laid
     difference: U8
     distance: float
     apart: float
 
 
-def near_twin_of(laid: Laid, difference: U8, distance: float) -> NearTwin:
+def near_twin_of(item_id: ItemId, laid: Laid, difference: U8, distance: float) -> NearTwin:
     """Return the near-twin that a sibling laid over a view is."""
     where = laid.inside[EVERY_SECOND]
     counts = _counts(difference, laid)
     local, deviation = _compare(laid.view_bgr, to_lab(laid.picture_bgr), laid.inside)
-    return NearTwin(laid, difference, distance, 1 - _join(local, deviation, counts, where))
+    apart = 1 - _join(local, deviation, counts, where)
+    return NearTwin(item_id, laid, difference, distance, apart)
 
 
 class Agreement:

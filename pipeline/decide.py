@@ -91,10 +91,7 @@ def judge(
     candidates: the crop's shortlist, nearest first. verifications: of those that were checked.
     """
     margins = _margins([candidate.similarity for candidate in candidates])
-    found = [verifications.get(candidate.item_id) for candidate in candidates]
-    if sum(verification is not None for verification in found) < 2:
-        # Nothing was checked beside it: no listed near-twin competes, so none is a witness.
-        found = [v and replace(v, near_twin_distance=None) for v in found]
+    found = [_beside(verifications, candidate.item_id) for candidate in candidates]
     alone = np.array(
         [
             calibration.log_odds(c, margin, verification)
@@ -113,6 +110,14 @@ def judge(
         design = calibration.log_odds_of_design(candidate, margins[i], found[i])
         judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)
+
+
+def _beside(verifications: Mapping[ItemId, Verification], item_id: ItemId) -> Verification | None:
+    """What was found of an item; its near-twin is a witness only where it was checked as well."""
+    found = verifications.get(item_id)
+    if found is None or found.near_twin_item in verifications:
+        return found
+    return replace(found, near_twin_item=None, near_twin_distance=None)
 
 
 def _is_rival(one: Verification | None, other: Verification | None) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.agreement import NearTwin, local_correlation, near_twin_of, to_lab
 from pipeline.geometry import fit_view
-from pipeline.types import F32
+from pipeline.types import F32, ItemId
 from pipeline.verify import Picture, pair_by_ratio
 
 MAP_PX = 32
@@ -24,20 +24,20 @@ INLIER_SHARE = 1 / 80  # of the sibling's longer side that a correspondence may 
 SAME_PICTURE = 0.2  # greatest difference below which two items show one picture
 
 
-def find_near_twin(view: Picture, others: Iterable[Picture]) -> NearTwin | None:
+def find_near_twin(view: Picture, others: Iterable[tuple[ItemId, Picture]]) -> NearTwin | None:
     """Return the sibling that is most like a view.
 
-    others: pictures of other items. None: none of them is a sibling, that is, shares the view's
-    print under one geometry. Its difference is (MAP_PX, MAP_PX).
+    others: other items and their pictures. None: none of them is a sibling, that is, shares the
+    view's print under one geometry. Its difference is (MAP_PX, MAP_PX).
     """
-    siblings = [found for other in others if (found := _as_sibling(view, other)) is not None]
+    siblings = [found for other in others if (found := _as_sibling(view, *other)) is not None]
     if not siblings:
         return None
     # A distant relative differs everywhere, which tells nothing.
     return min(siblings, key=lambda sibling: sibling.distance)
 
 
-def _as_sibling(view: Picture, other: Picture) -> NearTwin | None:
+def _as_sibling(view: Picture, item_id: ItemId, other: Picture) -> NearTwin | None:
     view_wh, other_wh = view.keypoints.image_size_wh, other.keypoints.image_size_wh
     if min(len(view.keypoints), len(other.keypoints)) < MIN_INLIERS:
         return None
@@ -63,7 +63,7 @@ def _as_sibling(view: Picture, other: Picture) -> NearTwin | None:
     # What the sibling does not show may be the view's own.
     own = difference + 1 - share
     places = np.asarray(own / own.max() * 255, np.uint8)
-    return near_twin_of(laid, places, float(difference.sum() / share.sum()))
+    return near_twin_of(item_id, laid, places, float(difference.sum() / share.sum()))
 
 
 def _shrunk(places: np.ndarray) -> F32:

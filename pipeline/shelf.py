@@ -128,14 +128,14 @@ class Shelf:
     def _load(self, view_index: int) -> Picture:
         return Picture(self.catalog.keypoints(view_index), self.catalog.view_image_bgr(view_index))
 
-    def _look_alikes(self, view_index: int, view: Picture) -> Iterator[Picture]:
-        """Give the pictures of other items that are most like a view, the nearest first."""
+    def _look_alikes(self, view_index: int, view: Picture) -> Iterator[tuple[ItemId, Picture]]:
+        """Give other items and the picture of each that is most like a view, the nearest first."""
         embedding = self.catalog.embeddings[view_index]
         found = self.searcher.search(embedding[None])[0]
         item_id = self.catalog.items[self.catalog.view_item[view_index]].item_id
         joined = self.join_votes(found, embedding, view.keypoints)
         others = [candidate for candidate in joined if candidate.item_id != item_id]
-        return (self._load(candidate.view_index) for candidate in others[:LOOK_ALIKES])
+        return ((other.item_id, self._load(other.view_index)) for other in others[:LOOK_ALIKES])
 
 
 class Shelves:

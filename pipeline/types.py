@@ -189,8 +189,8 @@ class Verification:
     agreement: 0..1, local similarity of the aligned pictures; 0 without a homography.
     coverage: 0..1, share of the view that lies inside the crop.
     sameness: the comparer's log-odds that both show the same print; None where it was not asked.
-    near_twin_distance: 0..1, how far from the view the listed near-twin is that agreement was held
-    against (family.py); None where it was held against none.
+    near_twin_item: the listed near-twin that agreement was held against (family.py), or None.
+    near_twin_distance: 0..1, how far its picture is from the view, or None.
     """
 
     inliers: int
@@ -202,6 +202,7 @@ class Verification:
     coverage: float
     correspondences_xyxy: F32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     sameness: float | None = None
+    near_twin_item: ItemId | None = None
     near_twin_distance: float | None = None
 
 

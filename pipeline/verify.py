@@ -220,6 +220,7 @@ def _verification(
         agreement=measured if agreement is None else agreement,
         coverage=aligned.coverage,
         correspondences_xyxy=correspondences_xyxy[agrees],
+        near_twin_item=None if near_twin is None else near_twin.item_id,
         near_twin_distance=None if near_twin is None else near_twin.distance,
     )
     return verification, near_twin

@@ -7,6 +7,7 @@ import pytest
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.agreement import ONLY_THERE, Agreement, NearTwin, Placed, near_twin_of
 from pipeline.geometry import warp_picture
+from pipeline.types import ItemId
 
 WH = (210, 310)
 SAME = np.eye(3)
@@ -100,7 +101,8 @@ def near_twin(of: np.ndarray, laid: np.ndarray) -> NearTwin:
     """A picture as the near-twin of another: they differ where their pixels do."""
     apart = np.abs(of.astype(int) - laid).max(axis=2) > 0
     difference = cv2.resize(apart.astype(np.uint8) * 255, (32, 32), interpolation=cv2.INTER_AREA)
-    return near_twin_of(placed(laid, of).lay_to_measure(), np.asarray(difference, np.uint8), 0.5)
+    laid_over = placed(laid, of).lay_to_measure()
+    return near_twin_of(ItemId("twin"), laid_over, np.asarray(difference, np.uint8), 0.5)
 
 
 def placed(crop: np.ndarray, view: np.ndarray) -> Placed:

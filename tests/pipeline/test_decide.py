@@ -95,26 +95,31 @@ def test_what_the_comparer_saw_counts_for_and_against() -> None:
     assert values == sorted(values) and values[2] - values[0] > 0.2
 
 
-def probability_beside(found: Verification, is_other_checked: bool) -> float:
-    """The probability of an item beside another one that was checked and not found, or not."""
-    checked = {ItemId("tea"): found} | ({ItemId("milk"): NOTHING} if is_other_checked else {})
-    return sigmoid(judge(crop(), candidates(tea=0.6, milk=0.1), checked, CALIBRATION)[0].log_odds)
+def with_near_twin(found: Verification, distance: float | None) -> Verification:
+    return replace(found, near_twin_item=ItemId("milk"), near_twin_distance=distance)
+
+
+def probability_beside(other: str, found: Verification) -> float:
+    """The probability of tea beside another item that was checked and not found."""
+    checked = {ItemId("tea"): found, ItemId(other): NOTHING}
+    shortlist = candidates(tea=0.6, milk=0.1, soap=0.1)
+    return sigmoid(judge(crop(), shortlist, checked, CALIBRATION)[0].log_odds)
 
 
 def test_the_sign_of_a_twin_counts_less_where_a_close_one_is_listed() -> None:
     """It is the sign of one that is not listed; those that are compete."""
     doubtful = verified(60, 0.4)
     by_distance = [
-        probability_beside(replace(doubtful, near_twin_distance=distance), True)
+        probability_beside("milk", with_near_twin(doubtful, distance))
         for distance in (None, 0.7, 0.6, 0.575, 0.3)
     ]
-    alone = probability_beside(replace(doubtful, near_twin_distance=0.3), False)
-    assert alone < by_distance[4], "none was checked beside it"
+    unseen = probability_beside("soap", with_near_twin(doubtful, 0.3))
+    assert unseen == by_distance[0], "a near-twin that was not checked does not compete"
     assert by_distance[0] == by_distance[1] == by_distance[2], "a distant relative tells nothing"
     assert by_distance[2] < by_distance[3] < by_distance[4]
-    close = replace(doubtful, near_twin_distance=0.3)
-    both = {ItemId("tea"): close, ItemId("twin"): close}
-    found = judge(crop(), candidates(tea=0.6, twin=0.6), both, CALIBRATION)
+    close = with_near_twin(doubtful, 0.3)
+    both = {ItemId("tea"): close, ItemId("milk"): replace(close, near_twin_item=ItemId("tea"))}
+    found = judge(crop(), candidates(tea=0.6, milk=0.6), both, CALIBRATION)
     assert all(sigmoid(judgement.log_odds) <= 0.5 for judgement in found), "neither is the one"
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
+from pipeline.agreement import NearTwin
 from pipeline.compare import Comparer
 from pipeline.engines import Array
 from pipeline.family import MAP_PX, find_near_twin
 from pipeline.options import VerifyOptions
-from pipeline.types import Keypoints
+from pipeline.types import ItemId, Keypoints
 from pipeline.verify import TWIN_AGREEMENT, TWIN_INLIERS, Picture, Verifier
 
 WH = (240, 320)
@@ -21,6 +22,10 @@ VERIFIER = Verifier(None, VerifyOptions(verifier="sift"))
 
 def pack(seed: int, twin: int = 0) -> np.ndarray:
     return render_twin(seed, twin, WH) if twin else render_pack(seed, WH)
+
+
+def near_twin(view: Picture, *others: Picture) -> NearTwin | None:
+    return find_near_twin(view, [(ItemId(f"other-{i}"), p) for i, p in enumerate(others)])
 
 
 def photo(image: np.ndarray) -> np.ndarray:
@@ -33,7 +38,7 @@ def photo(image: np.ndarray) -> np.ndarray:
 def test_the_difference_is_where_a_near_twin_differs() -> None:
     for seed in SEEDS:
         view, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
-        found = find_near_twin(view, [twin])
+        found = near_twin(view, twin)
         assert found is not None and found.difference.shape == (MAP_PX, MAP_PX)
         changed = np.abs(view.image_bgr.astype(int) - twin.image_bgr).max(axis=2)
         changed = cv2.resize(changed.astype(np.float32), (MAP_PX, MAP_PX), None, 0, 0, 3) > 20
@@ -45,39 +50,41 @@ def test_other_packs_and_the_same_picture_tell_nothing() -> None:
     view = VERIFIER.prepare(pack(SEEDS[0]))
     strangers = [VERIFIER.prepare(pack(seed)) for seed in SEEDS[1:]]
     blank = VERIFIER.prepare(np.full((80, 60, 3), 128, np.uint8))
-    assert find_near_twin(view, strangers) is None
-    assert find_near_twin(view, [view, blank]) is None
-    assert find_near_twin(blank, [view]) is None
-    assert find_near_twin(view, []) is None
+    assert near_twin(view, *strangers) is None
+    assert near_twin(view, view, blank) is None
+    assert near_twin(blank, view) is None
+    assert near_twin(view) is None
 
 
 def test_of_several_near_twins_the_most_alike_counts() -> None:
     view = VERIFIER.prepare(pack(SEEDS[1]))
     twins = [VERIFIER.prepare(pack(SEEDS[1], number)) for number in (1, 2)]
-    both, first, second = (find_near_twin(view, some) for some in (twins, twins[:1], twins[1:]))
+    both, first, second = (near_twin(view, *some) for some in (twins, twins[:1], twins[1:]))
     assert first is not None and second is not None
     assert both is not None
     pictures = [found.laid.picture_bgr for found in (both, first, second)]
     assert any(np.array_equal(pictures[0], other) for other in pictures[1:])
     assert not np.array_equal(pictures[1], pictures[2])
     assert both.distance == min(first.distance, second.distance)
+    assert both.item_id == f"other-{int(second.distance < first.distance)}"
 
 
-def test_a_photo_held_against_a_near_twin_tells_how_close_that_is() -> None:
+def test_a_photo_held_against_a_near_twin_tells_whose_it_is_and_how_close() -> None:
     view, twin = VERIFIER.prepare(pack(SEEDS[0])), VERIFIER.prepare(pack(SEEDS[0], 1))
-    near_twin = find_near_twin(view, [twin])
-    assert near_twin is not None and 0 < near_twin.distance < 0.5
-    with_twin = replace(view, near_twin=lambda: near_twin)
+    found = near_twin(view, twin)
+    assert found is not None and 0 < found.distance < 0.5
+    with_twin = replace(view, near_twin=lambda: found)
     shot = VERIFIER.prepare(photo(pack(SEEDS[0])))
     alone, beside = VERIFIER.verify([(shot, view), (shot, with_twin)])
-    assert alone.near_twin_distance is None
-    assert beside.near_twin_distance == near_twin.distance
+    assert alone.near_twin_item is alone.near_twin_distance is None
+    assert beside.near_twin_item == found.item_id == "other-0"
+    assert beside.near_twin_distance == found.distance
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_near_twin_agrees_less_once_it_is_known_where_it_differs(seed: int) -> None:
     listed, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
-    known = replace(listed, near_twin=lambda: find_near_twin(listed, [twin]))
+    known = replace(listed, near_twin=lambda: near_twin(listed, twin))
     shown = [VERIFIER.prepare(photo(pack(seed, number))) for number in (0, 1)]
     right, wrong = VERIFIER.verify([(crop, listed) for crop in shown])
     right_now, wrong_now = VERIFIER.verify([(crop, known) for crop in shown])
@@ -89,7 +96,7 @@ def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
     """Listed: a pack and a near-twin. Shown: another near-twin, which differs in the same place."""
     first, second, third = (with_fruit(color) for color in ((40, 40, 200), (40, 200, 200), 60))
     listed = VERIFIER.prepare(first)
-    known = replace(listed, near_twin=lambda: find_near_twin(listed, [VERIFIER.prepare(second)]))
+    known = replace(listed, near_twin=lambda: near_twin(listed, VERIFIER.prepare(second)))
     crop = VERIFIER.prepare(photo(third))
     before, now = VERIFIER.verify([(crop, listed), (crop, known)])
     assert before.agreement > 0.7 and now.agreement < before.agreement - 0.2
@@ -98,9 +105,9 @@ def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
 def test_the_comparer_sees_the_near_twin_even_when_that_left_little_agreement() -> None:
     """Few inliers and, without the near-twin, enough agreement to look for one."""
     listed, sibling = (VERIFIER.prepare(pack(SEEDS[0], number)) for number in (0, 2))
-    near_twin = find_near_twin(listed, [sibling])
+    found = near_twin(listed, sibling)
     few = fewer_keypoints(listed, TWIN_INLIERS - 1)
-    known = replace(few, near_twin=lambda: near_twin)
+    known = replace(few, near_twin=lambda: found)
     engine = TwinWatch()
     verifier = Verifier(
         None, VerifyOptions(verifier="sift"), comparer=Comparer(engine, 32, batch=1)
@@ -115,7 +122,7 @@ def test_what_a_partial_sibling_does_not_show_counts_as_the_views_own() -> None:
     """The sibling is photographed without its lower third."""
     view = VERIFIER.prepare(pack(SEEDS[0]))
     upper = VERIFIER.prepare(pack(SEEDS[0], 1)[: int(WH[1] * 0.65)])
-    found = find_near_twin(view, [upper])
+    found = near_twin(view, upper)
     assert found is not None
     assert found.difference[-MAP_PX // 4 :].min() > 200
     assert not found.laid.inside[-10:].any()

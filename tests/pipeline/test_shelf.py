@@ -43,6 +43,7 @@ def shelf(tmp_path: Path) -> Shelf:
 def test_listed_near_twins_are_each_others(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, other = (near_twin(shelf, i) for i in range(3))
     assert first is not None and second is not None and other is None
+    assert [shelf.catalog.items[i].item_id for i in (1, 0)] == [first.item_id, second.item_id]
     shown = shelf.view(1).image_bgr.astype(int).mean()
     assert abs(first.laid.picture_bgr[first.laid.inside].mean() - shown) < 12
     assert near_twin(shelf, 0) is first, "found once"
