@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.attend import FIRST_CANDIDATES, PROVED_LOG_ODDS, checks_after, first_checks
+from pipeline.calibration import family_sign
 from pipeline.decide import Judgement, judge
 from pipeline.panels import Panel
 from pipeline.shelf import Shelf
@@ -50,6 +51,18 @@ class Look:
         best = self.judgements[0]
         return best.is_verified and not self.shelf.has_near_twin(best.candidate.view_index)
 
+    def unchecked_near_twin(self) -> list[Candidate]:
+        """Return the close near-twin of the likeliest item, unless it was checked: one or none.
+
+        It must be checked to compete, and to be a witness (decide.py).
+        """
+        if not self.judgements or self.judgements[0].design_log_odds <= 0:
+            return []
+        best = self.verifications.get(self.judgements[0].candidate.item_id)
+        if best is None or not family_sign(best) or best.near_twin_item in self.verifications:
+            return []
+        return [c for c in self.shortlist if c.item_id == best.near_twin_item]
+
     def widen_shortlist(self, keypoints: Keypoints) -> None:
         """Add what the crop's keypoints vote for, what its panel is like, what is to be checked."""
         self.shortlist = self.shelf.join_votes(self.shortlist, self.embedding, keypoints)
@@ -79,9 +92,11 @@ def verify_looks(
     at_first: int = FIRST_CANDIDATES,
     one_by_one: bool = False,
 ) -> None:
-    """Check the nearest candidates; in a second round more of what proved nothing yet.
+    """Check the nearest candidates; in a second round more of what proved nothing yet; at last the
+    likeliest item's near-twin.
 
-    one_by_one: where the nearest is proved at once the others are left out.
+    one_by_one: the nearest alone at first; where it is proved the others are left out, and where it
+    has a near-twin that takes their place: a further look has time for the others.
     """
     pictures = [verifier.prepare(look.crop.image_bgr) for look in looks]
     for look, picture in zip(looks, pictures, strict=True):
@@ -93,7 +108,7 @@ def verify_looks(
     if one_by_one:
         _check(verifier, looks, pictures, [candidates[:1] for candidates in todo])
         todo = [
-            [] if look.is_proved else candidates[1:]
+            [] if look.is_proved else look.unchecked_near_twin() or candidates[1:]
             for look, candidates in zip(looks, todo, strict=True)
         ]
     for _ in range(rounds):
@@ -101,6 +116,8 @@ def verify_looks(
         todo = [
             checks_after(look.shortlist, look.verifications, look.best_log_odds) for look in looks
         ]
+    if not one_by_one:
+        _check(verifier, looks, pictures, [look.unchecked_near_twin() for look in looks])
 
 
 def _check(

@@ -190,7 +190,9 @@ def test_beside_a_proved_item_only_a_listed_near_twin_of_it_is_checked(
         with monkeypatch.context() as patch:
             counts = watch_checks(patch)
             seen = run(matcher, [draw_frame([(KNOWN[2], (250, 90))], i) for i in range(4)])
-        assert seen[-1].match.item_id == "pack-2" and seen[-1].match.tier is Tier.EXACT
+        told = seen[-1].match
+        assert told.item_id == "pack-2" and told.tier.rank >= Tier.VERY_SIMILAR.rank
+        assert told.tier is Tier.EXACT or known is directory, "surest where no near-twin competes"
         first_look.append(counts[:2])
     assert first_look == [[1, 0], [1, 1]]
 
