@@ -91,7 +91,7 @@ def judge(
     candidates: the crop's shortlist, nearest first. verifications: of those that were checked.
     """
     margins = _margins([candidate.similarity for candidate in candidates])
-    found = [_beside(verifications, candidate.item_id) for candidate in candidates]
+    found = [_with_witness(verifications, candidate.item_id) for candidate in candidates]
     alone = np.array(
         [
             calibration.log_odds(c, margin, verification)
@@ -112,10 +112,17 @@ def judge(
     return sorted(judgements, key=lambda j: -j.log_odds)
 
 
-def _beside(verifications: Mapping[ItemId, Verification], item_id: ItemId) -> Verification | None:
-    """What was found of an item; its near-twin is a witness only where it was checked as well."""
+def _with_witness(
+    verifications: Mapping[ItemId, Verification], item_id: ItemId
+) -> Verification | None:
+    """What was found of an item, without its near-twin unless that was checked as well, and not
+    found apart from it: only what competes for the object is a witness.
+    """
     found = verifications.get(item_id)
-    if found is None or found.near_twin_item in verifications:
+    if found is None or found.near_twin_item is None:
+        return found
+    near_twin = verifications.get(found.near_twin_item)
+    if near_twin is not None and _is_rival(found, near_twin):
         return found
     return replace(found, near_twin_item=None, near_twin_distance=None)
 

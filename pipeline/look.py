@@ -52,9 +52,10 @@ class Look:
         return best.is_verified and not self.shelf.has_near_twin(best.candidate.view_index)
 
     def unchecked_near_twin(self) -> list[Candidate]:
-        """Return the close near-twin of the likeliest item, unless it was checked: one or none.
+        """Return the near-twin of the likeliest item, unless it was checked: one or none.
 
-        It must be checked to compete, and to be a witness (decide.py).
+        It must be checked to compete, and to be a witness (decide.py). One that is not on the
+        shortlist is neither.
         """
         if not self.judgements or self.judgements[0].design_log_odds <= 0:
             return []
@@ -62,6 +63,10 @@ class Look:
         if best is None or not family_sign(best) or best.near_twin_item in self.verifications:
             return []
         return [c for c in self.shortlist if c.item_id == best.near_twin_item]
+
+    def with_near_twin(self, todo: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates to check, and the likeliest item's near-twin unless it is there."""
+        return [*todo, *(c for c in self.unchecked_near_twin() if c not in todo)]
 
     def widen_shortlist(self, keypoints: Keypoints) -> None:
         """Add what the crop's keypoints vote for, what its panel is like, what is to be checked."""
@@ -92,11 +97,10 @@ def verify_looks(
     at_first: int = FIRST_CANDIDATES,
     one_by_one: bool = False,
 ) -> None:
-    """Check the nearest candidates; in a second round more of what proved nothing yet; at last the
-    likeliest item's near-twin.
+    """Check the nearest candidates; in a second round more of what proved nothing yet; and the
+    listed near-twin of the likeliest item.
 
-    one_by_one: the nearest alone at first; where it is proved the others are left out, and where it
-    has a near-twin that takes their place: a further look has time for the others.
+    one_by_one: the nearest alone at first; where it is proved the others are left out.
     """
     pictures = [verifier.prepare(look.crop.image_bgr) for look in looks]
     for look, picture in zip(looks, pictures, strict=True):
@@ -108,7 +112,7 @@ def verify_looks(
     if one_by_one:
         _check(verifier, looks, pictures, [candidates[:1] for candidates in todo])
         todo = [
-            [] if look.is_proved else look.unchecked_near_twin() or candidates[1:]
+            [] if look.is_proved else look.with_near_twin(candidates[1:])
             for look, candidates in zip(looks, todo, strict=True)
         ]
     for _ in range(rounds):
@@ -116,8 +120,8 @@ def verify_looks(
         todo = [
             checks_after(look.shortlist, look.verifications, look.best_log_odds) for look in looks
         ]
-    if not one_by_one:
-        _check(verifier, looks, pictures, [look.unchecked_near_twin() for look in looks])
+    while not one_by_one and any(todo := [look.unchecked_near_twin() for look in looks]):
+        _check(verifier, looks, pictures, todo)
 
 
 def _check(

@@ -190,7 +190,8 @@ class Verification:
     coverage: 0..1, share of the view that lies inside the crop.
     sameness: the comparer's log-odds that both show the same print; None where it was not asked.
     near_twin_item: the listed near-twin that agreement was held against (family.py), or None.
-    near_twin_distance: 0..1, how far its picture is from the view, or None.
+    near_twin_distance: 0..1, how far its picture is from the view, or None. A judgement has neither
+    where the near-twin did not compete (decide.py).
     """
 
     inliers: int

@@ -123,6 +123,19 @@ def test_the_sign_of_a_twin_counts_less_where_a_close_one_is_listed() -> None:
     assert all(sigmoid(judgement.log_odds) <= 0.5 for judgement in found), "neither is the one"
 
 
+def test_a_near_twin_that_was_found_beside_an_item_is_no_witness_of_it() -> None:
+    """What stands on the shelf beside the listed near-twin may be a third one."""
+
+    def tea(milk: Verification) -> Judgement:
+        found = {ItemId("tea"): with_near_twin(verified(60, 0.4), 0.3), ItemId("milk"): milk}
+        return judge(crop(), candidates(tea=0.6, milk=0.1), found, CALIBRATION)[0]
+
+    beside, at_the_same_place = tea(verified(30, 0.3, x=30)), tea(verified(30, 0.3, x=2))
+    assert beside.candidate.item_id == at_the_same_place.candidate.item_id == "tea"
+    assert beside.verification is not None and beside.verification.near_twin_distance is None
+    assert sigmoid(beside.log_odds) < sigmoid(at_the_same_place.log_odds) - 0.05
+
+
 def test_the_sign_of_a_twin_does_not_make_a_lesser_rival_win() -> None:
     """Of two listed twins on a photo, the one with more of everything is the likelier."""
     found = {ItemId("tea"): verified(70, 0.5), ItemId("twin"): verified(30, 0.3)}

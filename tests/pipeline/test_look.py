@@ -9,6 +9,8 @@ import pytest
 from catalog_tools.build import build_catalog
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.catalog import Catalog
+from pipeline.compare import Comparer
+from pipeline.engines import Array
 from pipeline.look import Look, verify_looks
 from pipeline.options import SearchOptions, VerifyOptions
 from pipeline.shelf import Shelf
@@ -36,8 +38,20 @@ def pack(number: int) -> np.ndarray:
     return render_pack(DEMO_SEED_START + number, WH)
 
 
-def checked(shelf: Shelf, shown: np.ndarray, *first: str, one_by_one: bool) -> list[str]:
-    """The items that a crop is checked against when `first` are to be the first."""
+class DoubtingEngine:
+    """A stand-in for the comparer's network: nothing is the same print."""
+
+    name = "fake"
+    device = "cpu"
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        return (np.full(len(arrays[0]), -1.0, np.float32),)
+
+
+def look_at(
+    shelf: Shelf, shown: np.ndarray, *first: str, one_by_one: bool, verifier: Verifier = VERIFIER
+) -> Look:
+    """The look at a crop for which `first` are to be checked first."""
     box = np.array([0, 0, *WH], np.float32)
     crop = Crop(Track("door", 1, box, 0.9, 0, 5), box, shown)
     items = enumerate(shelf.catalog.items)
@@ -45,21 +59,31 @@ def checked(shelf: Shelf, shown: np.ndarray, *first: str, one_by_one: bool) -> l
     first_checks = [one for name in first for one in shortlist if one.item_id == name]
     look = Look(crop, shelf, first_checks=first_checks, shortlist=shortlist)
     look.embedding = np.zeros(shelf.catalog.embeddings.shape[1], np.float32)
-    verify_looks(VERIFIER, [look], one_by_one=one_by_one)
-    return [str(item_id) for item_id in look.verifications]
+    verify_looks(verifier, [look], one_by_one=one_by_one)
+    return look
 
 
-def test_beside_an_item_its_listed_near_twin_is_checked_and_not_the_next_nearest(
-    shelf: Shelf,
-) -> None:
-    assert checked(shelf, pack(0), "tea", "milk", one_by_one=True) == ["tea", "zz-twin"]
-    assert checked(shelf, pack(1), "milk", "tea", one_by_one=True) == ["milk"], "it has none"
-    assert checked(shelf, pack(2), "tea", "milk", one_by_one=True) == ["tea", "milk"], "not tea"
+def checked(shelf: Shelf, shown: np.ndarray, *first: str, one_by_one: bool) -> list[str]:
+    return list(look_at(shelf, shown, *first, one_by_one=one_by_one).verifications)
 
 
-def test_a_pictures_likeliest_item_is_held_against_its_near_twin_after_all_others(
-    shelf: Shelf,
-) -> None:
-    found = checked(shelf, pack(0), "tea", "milk", one_by_one=False)
-    assert found == ["tea", "milk", "zz-twin"]
-    assert checked(shelf, pack(1), "milk", "tea", one_by_one=False) == ["milk", "tea"]
+def test_an_item_is_held_against_its_near_twin_and_the_next_candidate(shelf: Shelf) -> None:
+    """Whichever comes next: what came instead of a known item may be neither of the two."""
+    for one_by_one in (True, False):
+        beside_milk = checked(shelf, pack(0), "tea", "milk", one_by_one=one_by_one)
+        assert beside_milk == ["tea", "milk", "zz-twin"]
+        beside_twin = checked(shelf, pack(0), "tea", "zz-twin", one_by_one=one_by_one)
+        assert beside_twin == ["tea", "zz-twin"]
+        of_soap = checked(shelf, pack(2), "tea", "milk", one_by_one=one_by_one)
+        assert of_soap == ["tea", "milk"], "it is not tea"
+    assert checked(shelf, pack(1), "milk", "tea", one_by_one=True) == ["milk"], "proved"
+
+
+def test_the_near_twin_that_was_checked_confirms_what_the_comparer_doubts(shelf: Shelf) -> None:
+    comparer = Comparer(DoubtingEngine(), 32, batch=4)
+    doubting = Verifier(None, VerifyOptions(verifier="sift"), comparer=comparer)
+    for shown, item_id, is_confirmed in ((pack(0), "tea", True), (pack(1), "milk", False)):
+        look = look_at(shelf, shown, item_id, "soap", one_by_one=True, verifier=doubting)
+        best = look.judgements[0]
+        assert best.candidate.item_id == item_id and best.is_verified
+        assert best.is_confirmed is is_confirmed
