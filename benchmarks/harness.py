@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -77,7 +79,7 @@ def write_result(out: Path, name: str, config: Mapping[str, Any], figures: Any) 
     """Write `<name>-<time>.json` with machine, commit, command and config beside the figures."""
     out.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
-    path = out / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
+    path = _new_file(out, f"{name}-{now:%Y%m%dT%H%M%SZ}")
     document = {
         "benchmark": name,
         "time": now.isoformat(timespec="seconds"),
@@ -88,6 +90,17 @@ def write_result(out: Path, name: str, config: Mapping[str, Any], figures: Any) 
         "figures": figures,
     }
     path.write_text(json.dumps(document, indent=1, default=str) + "\n")
+    return path
+
+
+def _new_file(out: Path, stem: str) -> Path:
+    """Take a name that nobody has: two runs side by side may end in the same second."""
+    path = out / f"{stem}.json"
+    for number in itertools.count(2):
+        with suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            break
+        path = out / f"{stem}-{number}.json"
     return path
 
 

@@ -2,9 +2,12 @@
 
 import json
 import os
+from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 
+import benchmarks.harness
 from benchmarks.bench_end_to_end import draw_histogram, gather_figures, print_figures, worker_pids
 from benchmarks.harness import ProcessCosts, describe_machine, percentiles, write_result
 
@@ -21,6 +24,14 @@ def test_a_result_names_machine_commit_and_config_but_no_host(tmp_path):
     assert document["config"] == {"a": 1} and document["figures"] == {"fps": 3.0}
     assert document["machine"]["cores"] == os.cpu_count()
     assert os.uname().nodename not in json.dumps(describe_machine())
+
+
+def test_results_of_one_second_stay_apart(tmp_path, monkeypatch):
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    monkeypatch.setattr(benchmarks.harness, "datetime", Mock(now=lambda _: moment))
+    paths = [write_result(tmp_path, "x", {}, number) for number in range(3)]
+    assert [json.loads(path.read_text())["figures"] for path in paths] == [0, 1, 2]
+    assert [path.stem for path in paths] == [f"x-20260102T030405Z{end}" for end in ("", "-2", "-3")]
 
 
 def test_costs_of_a_process_are_sampled_until_the_end():
