@@ -9,6 +9,8 @@ MagpieError                 where: rule, got value; remedy
 └── WorkerError             a process that could not be started or kept alive       (exit 3 or 4)
 """
 
+from typing import ClassVar
+
 
 class MagpieError(Exception):
     """An error whose text a user can act on: **where: rule, got value; remedy**."""
@@ -49,7 +51,12 @@ class EngineError(MagpieError):
 
 
 class SourceError(MagpieError):
-    """A stream cannot be opened or read."""
+    """A stream cannot be opened or read.
+
+    heals: whether the same stream may well work a second later, with nothing done about it.
+    """
+
+    heals: ClassVar[bool] = True
 
 
 class WorkerError(MagpieError):

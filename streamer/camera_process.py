@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pipeline.errors import SourceError
 from streamer.bell import matcher_bell
 from streamer.child import ChildContext, WorkerState
-from streamer.errors import AuthenticationError, NotFoundError, StalledError
+from streamer.errors import StalledError
 from streamer.frame_ring import Drop, RingWriter, Skip
-from streamer.sources.base import Damaged, Picture, SourceOptions, create_source
+from streamer.sources.base import Damaged, Picture, Remark, SourceOptions, create_source
 
 _FIRST_RETRY_S, _RETRY_S, _PATIENT_RETRY_S = 0.5, 2.0, 30.0
 _JITTER = 0.2
@@ -23,6 +23,7 @@ _TURN_S = 0.5  # the longest sleep without a heartbeat
 _DRAIN_S = 1.0  # a live ring's last frame is given so long
 _DRAIN_TURN_S = 0.02
 _LOOK_EVERY_NS = 500_000_000
+_LEAST_SAME = 3
 _SMALLEST_WH = (16, 16)
 
 
@@ -84,8 +85,8 @@ def _run_live(context: ChildContext, camera: "_Camera") -> None:
 class Retry:
     """How long to wait before a stream is opened again: 0.5, 1, 2, 2, 2 … s, give or take 20 %.
 
-    Where the server answered and said no (authentication, not found) the wait goes on doubling, up
-    to 30 s: nothing will change soon, and some servers lock out who asks too often.
+    Where the cause does not heal by itself (the server says no, the data is no video) the wait goes
+    on doubling, up to 30 s: nothing will change soon, and some servers lock out who asks too often.
     """
 
     chance: random.Random = field(default_factory=random.Random)
@@ -97,8 +98,7 @@ class Retry:
 
     def after(self, error: SourceError) -> float:
         """Return the seconds to wait after one more failure."""
-        is_no = isinstance(error, AuthenticationError | NotFoundError)
-        longest_s = _PATIENT_RETRY_S if is_no else _RETRY_S
+        longest_s = _RETRY_S if error.heals else _PATIENT_RETRY_S
         wait_s = min(longest_s, _FIRST_RETRY_S * 2.0 ** min(self._failures, 10))
         self._failures += 1
         return wait_s * self.chance.uniform(1 - _JITTER, 1 + _JITTER)
@@ -106,12 +106,16 @@ class Retry:
 
 @dataclass(slots=True)
 class FrozenWatch:
-    """Notices that a live picture stays the same, bit by bit; looks twice a second."""
+    """Notices that a live picture stays the same, bit by bit; looks twice a second.
+
+    A few pictures in a row that are the same say nothing of a camera that gives one a minute.
+    """
 
     after_s: float  # 0: never
     _looked_ns: int = -_LOOK_EVERY_NS
     _since_ns: int = 0
     _last: int | None = None
+    _n_same: int = 0
 
     def look(self, picture: Picture) -> bool | None:
         """Return whether the picture is frozen; None between two looks."""
@@ -123,9 +127,11 @@ class FrozenWatch:
         content = 0
         for plane in (picture.y, picture.u, picture.v):
             content = zlib.crc32(plane.tobytes(), content)
+        self._n_same += 1
         if content != self._last:
-            self._last, self._since_ns = content, picture.captured_ns
-        return picture.captured_ns - self._since_ns >= self.after_s * 1e9
+            self._last, self._since_ns, self._n_same = content, picture.captured_ns, 0
+        is_long = picture.captured_ns - self._since_ns >= self.after_s * 1e9
+        return is_long and self._n_same >= _LEAST_SAME
 
 
 class Pacer:
@@ -175,11 +181,14 @@ class _Camera:
         on_first: called once, when there is a picture.
         """
         frozen_after_s = 0 if self.is_recording else self._options.frozen_after_s
-        frozen, is_first = FrozenWatch(frozen_after_s), True
+        frozen, is_first, remark = FrozenWatch(frozen_after_s), True, None
         for picture in self._source.pictures(self.wait):
             self._context.beat()
             if isinstance(picture, Damaged):
                 self._ring.drop(Drop.CORRUPT)
+                continue
+            if isinstance(picture, Remark):
+                remark = picture.text
                 continue
             if is_first:
                 is_first = False
@@ -190,7 +199,7 @@ class _Camera:
                 reason = f"the picture has not changed for {frozen_after_s:g} s"
                 self._context.report(WorkerState.FROZEN, reason, **self.counts())
             elif is_frozen is not None:
-                self._context.report(WorkerState.RUNNING, None, **self.counts())
+                self._context.report(WorkerState.RUNNING, remark, **self.counts())
 
     def wait(self, seconds: float) -> bool:
         """Sleep with heartbeats; returns True at once when asked to stop."""

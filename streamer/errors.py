@@ -5,6 +5,7 @@ SourceError                      pipeline/errors.py
 ├── RefusedError                 the host answers, nobody listens there
 ├── AuthenticationError          the server wants other credentials (401, 403)
 ├── NotFoundError                the server, folder or device has no such stream (404)
+├── UnsupportedError             the server or this program cannot do what is asked (461, 501)
 ├── CodecError                   the data cannot be understood or decoded
 ├── EndedError                   a live stream was ended by its server
 └── StalledError                 a stream that was open gives nothing any more
@@ -45,43 +46,41 @@ def redact(text: str) -> str:
 class UnreachableError(SourceError):
     """No such host, no route to it, or no answer in time."""
 
-    kind: ClassVar[str] = "unreachable"
-
 
 class RefusedError(SourceError):
     """The host is there and nothing listens at the port."""
-
-    kind: ClassVar[str] = "refused"
 
 
 class AuthenticationError(SourceError):
     """The server wants other credentials."""
 
-    kind: ClassVar[str] = "authentication"
+    heals: ClassVar[bool] = False
 
 
 class NotFoundError(SourceError):
     """The server is there and has no such stream; or no such device, file or folder."""
 
-    kind: ClassVar[str] = "not_found"
+    heals: ClassVar[bool] = False
+
+
+class UnsupportedError(SourceError):
+    """What is asked cannot be done: another transport or version, a web page for a stream."""
+
+    heals: ClassVar[bool] = False
 
 
 class CodecError(SourceError):
     """The data cannot be understood or decoded."""
 
-    kind: ClassVar[str] = "codec"
+    heals: ClassVar[bool] = False
 
 
 class EndedError(SourceError):
     """A live stream was ended by its server."""
 
-    kind: ClassVar[str] = "ended"
-
 
 class StalledError(SourceError):
     """A stream that was open gives nothing any more."""
-
-    kind: ClassVar[str] = "stalled"
 
 
 class RingSpaceError(WorkerError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
 from pipeline.options import Options
@@ -23,6 +23,7 @@ Wait = Callable[[float], bool]
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
 _HLS_SILENCE_S = 15.0  # two segments and a half of the usual 6 s
+_LONGEST_TURN_S = 2.5
 _EXPECTED = "rtsp://, rtsps://, http(s)://, a device number, a file, a folder or test:"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?=//)")
 _STREAM_SCHEMES = frozenset(("rtsp", "rtsps", "http", "https"))
@@ -46,7 +47,10 @@ class SourceOptions(Options):
     )
     open_timeout_s: float = Field(4.0, gt=0, le=60)
     read_timeout_s: float = Field(
-        2.5, gt=0, lt=3, description="silence that counts as a stalled stream"
+        2.5,
+        gt=0,
+        le=600,
+        description="least silence that counts as a stalled stream; three pictures' time if longer",
     )
     frozen_after_s: float = Field(
         10.0, ge=0, description="a live picture that stays identical so long is frozen; 0: never"
@@ -54,9 +58,22 @@ class SourceOptions(Options):
     width: int = Field(0, ge=0, le=16384, description="asked of a webcam; 0: its default")
     height: int = Field(0, ge=0, le=16384, description="asked of a webcam; 0: its default")
     fps: float = Field(
-        0, ge=0, le=1000, description="asked of a webcam; pace of a folder (default 25)"
+        0,
+        ge=0,
+        le=1000,
+        description="asked of a webcam; pace of a folder (default 25) and of a URL that gives one "
+        "picture a request (default 1); what a slow stream gives (default: measured)",
     )
     decoder_threads: int = Field(1, ge=1, le=64, description="threads that share one picture")
+
+    @field_validator("url")
+    @classmethod
+    def _with_plain_scheme(cls, url: str) -> str:
+        """RTSP:// is rtsp://; FFmpeg knows the small letters only."""
+        scheme = _SCHEME.match(url.lstrip())
+        if scheme is None:
+            return url
+        return scheme[0].lower() + url.strip()[scheme.end() :]
 
     @property
     def kind(self) -> SourceKind:
@@ -72,7 +89,7 @@ class SourceOptions(Options):
 
     @property
     def silence_s(self) -> float:
-        """Silence after which the stream counts as stalled.
+        """Least silence after which the stream counts as stalled (rhythm.py says when it is more).
 
         HLS is silent between two segments by its nature, and gets more.
         """
@@ -80,9 +97,26 @@ class SourceOptions(Options):
         return max(_HLS_SILENCE_S, self.read_timeout_s) if is_hls else self.read_timeout_s
 
     @property
+    def told_gap_s(self) -> float:
+        """How far apart a live stream's pictures come, as `fps` says; 0: not said."""
+        return 1 / self.fps if self.fps and self.is_live else 0.0
+
+    @property
+    def is_read_in_turns(self) -> bool:
+        """Whether reading can go on after a time-out; what FFmpeg reads over HTTP cannot."""
+        return self.kind in ("rtsp", "webcam")
+
+    @property
+    def read_turn_s(self) -> float:
+        """The longest that one read by FFmpeg may block."""
+        if self.is_read_in_turns:
+            return min(_LONGEST_TURN_S, self.read_timeout_s)
+        return self.silence_s
+
+    @property
     def longest_call_s(self) -> float:
         """The longest time that one call into the stream may block (opening has two)."""
-        return max(2 * self.open_timeout_s, self.silence_s)
+        return max(2 * self.open_timeout_s, self.read_turn_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +149,19 @@ class Damaged:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What an operator should know of a stream that runs; None: nothing any more."""
+
+    text: str | None
+
+
 class Source(Protocol):
     """A stream of pictures."""
 
     options: SourceOptions
 
-    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | Remark]:
         """Yield pictures until the recording ends or `wait` says stop.
 
         Raises a SourceError of streamer/errors.py. Closing the iterator closes the stream.

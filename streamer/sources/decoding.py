@@ -12,19 +12,24 @@ import av
 import av.container
 import av.error
 import numpy as np
+from av.codec.context import CodecContext
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streamer.errors import CodecError, StalledError
-from streamer.sources.base import Damaged, Picture, SourceOptions
+from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
 from streamer.sources.failures import source_name, typed_errors
 from streamer.sources.planes import PlaneMaker
+from streamer.sources.rhythm import Rhythm
 
-_GIVE_UP_AFTER_DAMAGED = 500  # packets in a row without one picture
+GIVE_UP_AFTER_DAMAGED = 500  # packets in a row without one picture
+_STRICT = {"err_detect": "explode"}  # else FFmpeg fills what a broken JPEG lacks with grey
 _LARGEST_STEP_S = 60.0
 _YEAR_2000_US = 946_684_800_000_000
+_LARGEST_CLOCK_ERROR_S = 10.0
 
 
 class Moment(NamedTuple):
@@ -66,18 +71,37 @@ def arrival(_: object) -> Moment:
     return Moment(time.monotonic_ns(), time.time_ns(), "arrival")
 
 
-def rtcp_or_arrival(packet: Packet[VideoStream]) -> Moment:
-    """Stamp with the camera's clock where RTCP gave it, else with this machine's.
+class CameraClock:
+    """Stamps with the camera's clock where RTCP gives it and it can be right, else by arrival.
 
-    FFmpeg hangs the sender report's time on each packet as producer reference time: int64 µs of
-    Unix time, then flags.
+    A clock that is further from this machine's than a stream can be late is wrong, or has just been
+    set: an event's `left` would lie an hour after its `appeared`. remark: what is to be said of it.
     """
-    moment = arrival(packet)
-    if packet.has_sidedata("prft"):
+
+    def __init__(self) -> None:
+        self.remark: str | None = None
+
+    def stamp(self, packet: Packet[VideoStream]) -> Moment:
+        """Return when the packet's picture was captured.
+
+        FFmpeg hangs the sender report's time on each packet as producer reference time: int64 µs
+        of Unix time, then flags.
+        """
+        moment = arrival(packet)
+        if not packet.has_sidedata("prft"):
+            return moment
         wall_us = int(np.frombuffer(bytes(packet.get_sidedata("prft")), np.int64, 1)[0])
-        if wall_us > _YEAR_2000_US:  # else the camera does not know what time it is
+        if wall_us < _YEAR_2000_US:  # the camera does not know what time it is
+            return moment
+        ahead_s = wall_us / 1e6 - moment.wall_ns / 1e9
+        # a machine that starts without a clock of its own believes the camera
+        if abs(ahead_s) <= _LARGEST_CLOCK_ERROR_S or moment.wall_ns / 1e3 < _YEAR_2000_US:
+            self.remark = None
             return Moment(moment.captured_ns, wall_us * 1000, "rtcp")
-    return moment
+        if self.remark is None:
+            side = "ahead" if ahead_s > 0 else "behind"
+            self.remark = f"its clock is {abs(ahead_s):.0f} s {side}: times of arrival are used"
+        return moment
 
 
 def video_stream(container: av.container.InputContainer, options: SourceOptions) -> VideoStream:
@@ -97,23 +121,36 @@ def video_stream(container: av.container.InputContainer, options: SourceOptions)
     stream.thread_type = "SLICE"
     stream.thread_count = options.decoder_threads
     stream.codec_context.copy_opaque = True
+    if stream.codec_context.name == "mjpeg":
+        stream.codec_context.options = _STRICT
     return stream
+
+
+def jpeg_decoder() -> VideoCodecContext:
+    """Return a decoder of single JPEG pictures; one that breaks off raises InvalidDataError."""
+    decoder: VideoCodecContext = CodecContext.create("mjpeg", "r")
+    decoder.options = _STRICT
+    return decoder
 
 
 def read_pictures(
     container: av.container.InputContainer,
     options: SourceOptions,
     stamp: Stamp,
+    wait: Wait,
     media: Callable[[VideoFrame], int] = lambda _: -1,
+    rhythm: Rhythm | None = None,
 ) -> Generator[Picture | Damaged, None, None]:
-    """Yield the pictures of a container until it ends.
+    """Yield the pictures of a container until it ends, or `wait` says stop in a silence.
 
     stamp: gives an access unit its moment, and may wait for it. media: gives a frame its time in
-    the file, ns. Raises StalledError, CodecError, EndedError and kin.
+    the file, ns. rhythm: what is known of the stream's rate. Raises StalledError, CodecError,
+    EndedError and kin.
     """
     stream, maker = video_stream(container, options), PlaneMaker()
     damaged_in_a_row, n_pictures = 0, 0
-    with closing(_video_packets(container, stream, options)) as packets:
+    packets_of = _video_packets(container, stream, options, rhythm or Rhythm(options), wait)
+    with closing(packets_of) as packets:
         for packet in packets:
             packet.opaque = stamp(packet) if packet.size else None
             began_ns = time.monotonic_ns()
@@ -121,7 +158,7 @@ def read_pictures(
                 frames = packet.decode()
             except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:
                 damaged_in_a_row += 1
-                if damaged_in_a_row > _GIVE_UP_AFTER_DAMAGED:
+                if damaged_in_a_row > GIVE_UP_AFTER_DAMAGED:
                     raise _undecodable(options, error) from None
                 yield Damaged(error.strerror or "invalid data")
                 continue
@@ -132,36 +169,55 @@ def read_pictures(
                     yield Damaged("decoded with errors")
                     continue
                 damaged_in_a_row, n_pictures = 0, n_pictures + 1
-                yield _picture(frame, maker, began_ns, media(frame))
+                moment = frame.opaque if isinstance(frame.opaque, Moment) else arrival(frame)
+                yield picture_of(frame, maker, began_ns, moment, media(frame))
                 began_ns = time.monotonic_ns()
     if not n_pictures and (damaged_in_a_row or options.kind == "file"):
         raise _undecodable(options, None)
 
 
 def _video_packets(
-    container: av.container.InputContainer, stream: VideoStream, options: SourceOptions
+    container: av.container.InputContainer,
+    stream: VideoStream,
+    options: SourceOptions,
+    rhythm: Rhythm,
+    wait: Wait,
 ) -> Generator[Packet[VideoStream], None, None]:
     """Yield the video's packets; sound that goes on does not hide that the picture stalled."""
     demuxed = container.demux()
-    limit_s = options.silence_s
-    last_s = time.monotonic()
+    asked_s = time.monotonic()  # for a picture; how long the last one took to work on is no silence
+    rhythm.begin()
     while True:
-        with typed_errors(options.url, "read", limit_s):
-            packet = next(demuxed, None)
+        began_s, limit_s, is_silent = time.monotonic(), rhythm.limit_s, False
+        packet = None
+        try:
+            with typed_errors(options.url, "read", options.read_turn_s):
+                packet = next(demuxed, None)
+        except StalledError:
+            if not options.is_read_in_turns:
+                raise
+            is_silent = True
+        now_s = time.monotonic()
         # a read that ran into its deadline may still hand out what was left in the parser
-        is_late = options.is_live and time.monotonic() - last_s > limit_s * 0.99
-        if packet is None:
-            return
-        if is_late:
+        if options.is_live and now_s - asked_s > limit_s * 0.99:
             raise StalledError.at(source_name(options.url), f"no picture data for {limit_s:g} s")
-        if packet.stream.index == stream.index:
+        if is_silent:
+            if wait(0):
+                return
+            demuxed = container.demux()
+        elif packet is None:
+            return
+        elif packet.stream.index == stream.index:
+            rhythm.note(now_s, now_s - began_s)
             yield packet  # type: ignore[misc]
-            last_s = time.monotonic()
+            asked_s = time.monotonic()
 
 
-def _picture(frame: VideoFrame, maker: PlaneMaker, began_ns: int, media_ns: int) -> Picture:
+def picture_of(
+    frame: VideoFrame, maker: PlaneMaker, began_ns: int, moment: Moment, media_ns: int = -1
+) -> Picture:
+    """Return a decoded frame as a picture; decoding it began at `began_ns` (monotonic)."""
     (y, u, v), matrix, color_range = maker.planes(frame)
-    moment = frame.opaque if isinstance(frame.opaque, Moment) else arrival(frame)
     return Picture(
         y, u, v, matrix, color_range,
         captured_ns=moment.captured_ns,

@@ -1,6 +1,8 @@
 """FFmpeg's errors and log lines, turned into Magpie's: a typed cause, and never a secret."""
 
+import errno
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +22,19 @@ from streamer.errors import (
     UnreachableError,
     redact,
 )
+from streamer.sources.statuses import status_error
 
 _SAY_EVERY_S = 1.0
+_RTSP_STATUS = re.compile(r"\bfailed: (\d{3})\b")  # "method SETUP failed: 461 (…)"
+_STATUS_OF = (
+    (av.error.HTTPBadRequestError, 400),
+    (av.error.HTTPUnauthorizedError, 401),
+    (av.error.HTTPForbiddenError, 403),
+    (av.error.HTTPNotFoundError, 404),
+    (av.error.HTTPServerError, 500),
+    (av.error.HTTPError, 499),
+)
+_NO_SUCH_TRANSPORT = 461
 _log = logging.getLogger("magpie.stream")
 
 
@@ -53,10 +66,10 @@ def capture_ffmpeg_log() -> None:
 
 
 @contextmanager
-def typed_errors(url: str, doing: str, timeout_s: float) -> Iterator[None]:
+def typed_errors(url: str, doing: str, timeout_s: float, transport: str = "tcp") -> Iterator[None]:
     """Raise the SourceError that fits when FFmpeg fails inside the block.
 
-    doing: "open" or "read". timeout_s: the deadline that the call had.
+    doing: "open" or "read". timeout_s: the deadline that the call had. transport: what RTSP asks.
     """
     before = av.logging.get_last_error()[0]
     began_s = time.monotonic()
@@ -66,6 +79,9 @@ def typed_errors(url: str, doing: str, timeout_s: float) -> Iterator[None]:
         count, last = av.logging.get_last_error()
         said = "" if last is None or count == before else last[2]
         is_late = time.monotonic() - began_s >= timeout_s * 0.9
+        status = _status(error, said)
+        if status is not None:
+            raise status_error(source_name(url), status, transport) from None
         raise _typed(error, url, doing, timeout_s, is_late, said) from None
     except (UnicodeError, ValueError, OSError) as error:
         raise CodecError.at(source_name(url), f"cannot be read ({redact(str(error))})") from None
@@ -81,13 +97,9 @@ def _typed(
 ) -> Exception:
     where = source_name(url)
     why = redact(said.strip() or error.strerror or type(error).__name__)
-    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
-        return AuthenticationError.at(
-            where, "the server refuses access", why, "check user and password in the URL"
-        )
     if isinstance(error, av.error.PermissionError):
         return AuthenticationError.at(where, "access denied", why, "check the permissions")
-    if isinstance(error, av.error.HTTPNotFoundError | av.error.FileNotFoundError):
+    if isinstance(error, av.error.FileNotFoundError):
         return NotFoundError.at(where, "no such stream", why, "check the path")
     if isinstance(error, av.error.ConnectionRefusedError):
         return RefusedError.at(where, "nothing listens there", why, "check host and port")
@@ -101,11 +113,19 @@ def _typed(
         return EndedError.at(where, "the server ended the stream", why)
     if isinstance(error, av.error.BrokenPipeError | av.error.ConnectionAbortedError):
         return EndedError.at(where, "the server ended the stream", why)
-    if isinstance(error, av.error.HTTPError):
-        return UnreachableError.at(where, "the server cannot serve the stream", why)
     if doing == "read" and type(error) is av.error.OSError:
         return EndedError.at(where, "the stream broke", why)
     return CodecError.at(where, "the data cannot be understood as video", why)
+
+
+def _status(error: av.error.FFmpegError, said: str) -> int | None:
+    """Return the status with which a server refused, where that is what failed."""
+    told = _RTSP_STATUS.search(said)
+    if told is not None:
+        return int(told[1])
+    if isinstance(error, av.error.OSError) and error.errno == errno.EPROTONOSUPPORT:
+        return _NO_SUCH_TRANSPORT  # no transport was left that both sides know
+    return next((status for kind, status in _STATUS_OF if isinstance(error, kind)), None)
 
 
 def _late(where: str, doing: str, timeout_s: float) -> SourceError | Exception:

@@ -3,24 +3,35 @@
 from __future__ import annotations  # PyAV's classes are generic for the type checker only
 
 import contextlib
+import dataclasses
 import itertools
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import av.container
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
 from pipeline.types import ColorMatrix, ColorRange, Frame
-from streamer.errors import CodecError, redact
-from streamer.sources.base import Damaged, Picture, SourceOptions, check_source, create_source
-from streamer.sources.decoding import Moment, read_pictures, rtcp_or_arrival, video_stream
+from streamer.errors import CodecError, StalledError, redact
+from streamer.sources.base import (
+    Damaged,
+    Picture,
+    Remark,
+    SourceOptions,
+    check_source,
+    create_source,
+)
+from streamer.sources.decoding import CameraClock, Moment, read_pictures, video_stream
 from streamer.sources.failures import capture_ffmpeg_log, source_name
+from streamer.sources.http_camera import DEFAULT_SNAPSHOT_FPS, HttpCamera, http_camera
+from streamer.sources.http_client import StoppedError
 from streamer.sources.network_stream import open_stream
+from streamer.sources.rhythm import Rhythm
 from streamer.sources.video_file import VideoFileSource, fps_of
 from streamer.sources.webcam import open_webcam
 
@@ -34,10 +45,12 @@ _ENOUGH_KEY_FRAMES = 3
 class ProbeReport:
     """What a stream is like; None where it cannot be known.
 
-    fps: as the stream says; measured_fps: from its timestamps. key_frame_interval_s: between key
-    frames, median. delay_ms: from the camera's clock (RTCP) to a decoded picture, median; needs
-    clocks that agree. open_ms, first_picture_ms: since the start. matrix_tag, range_tag: "" where
-    the stream says nothing and matrix, range were chosen by rule. picture: upright, its own memory.
+    fps: as the stream says; measured_fps: by arrival where it is live, else from its timestamps.
+    key_frame_interval_s: between key frames, median. delay_ms: from the camera's clock (RTCP) to a
+    decoded picture, median; needs clocks that agree. open_ms, first_picture_ms: since the start.
+    read_s: how long it was read. matrix_tag, range_tag: "" where the stream says nothing and
+    matrix, range were chosen by rule. remark: what an operator should know. picture: upright, its
+    own memory.
     """
 
     url: str
@@ -60,65 +73,142 @@ class ProbeReport:
     range_tag: str
     pictures: int
     damaged: int
+    read_s: float
+    remark: str | None
     picture: Frame
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a stream says of itself; matrix, range: FFmpeg's numbers."""
+
+    container: str
+    codec: str = ""
+    pixel_format: str = ""
+    fps: float | None = None
+    duration_s: float | None = None
+    matrix: int = 2
+    range: int = 0
+    remark: str | None = None
+
+
 class _Seen:
-    """What was noted while the stream was read."""
+    """What was noted while the stream was read, until the time is over."""
 
-    key_s: list[float] = field(default_factory=list)
-    times_s: list[float] = field(default_factory=list)
-    delays_ms: list[float] = field(default_factory=list)
-    first_ms: float = 0.0
-    first: Picture | None = None
-    n_pictures: int = 0
-    n_damaged: int = 0
+    def __init__(self, options: SourceOptions, seconds: float) -> None:
+        self.began_s = time.monotonic()
+        self.key_s: list[float] = []
+        self.times_s: list[float] = []
+        self.delays_ms: list[float] = []
+        self.first_ms = 0.0
+        self.first: Picture | None = None
+        self.broke: str | None = None
+        self.n_pictures = self.n_damaged = 0
+        self.rhythm, self.clock = Rhythm(options), CameraClock()
+        self.is_live = options.is_live
+        self._until_s = self.began_s + seconds
 
-    def packet(self, packet: Packet[VideoStream]) -> Moment:
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not beyond the time; returns whether it is over."""
+        time.sleep(max(0.0, min(seconds, self._until_s - time.monotonic())))
+        return time.monotonic() >= self._until_s
+
+    def stamp(self, packet: Packet[VideoStream]) -> Moment:
         if packet.pts is not None:
             time_s = float(packet.pts * packet.time_base)
             self.times_s.append(time_s)
             if packet.is_keyframe:
                 self.key_s.append(time_s)
-        return rtcp_or_arrival(packet)
+        return self.clock.stamp(packet)
 
-    def picture(self, picture: Picture | Damaged, began_s: float) -> None:
+    def read(self, pictures: Iterator[Picture | Damaged | Remark]) -> None:
+        """Note what comes, for the whole time (a recording: until there is enough).
+
+        A stream that breaks after its first picture is reported with what it has given.
+        """
+        try:
+            for each in pictures:
+                self._note(each)
+                n_keys = len(self.key_s)
+                is_enough = self.n_pictures >= _MOST_PICTURES or n_keys > _ENOUGH_KEY_FRAMES
+                if self.wait(0) or (is_enough and not self.is_live):
+                    return
+        except SourceError as error:
+            if self.first is None:
+                raise
+            self.broke = str(error)
+
+    def _note(self, picture: Picture | Damaged | Remark) -> None:
         if isinstance(picture, Damaged):
             self.n_damaged += 1
-            return
-        if self.first is None:
-            self.first_ms = (time.monotonic() - began_s) * 1e3
-            self.first = _copy(picture)
-        self.n_pictures += 1
-        if picture.clock == "rtcp":
-            self.delays_ms.append((time.time_ns() - picture.wall_ns) / 1e6)
+        elif isinstance(picture, Picture):
+            if self.first is None:
+                self.first_ms = (time.monotonic() - self.began_s) * 1e3
+                self.first = _copy(picture)
+            self.n_pictures += 1
+            if picture.clock == "rtcp":
+                self.delays_ms.append((time.time_ns() - picture.wall_ns) / 1e6)
 
-    def is_enough(self) -> bool:
-        return self.n_pictures >= _MOST_PICTURES or len(self.key_s) > _ENOUGH_KEY_FRAMES
+    @property
+    def measured_fps(self) -> float | None:
+        return self.rhythm.measured_fps if self.is_live else _rate(self.times_s)
 
 
 def probe(source: str | SourceOptions, seconds: float = 5.0) -> ProbeReport:
-    """Open a source, read it for some seconds at most, and report what it is like.
+    """Open a source, read it for some seconds, and report what it is like.
 
-    Raises ConfigError for a source that cannot be named so, and the SourceErrors of opening and
-    reading.
+    A recording is read until enough is known. Raises ConfigError for a source that cannot be named
+    so, and the SourceErrors of opening and reading.
     """
     options = SourceOptions(url=source) if isinstance(source, str) else source
     check_source(options)
     capture_ffmpeg_log()
+    seen = _Seen(options, seconds)
     if options.kind in ("folder", "test"):
-        return _probe_pictures(options)
-    began_s, seen = time.monotonic(), _Seen()
+        pictures = create_source(options).pictures(seen.wait)
+        seen.read(itertools.islice(pictures, 1))  # one says it all
+        return _report(options, seen, _Facts(options.kind, fps=options.fps or None), 0.0)
+    if options.kind == "http":
+        try:
+            with http_camera(options, seen.rhythm, seen.wait) as camera:
+                if camera is not None:
+                    return _probe_camera(options, seen, camera)
+        except StoppedError:
+            return _report(options, seen, _Facts("http"), 0.0)  # raises: there is no picture
+    return _probe_container(options, seen)
+
+
+def _probe_container(options: SourceOptions, seen: _Seen) -> ProbeReport:
     with _open(options) as container:
-        open_ms = (time.monotonic() - began_s) * 1e3
+        open_ms = (time.monotonic() - seen.began_s) * 1e3
         stream = video_stream(container, options)
-        with contextlib.closing(read_pictures(container, options, seen.packet)) as pictures:
-            for picture in pictures:
-                seen.picture(picture, began_s)
-                if seen.is_enough() or time.monotonic() - began_s > seconds:
-                    break
-        return _report(options, container, stream, seen, open_ms)
+        seen.is_live &= not container.duration  # a recording comes as fast as the network is
+        reading = read_pictures(container, options, seen.stamp, seen.wait, rhythm=seen.rhythm)
+        with contextlib.closing(reading) as pictures:
+            seen.read(pictures)
+        context = stream.codec_context
+        facts = _Facts(
+            container.format.name,
+            context.name,
+            context.pix_fmt or "",
+            fps_of(stream) if stream.average_rate or stream.guessed_rate else None,
+            container.duration / 1e6 if container.duration else None,
+            context.colorspace,
+            context.color_range,
+            seen.clock.remark,
+        )
+        return _report(options, seen, facts, open_ms)
+
+
+def _probe_camera(options: SourceOptions, seen: _Seen, camera: HttpCamera) -> ProbeReport:
+    open_ms = (time.monotonic() - seen.began_s) * 1e3
+    seen.read(camera.pictures(seen.wait))
+    facts = _Facts("mjpeg", camera.codec, camera.pixel_format)
+    if camera.is_snapshot:
+        fps = options.fps or DEFAULT_SNAPSHOT_FPS
+        remark = f"one picture a request: asked {fps:g} times a second (fps)"
+        facts = dataclasses.replace(facts, container="snapshot", remark=remark)
+    return _report(options, seen, facts, open_ms)
 
 
 def describe(report: ProbeReport) -> dict[str, object]:
@@ -149,7 +239,9 @@ def report_lines(report: ProbeReport) -> list[str]:
         f"opened in   {report.open_ms:.0f} ms, "
         f"first picture after {report.first_picture_ms:.0f} ms",
         f"colour      {report.matrix}{said_matrix}, {report.range} range{said_range}",
-        f"read        {report.pictures} pictures, {report.damaged} damaged",
+        f"read        {report.pictures} pictures in {report.read_s:.1f} s, "
+        f"{report.damaged} damaged",
+        *([] if report.remark is None else [f"note        {report.remark}"]),
     ]
 
 
@@ -177,62 +269,40 @@ def _open(options: SourceOptions) -> av.container.InputContainer:
     return open_stream(options)
 
 
-def _report(
-    options: SourceOptions,
-    container: av.container.InputContainer,
-    stream: VideoStream,
-    seen: _Seen,
-    open_ms: float,
-) -> ProbeReport:
-    if seen.first is None:
+def _report(options: SourceOptions, seen: _Seen, facts: _Facts, open_ms: float) -> ProbeReport:
+    read_s = time.monotonic() - seen.began_s
+    if seen.first is None and seen.n_damaged:
         raise CodecError.at(source_name(options.url), "expected data that can be decoded", 0)
-    context = stream.codec_context
+    if seen.first is None:
+        raise StalledError.at(
+            source_name(options.url), f"no picture within {read_s:.1f} s",
+            remedy="a slow camera? read longer: --seconds 60",
+        )  # fmt: skip
     return ProbeReport(
         url=redact(options.url),
         kind=options.kind,
-        container=container.format.name,
-        codec=context.name,
+        container=facts.container,
+        codec=facts.codec,
         size_wh=seen.first.size_wh,
-        pixel_format=context.pix_fmt or "",
-        fps=fps_of(stream) if stream.average_rate or stream.guessed_rate else None,
-        measured_fps=_rate(seen.times_s),
+        pixel_format=facts.pixel_format,
+        fps=facts.fps,
+        measured_fps=seen.measured_fps,
         key_frame_interval_s=_median_step(seen.key_s),
-        duration_s=container.duration / 1e6 if container.duration else None,
-        clock="rtcp" if seen.delays_ms else "file" if options.kind == "file" else "arrival",
+        duration_s=facts.duration_s,
+        clock="rtcp" if seen.delays_ms else "arrival" if options.is_live else "file",
         delay_ms=statistics.median(seen.delays_ms) if seen.delays_ms else None,
         open_ms=open_ms,
         first_picture_ms=seen.first_ms,
         matrix=seen.first.matrix,
         range=seen.first.range,
-        matrix_tag=_MATRIX_TAGS.get(context.colorspace, f"other ({context.colorspace})"),
-        range_tag=_RANGE_TAGS.get(context.color_range, ""),
+        matrix_tag=_MATRIX_TAGS.get(facts.matrix, f"other ({facts.matrix})"),
+        range_tag=_RANGE_TAGS.get(facts.range, ""),
         pictures=seen.n_pictures,
         damaged=seen.n_damaged,
+        read_s=read_s,
+        remark=seen.broke or facts.remark,
         picture=_frame(seen.first),
     )
-
-
-def _probe_pictures(options: SourceOptions) -> ProbeReport:
-    """Report on a source without a container: one picture says it all."""
-    began_s, seen = time.monotonic(), _Seen()
-    for picture in _until_stopped(options):
-        seen.picture(picture, began_s)
-        if seen.first is not None:
-            break
-    if seen.first is None:
-        raise CodecError.at(source_name(options.url), "expected data that can be decoded", 0)
-    return ProbeReport(
-        url=redact(options.url), kind=options.kind, container=options.kind, codec="",
-        size_wh=seen.first.size_wh, pixel_format="", fps=options.fps or None, measured_fps=None,
-        key_frame_interval_s=None, duration_s=None, clock=seen.first.clock, delay_ms=None,
-        open_ms=0.0, first_picture_ms=seen.first_ms, matrix=seen.first.matrix,
-        range=seen.first.range, matrix_tag="", range_tag="", pictures=seen.n_pictures,
-        damaged=seen.n_damaged, picture=_frame(seen.first),
-    )  # fmt: skip
-
-
-def _until_stopped(options: SourceOptions) -> Iterator[Picture | Damaged]:
-    return create_source(options).pictures(lambda _: False)
 
 
 def _copy(picture: Picture) -> Picture:

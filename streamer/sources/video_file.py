@@ -87,7 +87,7 @@ def paced_pictures(
     def media_ns(frame: VideoFrame) -> int:
         return round(clock.at(frame.time) * 1e9)
 
-    for picture in read_pictures(container, options, stamp, media_ns):
+    for picture in read_pictures(container, options, stamp, wait, media_ns):
         if wait(0):
             return
         yield picture

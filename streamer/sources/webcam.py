@@ -22,7 +22,7 @@ class WebcamSource:
 
     def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
         with open_webcam(self.options) as container:
-            for picture in read_pictures(container, self.options, arrival):
+            for picture in read_pictures(container, self.options, arrival, wait):
                 if wait(0):
                     return
                 yield picture
@@ -43,7 +43,7 @@ def open_webcam(options: SourceOptions) -> av.container.InputContainer:
             "r",
             format=format_name,
             options=asked,
-            timeout=(options.open_timeout_s, options.read_timeout_s),
+            timeout=(options.open_timeout_s, options.read_turn_s),
         )
 
 

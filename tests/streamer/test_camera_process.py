@@ -137,16 +137,21 @@ class Picky(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.send_response(200)
+        if self.path == "/snapshot":
+            self.send_header("Content-Type", "image/jpeg")
+            self.end_headers()
+            self.wfile.write(jpeg(time.monotonic_ns() % 50))
+            return
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         numbers = range(10) if self.path == "/silent" else itertools.count()
         with contextlib.suppress(ConnectionError):
             for number in numbers:
-                moves = self.path == "/silent" or self.moves.is_set()
+                moves = self.path != "/frozen" or self.moves.is_set()
                 data = jpeg(number if moves else 0)
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data + b"\r\n")
-                if self.over.wait(0.02):
+                if self.over.wait(0.1 if self.path == "/slow" else 0.02):
                     return
             self.over.wait(DEADLINE_S)
 
@@ -186,6 +191,35 @@ def test_a_stalled_stream_is_reported_and_opened_again(rig: Callable[..., Rig], 
     camera.wait_for(lambda: len(camera.context.states()) >= len(expected))
     assert camera.context.states()[: len(expected)] == expected
     assert read_counters(camera.run_dir, "door").decoded > 10
+
+
+def test_a_camera_whose_clock_is_an_hour_ahead_says_so_while_it_runs(
+    rig: Callable[..., Rig], tmp_path: Path, rtsp_with_faults: Callable[..., str]
+) -> None:
+    """Its sender reports jump by an hour. Result: the frames' times never leave this machine's."""
+    clip = write_clip(tmp_path / "a.mp4", 50, options={"g": "10"})
+    camera = rig(url=rtsp_with_faults(clip, sr_offset_s=[0, 3600], sr_every=2))
+    walls_s = []
+    while "s ahead: times of arrival are used" not in str(camera.context.reports[-1:]):
+        walls_s.append(camera.next_frame().wall_ns / 1e9)
+    assert camera.context.state() == WorkerState.RUNNING
+    walls_s += [camera.next_frame().wall_ns / 1e9 for _ in range(10)]
+    assert max(walls_s) - min(walls_s) < 30
+
+
+def test_a_slow_camera_is_never_stalled(rig: Callable[..., Rig], picky: str) -> None:
+    """Ten pictures a second, where 0.03 s of silence would be a stall of a faster one."""
+    camera = rig(url=f"http://{picky}/slow", read_timeout_s=0.03)
+    for _ in range(8):
+        camera.next_frame()
+    assert WorkerState.STALLED not in camera.context.states()
+
+
+def test_a_snapshot_url_runs_on_and_on(rig: Callable[..., Rig], picky: str) -> None:
+    camera = rig(url=f"http://{picky}/snapshot", fps=20)
+    numbers = [camera.next_frame().number for _ in range(10)]
+    assert numbers == sorted(numbers)
+    assert camera.context.states() == [WorkerState.STARTING, WorkerState.RUNNING]
 
 
 def test_frames_flow_again_soon_after_the_server_is_back(

@@ -8,7 +8,13 @@ import pytest
 from pipeline.errors import SourceError
 from pipeline.types import ColorMatrix, ColorRange
 from streamer.camera_process import FrozenWatch, Pacer, Retry
-from streamer.errors import AuthenticationError, NotFoundError, UnreachableError
+from streamer.errors import (
+    AuthenticationError,
+    CodecError,
+    NotFoundError,
+    UnreachableError,
+    UnsupportedError,
+)
 from streamer.sources.base import Picture
 
 
@@ -30,7 +36,9 @@ def test_retries_wait_longer_and_longer() -> None:
     assert retry.after(UnreachableError("x")) <= 0.6
 
 
-@pytest.mark.parametrize("error", [AuthenticationError, NotFoundError])
+@pytest.mark.parametrize(
+    "error", [AuthenticationError, NotFoundError, UnsupportedError, CodecError]
+)
 def test_a_no_is_not_asked_again_soon(error: type[SourceError]) -> None:
     retry = Retry(random.Random(1))
     waits_s = [retry.after(error("x")) for _ in range(2000)]
@@ -48,6 +56,8 @@ def test_a_frozen_picture_is_noticed_and_so_is_its_end() -> None:
     assert watch.look(picture(8, captured_s=5)) is False
     moving = FrozenWatch(after_s=2)
     assert not any(moving.look(picture(n, captured_s=n)) for n in range(20))
+    slow = FrozenWatch(after_s=2)  # one picture a minute: three that are the same say nothing
+    assert [slow.look(picture(7, captured_s=60 * n)) for n in range(5)] == [False] * 3 + [True] * 2
     never = FrozenWatch(after_s=0)
     assert not any(never.look(picture(7, captured_s=n)) for n in range(20))
 

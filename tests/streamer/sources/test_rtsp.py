@@ -87,13 +87,35 @@ def test_a_server_that_goes_away_ends_the_stream(server: RtspServer) -> None:
 
 
 def test_probe_says_what_the_stream_is_like(server: RtspServer) -> None:
-    report = probe(server.url)
+    report = probe(server.url, seconds=1.5)
     assert (report.codec, report.size_wh, report.kind) == ("h264", (320, 240), "rtsp")
     assert report.fps == pytest.approx(25, abs=0.5)
     assert report.key_frame_interval_s == pytest.approx(0.4, abs=0.05)
     assert report.duration_s is None and report.damaged == 0
     assert report.picture.size_wh == (320, 240) and report.picture.y.std() > 5
+    assert report.measured_fps == pytest.approx(25, abs=3) and report.read_s >= 1.5
     assert "key frames  every 0.40 s" in report_lines(report)
+
+
+def test_a_slow_camera_is_not_stalled_and_its_rate_is_measured(
+    tmp_path: Path, need_tool: Callable[[bool, str], None]
+) -> None:
+    """A picture every 0.9 s, where 0.4 s of silence would be a stall at 25 pictures a second."""
+    need_tool(is_rtsp_server_there(), "GStreamer's RTSP server")
+    slow = write_clip(
+        tmp_path / "slow.mp4", 20, options={"g": "1"}, times_s=[0.9 * n for n in range(20)]
+    )
+    with rtsp_server(slow) as running:
+        options = SourceOptions(url=running.url, read_timeout_s=0.4, open_timeout_s=4)
+        report = probe(options, seconds=6)
+        with contextlib.closing(stream(running.url, read_timeout_s=0.4)) as pictures:  # type: ignore[type-var]
+            assert [next(pictures).size_wh for _ in range(4)] == [(320, 240)] * 4
+    assert report.measured_fps == pytest.approx(1 / 0.9, rel=0.2)
+    assert report.remark is None and report.damaged == 0
+
+
+def test_a_scheme_may_be_written_in_capitals(server: RtspServer) -> None:
+    assert next(stream(server.url.replace("rtsp://", " RTSP://"))).size_wh == (320, 240)
 
 
 def test_probe_of_a_file(clip: Path) -> None:
