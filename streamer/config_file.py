@@ -1,21 +1,20 @@
 """From YAML and the command line to an AppConfig, with every mistake told at once, by its line."""
 
 import difflib
-from collections.abc import Hashable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
 from streamer.config import AppConfig, find_mistakes
 from streamer.errors import redact
 from streamer.sources.base import source_kind
+from streamer.yaml_file import KeyPath, Origins, joined, read_yaml
 
-KeyPath = tuple[str, ...]
-Origins = dict[KeyPath, str]  # where each key was written: "line 12", "--publish"
-
+_PLAIN = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|true|false", re.IGNORECASE)
 _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("catalog",),
     ("evidence",),
@@ -48,7 +47,7 @@ def load_config(
             lines.append(str(mistake) if is_plain else f"{'.'.join(keys)} ({origin}): {mistake}")
         if len(outside) == 1:
             raise type(outside[0][1])(lines[0])
-        raise _joined(_where(path), lines)
+        raise joined(_where(path), lines)
     return config
 
 
@@ -74,60 +73,11 @@ def _read(
     try:
         return AppConfig.model_validate(raw), origins
     except ValidationError as error:
-        raise _joined(_where(path), _schema_mistakes(error, origins)) from None
+        raise joined(_where(path), _schema_mistakes(error, origins)) from None
 
 
 def _where(path: Path | None) -> str:
     return str(path) if path is not None else "command line"
-
-
-def read_yaml(path: Path) -> tuple[dict[str, Any], Origins]:
-    """Return a YAML file's content and the line of each key; raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError.at(f"config '{path}'", "no such file", remedy="check --config") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError.at(f"config '{path}'", f"cannot be read: {error}") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        problem = getattr(error, "problem", None) or "no valid YAML"
-        raise ConfigError.at(f"config '{path}'{line}", f"not YAML: {problem}") from None
-    if content is None:
-        return {}, {}
-    origins: Origins = {}
-    repeated: list[str] = []
-    if node is not None:
-        _note_lines(node, (), origins, repeated)
-    if repeated:
-        raise _joined(str(path), repeated)
-    if not isinstance(content, dict):
-        raise ConfigError.at(f"config '{path}'", "expected keys and values", type(content).__name__)
-    return _with_text_keys(content), origins
-
-
-def _with_text_keys(content: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """Return the mapping with every key as text: a camera may be called 1."""
-    return {
-        str(key): _with_text_keys(value) if isinstance(value, dict) else value
-        for key, value in content.items()
-    }
-
-
-def _note_lines(node: yaml.Node, path: KeyPath, origins: Origins, repeated: list[str]) -> None:
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        name = str(key.value)
-        keys, line = (*path, name), key.start_mark.line + 1
-        if keys in origins:
-            repeated.append(f"{'.'.join(keys)} (line {line}): given before ({origins[keys]})")
-        origins[keys] = f"line {line}"
-        _note_lines(value, keys, origins, repeated)
 
 
 def _anchor(raw: dict[str, Any], base: Path) -> None:
@@ -139,9 +89,7 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
                 holder[keys[-1]] = str(base / Path(value).expanduser())
     for camera in _holders(raw, ("cameras", "*")):
         url = camera.get("url")
-        if isinstance(url, int) and not isinstance(url, bool):
-            camera["url"] = str(url)  # a webcam's number
-        elif isinstance(url, str) and not url.startswith("~") and _is_path(url):
+        if isinstance(url, str) and not url.startswith("~") and _is_path(url):
             camera["url"] = str(base / url)
 
 
@@ -184,7 +132,7 @@ def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
         origin = _origin(keys, origins)
         where = f"{'.'.join(keys)} ({origin})" if origin else ".".join(keys)
         got = mistake["input"]
-        shown = "" if isinstance(got, dict | list) else f", got {redact(repr(got))}"
+        shown = "" if isinstance(got, dict | list) else f", got {redact(_as_written(got))}"
         message = mistake["msg"]
         if mistake["type"] == "extra_forbidden":
             message, shown = _unknown_key(keys), ""
@@ -206,6 +154,12 @@ def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
             message = "a name is 1 to 64 letters, digits, _ and -"
         lines.append(f"{where}: {redact(message)}{shown}")
     return lines
+
+
+def _as_written(value: object) -> str:
+    """Return a value as it stands in the file: text in quotes, numbers and booleans plain."""
+    is_plain = isinstance(value, str) and _PLAIN.fullmatch(value)
+    return str(value) if is_plain else repr(value)
 
 
 def _origin(keys: KeyPath, origins: Origins) -> str:
@@ -238,9 +192,3 @@ def _fields_at(model: type[BaseModel], keys: KeyPath) -> Mapping[str, object]:
     inner = [part for part in get_args(annotation) if isinstance(part, type)]
     models = [part for part in inner if issubclass(part, BaseModel)]
     return _fields_at(models[0], keys[2:]) if models else {}
-
-
-def _joined(where: str, lines: list[str]) -> ConfigError:
-    if len(lines) == 1:
-        return ConfigError(f"{where}: {lines[0]}")
-    return ConfigError(f"{where}: {len(lines)} mistakes\n  " + "\n  ".join(lines))

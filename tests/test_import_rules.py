@@ -17,7 +17,7 @@ ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
     "zmq": ("streamer/publishing/",),
-    "yaml": ("streamer/config_file.py",),
+    "yaml": ("streamer/yaml_file.py",),
     "catalog_tools": ("catalog_tools/", "streamer/cli/"),
     "benchmarks": ("streamer/cli/",),
     "streamer.sources": ("streamer/",),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from streamer.config import AppConfig, CameraOptions
-from streamer.config_file import read_yaml
 from streamer.config_reference import EXAMPLE_CAMERA, EXAMPLE_URL, render_reference
+from streamer.yaml_file import read_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -10,7 +10,7 @@ import typer
 from pipeline.options import MatcherOptions
 
 if TYPE_CHECKING:
-    from streamer.config_file import KeyPath
+    from streamer.yaml_file import KeyPath
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The catalog's directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -11,8 +11,8 @@ import typer
 from streamer.publishing.options import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
-    from streamer.config_file import KeyPath
     from streamer.daemon import Daemon
+    from streamer.yaml_file import KeyPath
 
 STATUS_WITHIN_S = 2.0
 
@@ -117,7 +117,7 @@ def add_sources(
     """
     from pipeline.errors import ConfigError
     from streamer.config import default_name, parse_source
-    from streamer.config_file import read_yaml
+    from streamer.yaml_file import read_yaml
 
     configured = read_yaml(config)[0].get("cameras") if config is not None else None
     names = set(configured) if isinstance(configured, dict) else set()

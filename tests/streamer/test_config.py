@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.errors import CatalogError, ConfigError
 from streamer.config import AppConfig, default_name, parse_source
-from streamer.config_file import load_config, read_yaml
+from streamer.config_file import load_config
+from streamer.yaml_file import read_yaml
 
 
 @pytest.fixture
@@ -41,6 +42,56 @@ def test_file_gives_cameras_with_their_catalogs(tmp_path: Path, catalog: Path) -
     assert config.catalog_of("door") == config.catalog_of("2") == catalog
     assert config.cameras["2"].kind == "webcam"
     assert config.publish.endpoint == "tcp://127.0.0.1:7000"
+
+
+@pytest.mark.parametrize(
+    "name", ["no", "on", "y", "1", "0x10", "1e3", "2024-01-01", "null", "true", "007"]
+)
+def test_a_camera_is_called_as_it_is_written(tmp_path: Path, catalog: Path, name: str) -> None:
+    config = load_config(write(tmp_path, f"catalog: shelf\ncameras:\n  {name}: {{url: 'test:'}}\n"))
+    assert list(config.cameras) == [name]
+
+
+@pytest.mark.parametrize("name", ["2024", "no", "12:30", "1.0", "2024-01-01", "1_000"])
+def test_a_folder_is_called_as_it_is_written(tmp_path: Path, catalog: Path, name: str) -> None:
+    catalog.rename(tmp_path / name)
+    path = write(tmp_path, f"catalog: {name}\ncameras: {{door: {{url: 0}}}}\nevidence: {name}\n")
+    config = load_config(path)
+    assert config.catalog_of("door") == tmp_path / name == config.evidence
+    assert config.cameras["door"].kind == "webcam"
+
+
+def test_numbers_booleans_and_nothing_are_still_what_they_are(
+    tmp_path: Path, catalog: Path
+) -> None:
+    config = load_config(
+        write(
+            tmp_path,
+            "catalog: shelf\nduration_s: 1.5\nmatchers: 2\nevidence:\nsummary_json: ~\n"
+            "matcher: {decide: {exact: null}, search: {k: 7}}\n"
+            "cameras:\n  door:\n    {url: 'test:', realtime: yes, loop: False, regions: [[0, 0, .5, 1]]}\n",
+        )
+    )
+    door = config.cameras["door"]
+    assert (config.duration_s, config.matchers, config.evidence) == (1.5, 2, None)
+    assert (door.realtime, door.loop, door.regions) == (True, False, ((0, 0, 0.5, 1),))
+    assert config.summary_json is None and config.matcher.decide.exact is None
+    assert config.matcher.search.k == 7
+
+
+def test_keys_may_be_merged_from_elsewhere_in_the_file(tmp_path: Path, catalog: Path) -> None:
+    text = (
+        "catalog: shelf\ncameras:\n  door: &usual {url: 'test:', max_fps: 5}\n"
+        "  till: {<<: *usual, max_fps: 7}\n"
+    )
+    cameras = load_config(write(tmp_path, "\ufeff" + text.replace("\n", "\r\n"))).cameras
+    assert (cameras["till"].url, cameras["till"].max_fps) == ("test:", 7)
+
+
+def test_a_small_file_that_unfolds_to_a_large_one_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "at most 20000 values" in mistake(write(tmp_path, "\n".join(lines)))
 
 
 def test_command_line_wins_over_the_file(tmp_path: Path, catalog: Path) -> None:
@@ -103,7 +154,11 @@ def test_password_never_shows_in_a_mistake(tmp_path: Path) -> None:
     [
         ("cameras: [\n", "(line 2): not YAML"),
         ("a: 1\na: 2\n", "a (line 2): given before (line 1)"),
-        ("just words\n", "expected keys and values, got 'str'"),
+        ("- a\n- b\n", "expected keys and values, got 'a list'"),
+        ("a:\n\t- b\n", "(line 2): not YAML"),
+        ("? [a, b]\n: c\n", "(line 1): a key must be a plain value"),
+        ("cameras: {<<: 3}\n", "(line 1): << takes keys and values"),
+        ("just words\n", "expected keys and values, got 'a single value'"),
         ("publish: {endpoint: 'tcp://0.0.0.0:5555'}\n", "without keys it must be a loopback"),
         ("publish: {endpoint: 'ftp://x'}\n", "expected tcp://HOST:PORT"),
         ("duration_s: long\n", "duration_s (line 1): must be a valid number"),
