@@ -38,7 +38,7 @@ class Camera:
 
     def follow(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
         """Return the tracks in a frame; start a belief for new ones, forget those that are gone."""
-        tracks = self._tracker.track(detections, now_s, size_wh)
+        tracks = self._tracker.track(detections, now_s, size_wh, self.clock.slowness)
         alive = self._tracker.alive()
         self._beliefs = {track_id: self._beliefs.get(track_id, Belief()) for track_id in alive}
         self._attention.forget(alive)

@@ -101,7 +101,9 @@ class Matcher:
                 self._cameras[look.crop.track.camera].learn(look.crop.track, look.judgements)
         for camera, frame, tracks, now_s in seen:
             known = camera.identify(tracks)
-            sightings += camera.sightings.step(frame, known, now_s, timer.of_frame(frame))
+            sightings += camera.sightings.step(
+                frame, known, now_s, timer.of_frame(frame), camera.clock.slowness
+            )
         self.stage_ms = timer.stage_ms
         return sightings
 

@@ -70,6 +70,7 @@ class Sightings:
         self._options = options
         self._catalog = catalog
         self._generation = generation
+        self._leave_after_s = options.leave_after_s
         self._open: dict[int, _Open] = {}  # by track number
         self._moment: _Moment | None = None  # of the last frame
 
@@ -79,11 +80,15 @@ class Sightings:
         identified: Sequence[Identified],
         now_s: float,
         stage_ms: dict[str, float],
+        slowness: float = 1.0,
     ) -> list[Sighting]:
         """Return what changed with this frame.
 
         identified: the tracks in this frame that are taken for an item, at most one a track.
+        slowness: by how much further apart the camera's pictures are than usual (timing.py): an
+        item that is not seen leaves so much later.
         """
+        self._leave_after_s = self._options.leave_after_s * slowness
         self._moment = _Moment.of(frame)
         events: list[Sighting] = []
         present = {one.track.track_id for one in identified}
@@ -104,7 +109,7 @@ class Sightings:
                 known.told, known.told_s = one.match, now_s
                 events.append(self._sighting(known, Phase.UPDATED, stage_ms))
         for known in list(self._open.values()):
-            if now_s - known.seen_s > self._options.leave_after_s:
+            if now_s - known.seen_s > self._leave_after_s:
                 events.append(self._left(known, "gone", stage_ms))
         return events
 
@@ -116,7 +121,7 @@ class Sightings:
         if self._moment is None or self._moment.clock == "file":
             return []
         silent_s = (now_ns - self._moment.captured_ns) / 1e9
-        return self.close("gone") if silent_s > self._options.leave_after_s else []
+        return self.close("gone") if silent_s > self._leave_after_s else []
 
     def close(self, reason: str) -> list[Sighting]:
         """Return `left` for all open sightings."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import median
 
 from pipeline.types import Frame
+
+_STEPS_KEPT = 5
+_USUAL_STEP_S = 0.4
 
 
 class StageTimer:
@@ -38,11 +43,17 @@ class FrameClock:
 
     A file's time must not depend on how fast this machine reads it. A clip that starts again
     (`--loop`), or a stream whose times jump, goes on from where the clock stands.
+
+    slowness: 1 for cameras from 2.5 pictures a second on; where pictures come further apart, by how
+    much. It stretches what is said in seconds for faster ones: how long a track or a sighting
+    without a picture lives.
     """
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.slowness = 1.0
         self._last: tuple[int, int] | None = None  # media_ns, captured_ns
+        self._steps_s: deque[float] = deque(maxlen=_STEPS_KEPT)
 
     def advance(self, frame: Frame) -> float:
         """Return the time of this frame, which is not before the last one."""
@@ -54,4 +65,6 @@ class FrameClock:
         if frame.media_ns < 0 or last[0] < 0 or step_ns < 0:
             step_ns = captured_step_ns
         self.now_s += step_ns / 1e9
+        self._steps_s.append(step_ns / 1e9)
+        self.slowness = max(1.0, median(self._steps_s) / _USUAL_STEP_S)
         return self.now_s

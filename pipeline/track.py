@@ -37,7 +37,8 @@ class Tracker:
         self._fixed |= {i + 1: region for i, region in enumerate(regions)}
         self._next_id = len(regions) + 1
         self._ages: dict[int, int] = {}  # frames in which a track was seen before
-        self._now_s = 0.0
+        self._now_s = 0.0  # the library's
+        self._frame_s = 0.0
         self._n_frames = 0
         self._min_score = options.min_score
         self._bytetrack = ByteTrackTracker(
@@ -50,12 +51,16 @@ class Tracker:
             iou=BIoU(WIDENED),
         )
 
-    def track(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
+    def track(
+        self, detections: Detections, now_s: float, size_wh: tuple[int, int], slowness: float = 1.0
+    ) -> list[Track]:
         """Return the tracks seen in this frame: fixed regions first, then one a matched box.
 
-        now_s: the frame's time on a clock that never goes back.
+        now_s: the frame's time on a clock that never goes back. slowness: by how much further
+        apart the camera's pictures are than usual (timing.py): a track lives so much longer.
         """
-        self._now_s = max(now_s, self._now_s + SHORTEST_STEP_S)
+        step_s = max(SHORTEST_STEP_S, (now_s - self._frame_s) / slowness)
+        self._now_s, self._frame_s = self._now_s + step_s, now_s
         rows_by_id = self._associate(detections)
         self._ages = {i: age + (i in rows_by_id) for i, age in self._ages.items()}
         self._ages = {i: self._ages.get(i, 0) for i in self._alive()}

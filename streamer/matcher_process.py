@@ -6,9 +6,11 @@ It knows no stage: pipeline/matcher.py does. It knows frames, reasons and clocks
 import importlib
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 from pipeline.library_pages import give_back_pages
@@ -27,6 +29,8 @@ SAY_EVERY_S = 1.0
 GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
+GAPS_KEPT, LEAST_GAPS = 8, 3  # between a camera's frames; the first ones may come in one go
+SLOWEST_GAP_NS = 65e9 / 3
 
 log = Log("matcher")
 
@@ -66,6 +70,32 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
             loop.close()
 
 
+class FrameGaps:
+    """How far apart a camera's frames come, and when it has been silent for too long."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._last_ns = now_ns
+        self._gaps_ns: deque[int] | None = None  # none before the first frame
+
+    def note(self, now_ns: int) -> None:
+        """A frame was taken."""
+        if self._gaps_ns is None:
+            self._gaps_ns = deque(maxlen=GAPS_KEPT)
+        else:
+            self._gaps_ns.append(now_ns - self._last_ns)
+        self._last_ns = now_ns
+
+    def is_silent(self, now_ns: int, allowed_ns: float) -> bool:
+        """Whether no frame came for `allowed_ns`, or for three times the usual gap if longer.
+
+        A slow camera, or a slow matcher, is not a lost camera; nor is one of a picture a minute
+        whose gap is not known yet.
+        """
+        gaps_ns = self._gaps_ns or ()
+        usual_ns = median(gaps_ns) if len(gaps_ns) >= LEAST_GAPS else SLOWEST_GAP_NS
+        return now_ns - self._last_ns >= max(allowed_ns, 3 * usual_ns)
+
+
 class _Camera:
     """One camera as this process sees it."""
 
@@ -75,21 +105,7 @@ class _Camera:
         self.ended_mark = ended_mark(run_dir, feed.name)
         self.incarnation: int | None = None
         self.is_drained = False
-        self._last_frame_ns = 0
-        self._usual_gap_ns = 0.0
-
-    def note_frame(self, now_ns: int) -> None:
-        """A frame was taken; remember how far apart they usually are."""
-        if self._last_frame_ns:
-            gap_ns = now_ns - self._last_frame_ns
-            weight = 0.2 if self._usual_gap_ns else 1.0
-            self._usual_gap_ns += weight * (gap_ns - self._usual_gap_ns)
-        self._last_frame_ns = now_ns
-
-    def is_silent(self, now_ns: int, allowed_ns: float) -> bool:
-        """Whether no frame came for `allowed_ns`, or for three times the usual gap if longer: a
-        slow camera, or a slow matcher, is not a lost camera."""
-        return now_ns - self._last_frame_ns >= max(allowed_ns, 3 * self._usual_gap_ns)
+        self.gaps = FrameGaps(time.monotonic_ns())
 
 
 class _Loop:
@@ -154,7 +170,7 @@ class _Loop:
             if camera.incarnation not in (None, frame.incarnation):
                 self._send(self._matcher.reset_camera(camera.name), "camera_lost")
             camera.incarnation = frame.incarnation
-            camera.note_frame(time.monotonic_ns())
+            camera.gaps.note(time.monotonic_ns())
             frames.append(frame)
         return frames
 
@@ -204,7 +220,7 @@ class _Loop:
         for camera in self._cameras.values():
             if camera.name in busy or camera.is_drained:
                 continue
-            if camera.is_silent(now_ns, self._leave_after_ns):
+            if camera.gaps.is_silent(now_ns, self._leave_after_ns):
                 self._send(self._matcher.tick(camera.name, now_ns), "camera_lost")
             if camera.ended_mark.exists():
                 camera.is_drained = True

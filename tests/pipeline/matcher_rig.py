@@ -54,7 +54,7 @@ def draw_frame(
     camera: str = "door",
     *,
     twin: int = 0,
-    fps: int = 25,
+    fps: float = 25,
     clock: str = "file",
 ) -> Frame:
     """A frame with packs (seed, top left px) 110 x 150 px on a dark ground."""

@@ -130,6 +130,23 @@ def test_camera_that_starts_anew_closes_its_sightings(catalog: Path) -> None:
     assert matcher.reset_camera("door") == []
 
 
+@pytest.mark.parametrize("every_s", [2, 4, 60])
+def test_a_slow_camera_tells_an_item_that_stays_once(catalog: Path, every_s: float) -> None:
+    """In one of its pictures somebody stands before it."""
+    matcher = make_matcher({"door": catalog})
+    there = [
+        draw_frame(
+            [(KNOWN[0], (100 + 3 * i, 90))] if i != 4 else [], i, fps=1 / every_s, clock="arrival"
+        )
+        for i in range(8)
+    ]
+    gone = [draw_frame([], 8 + i, fps=1 / every_s, clock="arrival") for i in range(6)]
+    told = [(s.phase, s.frame_number) for s in run(matcher, there + gone)]
+    phases = [phase for phase, _ in told if phase is not Phase.UPDATED]
+    assert phases == [Phase.APPEARED, Phase.LEFT]
+    assert told[0][1] <= 1 and 8 <= told[-1][1] <= 11
+
+
 def test_silent_live_camera_loses_its_sightings_by_time(catalog: Path) -> None:
     matcher = make_matcher({"door": catalog})
     frames = [draw_frame([(KNOWN[0], (100, 90))], i, clock="arrival") for i in range(4)]

@@ -34,6 +34,27 @@ def test_camera_time_never_goes_back(
     assert [clock.advance(frame(*f)) for f in frames] == pytest.approx(expected), name
 
 
+@pytest.mark.parametrize(
+    ("steps_s", "slowness"),
+    [
+        ([], 1.0),
+        ([0.04] * 9, 1.0),
+        ([0.4] * 9, 1.0),
+        ([4.0], 10.0),
+        ([0.01, 2.0, 2.0], 5.0),
+        ([0.04] * 9 + [3.0], 1.0),
+        ([60.0] * 3, 150.0),
+    ],
+)
+def test_a_slow_camera_is_told_by_its_usual_step(steps_s: list[float], slowness: float) -> None:
+    clock, now_s = FrameClock(), 5.0
+    clock.advance(frame(now_s))
+    for step_s in steps_s:
+        now_s += step_s
+        clock.advance(frame(now_s))
+    assert clock.slowness == pytest.approx(slowness)
+
+
 def test_stages_add_up_and_name_what_came_before() -> None:
     timer = StageTimer()
     for _ in range(2):

@@ -69,7 +69,8 @@ def test_numbers_booleans_and_nothing_are_still_what_they_are(
             tmp_path,
             "catalog: shelf\nduration_s: 1.5\nmatchers: 2\nevidence:\nsummary_json: ~\n"
             "matcher: {decide: {exact: null}, search: {k: 7}}\n"
-            "cameras:\n  door:\n    {url: 'test:', realtime: yes, loop: False, regions: [[0, 0, .5, 1]]}\n",
+            "cameras:\n  door:\n    {url: 'test:', realtime: yes, loop: False, "
+            "regions: [[0, 0, .5, 1]]}\n",
         )
     )
     door = config.cameras["door"]
