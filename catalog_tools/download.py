@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
 import http.client
 import json
 import shutil
@@ -93,7 +94,7 @@ def _download(
         tag = response.headers.get("ETag") or ""
         if not tag or tag.startswith("W/"):  # a weak mark is not allowed in If-Range
             tag = response.headers.get("Last-Modified") or ""
-        state_path.write_text(json.dumps({"url": download.url, "validator": tag}))
+        state_path.write_text(json.dumps({"url": _mark_of(download.url), "validator": tag}))
         _check_room(download, part, (total_bytes or have_bytes) - have_bytes)
         with part.open("ab" if have_bytes else "wb") as file:
             while chunk := response.read(_CHUNK_BYTES):
@@ -109,11 +110,16 @@ def _resume_point(part: Path, state_path: Path, url: str) -> tuple[int, str]:
     """Give how many bytes are here and the server's mark of that file; (0, "") to start afresh."""
     try:
         state = json.loads(state_path.read_text())
-        if state["url"] == url and state["validator"]:
+        if state["url"] == _mark_of(url) and state["validator"]:
             return part.stat().st_size, str(state["validator"])
     except (OSError, ValueError, KeyError):
         pass
     return 0, ""
+
+
+def _mark_of(url: str) -> str:
+    """Give what tells a URL from another without its password."""
+    return hashlib.sha256(url.encode(errors="replace")).hexdigest()
 
 
 def _open(url: str, have_bytes: int, validator: str) -> Any:

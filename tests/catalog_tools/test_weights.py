@@ -109,6 +109,18 @@ def test_a_broken_download_goes_on_where_it_stopped(server, cache):
     assert server.state["sent"] < len(CONTENT) * 1.01
 
 
+def test_what_a_broken_download_leaves_behind_holds_no_password(server, cache):
+    entry = _entry(f"{server.url}/w.bin".replace("//", "//anna:hunter2@"))
+    server.state["break_after"] = 2_000_000
+    with pytest.raises(WeightsError, match="broke off"):
+        pull(entry)
+    left = list(cache.iterdir())
+    assert len(left) >= 2
+    assert not [file for file in left if b"hunter2" in file.read_bytes()]
+    assert pull(entry).read_bytes() == CONTENT
+    assert server.state["sent"] < len(CONTENT) * 1.01
+
+
 def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(server):
     entry = _entry(f"{server.url}/w.bin")
     server.state["break_after"] = 1_000_000
