@@ -2,7 +2,7 @@
 """Serve a video file over RTSP, in a loop: a stand-in for a camera, for tests and for trying.
 
     /usr/bin/python3 scripts/rtsp_server.py CLIP.mp4 [--port 8554] [--path /stream]
-                                            [--user NAME --password WORD]
+                                            [--user NAME --password WORD [--digest]]
 
 For the system's Python, which has GStreamer's bindings (scripts/install_test_tools.sh puts them
 there). Serves the H.264 of an MP4 or Matroska file as it is. Prints "ready rtsp://…" when it
@@ -21,7 +21,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstApp, GstRtspServer  # noqa: E402  (versions come first)
+from gi.repository import GLib, Gst, GstApp, GstRtsp, GstRtspServer  # noqa: E402  (versions come first)
 
 _CAPS = "video/x-h264,stream-format=byte-stream,alignment=au"
 
@@ -97,12 +97,17 @@ def require_password(
     factory: GstRtspServer.RTSPMediaFactory,
     user: str,
     password: str,
+    is_digest: bool,
 ) -> None:
-    """Serve only who knows the password (basic authentication)."""
+    """Serve only who knows the password (basic or digest authentication)."""
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
     auth = GstRtspServer.RTSPAuth()
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    if is_digest:
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(user, password, token)
+    else:
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
     server.set_auth(auth)
     factory.add_role_from_structure(
         Gst.Structure.new_from_string(
@@ -118,6 +123,7 @@ def main() -> int:
     parser.add_argument("--path", default="/stream")
     parser.add_argument("--user", default="")
     parser.add_argument("--password", default="")
+    parser.add_argument("--digest", action="store_true")
     options = parser.parse_args()
     if not options.clip.is_file():
         sys.exit(f"{options.clip}: no such file")
@@ -127,7 +133,7 @@ def main() -> int:
     server.set_service(str(options.port))
     factory = make_factory(options.clip)
     if options.user:
-        require_password(server, factory, options.user, options.password)
+        require_password(server, factory, options.user, options.password, options.digest)
     server.get_mount_points().add_factory(options.path, factory)
     if not server.attach(None):
         sys.exit(f"port {options.port} cannot be listened on; choose another")

@@ -26,10 +26,12 @@ def is_rtsp_server_there() -> bool:
 class RtspServer:
     """A running server; `url` is where it serves."""
 
-    def __init__(self, clip: Path, port: int = 0, user: str = "", password: str = "") -> None:
+    def __init__(
+        self, clip: Path, port: int = 0, user: str = "", password: str = "", is_digest: bool = False
+    ) -> None:
         self._process = subprocess.Popen(
             [str(SYSTEM_PYTHON), str(SERVER), str(clip), "--port", str(port),
-             "--user", user, "--password", password],
+             "--user", user, "--password", password, *(["--digest"] if is_digest else [])],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -55,9 +57,9 @@ class RtspServer:
 
 @contextlib.contextmanager
 def rtsp_server(
-    clip: Path, port: int = 0, user: str = "", password: str = ""
+    clip: Path, port: int = 0, user: str = "", password: str = "", is_digest: bool = False
 ) -> Iterator[RtspServer]:
-    server = RtspServer(clip, port, user, password)
+    server = RtspServer(clip, port, user, password, is_digest)
     try:
         yield server
     finally:

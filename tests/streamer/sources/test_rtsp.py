@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -61,6 +62,22 @@ def test_a_wrong_path_and_wrong_credentials(clip: Path, server: RtspServer) -> N
             next(stream(locked.url.replace("//", "//anna:wrong@")))
         assert "anna" not in str(caught.value) and "wrong" not in str(caught.value)
         assert next(stream(locked.url.replace("//", "//anna:hunter2@"))).size_wh == (320, 240)
+
+
+@pytest.mark.parametrize("is_digest", [False, True])
+def test_an_unusual_password_works_percent_encoded(
+    clip: Path, need_tool: Callable[[bool, str], None], is_digest: bool
+) -> None:
+    need_tool(is_rtsp_server_there(), "GStreamer's RTSP server")
+    password = "p@s#s/w?o 5%41r:d&="
+    with rtsp_server(clip, user="an@na", password=password, is_digest=is_digest) as locked:
+        user_info = f"an%40na:{quote(password, safe='')}"
+        url = locked.url.replace("//", f"//{user_info}@")
+        assert next(stream(url)).size_wh == (320, 240)
+        with pytest.raises(AuthenticationError) as caught:
+            next(stream(locked.url.replace("//", f"//{user_info}x@")))
+        assert locked.url.removeprefix("rtsp://") in str(caught.value)
+        assert "p@s" not in str(caught.value) and "p%40s" not in str(caught.value)
 
 
 def test_a_stalled_stream_is_noticed_within_three_seconds(server: RtspServer) -> None:
