@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from streamer.redaction import redact
+
 _PACKAGES = ("av", "faiss-gpu", "faiss-cpu", "numpy", "opencv-python", "openvino", "pyzmq", "torch")
 _SAMPLE_EVERY_S = 0.5
 
@@ -110,7 +112,7 @@ def _command() -> list[str]:
     is_script = program.suffix == ".py" and program.parent.name == "benchmarks"
     first = f"python -m benchmarks.{program.stem}" if is_script else "magpie"
     given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return [first, *given]
+    return [first, *(redact(word) for word in given)]
 
 
 @dataclass

@@ -25,9 +25,9 @@ from pathlib import Path
 
 import pipeline.offline  # noqa: F401  (before anything heavy can be imported)
 from pipeline.errors import MagpieError
-from streamer.errors import redact
 from streamer.heartbeat import Heartbeat
-from streamer.reporting import configure_logging
+from streamer.redaction import redact
+from streamer.reporting import configure_logging, hide_secrets_in_tracebacks
 
 GRACE_WITHOUT_PARENT_S = 1.5
 REPEAT_EVERY_S = 1.0
@@ -185,6 +185,7 @@ class ChildContext:
 
 def main(descriptor: int) -> None:
     """Run one worker to its end, in this process; exits with its code."""
+    hide_secrets_in_tracebacks()
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
     sys.path[:] = connection.recv()  # first, so that everything the rest names can be found

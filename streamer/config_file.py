@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
 from streamer.config import AppConfig, find_mistakes
-from streamer.errors import redact
+from streamer.redaction import redact, remember_secrets
 from streamer.sources.base import source_kind
 from streamer.yaml_file import KeyPath, Origins, joined, read_yaml
 
@@ -70,6 +70,8 @@ def _read(
     for keys, (value, option) in overrides.items():
         _put(raw, keys, value)
         origins[keys] = option
+    for text in _texts(raw):
+        remember_secrets(text)  # also of what is refused before it is known for a source
     try:
         return AppConfig.model_validate(raw), origins
     except ValidationError as error:
@@ -106,6 +108,18 @@ def _is_path(url: str) -> bool:
         return False  # told later, with its line
 
 
+def _texts(raw: object) -> Iterator[str]:
+    """Yield every text of a configuration, keys included."""
+    if isinstance(raw, str):
+        yield raw
+    elif isinstance(raw, dict):
+        for inner in (*raw, *raw.values()):
+            yield from _texts(inner)
+    elif isinstance(raw, list):
+        for inner in raw:
+            yield from _texts(inner)
+
+
 def _holders(raw: object, keys: KeyPath) -> list[dict[str, Any]]:
     """Return the mappings that lie at a key path; "*" stands for every key."""
     if not isinstance(raw, dict):
@@ -132,7 +146,7 @@ def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
         origin = _origin(keys, origins)
         where = f"{'.'.join(keys)} ({origin})" if origin else ".".join(keys)
         got = mistake["input"]
-        shown = "" if isinstance(got, dict | list) else f", got {redact(_as_written(got))}"
+        shown = "" if isinstance(got, dict | list) else f", got {_as_written(got)}"
         message = mistake["msg"]
         if mistake["type"] == "extra_forbidden":
             message, shown = _unknown_key(keys), ""
@@ -152,7 +166,7 @@ def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
             message = "must be a path"
         elif "pattern" in mistake["type"]:
             message = "a name is 1 to 64 letters, digits, _ and -"
-        lines.append(f"{where}: {redact(message)}{shown}")
+        lines.append(f"{where}: {message}{shown}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a stream, one class a cause, and how secrets are kept out of text.
+"""What can go wrong with a stream, one class a cause.
 
 SourceError                      pipeline/errors.py
 ├── UnreachableError             no such host, no route, no answer in time
@@ -13,34 +13,9 @@ SourceError                      pipeline/errors.py
 A file that comes to its end raises nothing.
 """
 
-import re
 from typing import ClassVar
 
 from pipeline.errors import SourceError, WorkerError
-
-_USER_INFO = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^/?#\s]*@)")
-# a password with / ? or # in it, not encoded: what follows the first colon is no port
-_RAW_USER_INFO = re.compile(
-    r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s:@]*:(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]*@"
-)
-_SECRET_PARAMETER = re.compile(
-    r"(?P<key>[?&;](?:[^=&;\s]*(?:pass(?:word|wd)?|pwd|token|secret|auth|key|signature|sig)"
-    r"[^=&;\s]*|psw|user(?:name)?|usr|login|account)=)[^&;#\s'\"]*",
-    re.IGNORECASE,
-)
-_HEADER = re.compile(r"(?P<name>\bauthorization\s*:\s*)[^\r\n]*", re.IGNORECASE)
-
-
-def redact(text: str) -> str:
-    """Return the text with every URL's user, password and secret-looking parameters as `***`.
-
-    The user name goes as well: on many cameras it is half of the secret. Works on a whole log
-    line; what holds no URL comes back as it was.
-    """
-    text = _RAW_USER_INFO.sub(lambda found: f"{found['scheme']}***@", text)
-    text = _USER_INFO.sub(lambda found: f"{found['scheme']}***@", text)
-    text = _SECRET_PARAMETER.sub(lambda found: f"{found['key']}***", text)
-    return _HEADER.sub(lambda found: f"{found['name']}***", text)
 
 
 class UnreachableError(SourceError):

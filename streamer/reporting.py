@@ -1,18 +1,20 @@
 """What an operator reads: one log line an event, trouble that repeats said once a second.
 
-A line is `time process level message key=value`; passwords in URLs are redacted here, on the way
-out, whoever wrote the line.
+A line is `time process level message key=value`; secrets are redacted here, on the way out, whoever
+wrote the line.
 """
 
 import contextlib
 import logging
 import sys
+import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from streamer.errors import redact
+from streamer.redaction import redact
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
@@ -27,14 +29,14 @@ class _LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
         stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-        text = record.getMessage().replace("\n", " | ")
-        line = f"{stamp} {self._process} {record.levelname.lower()} {text}"
+        text = redact(record.getMessage()).replace("\n", " | ")
         fields = getattr(record, "fields", None)
         if fields:
-            line += " " + " ".join(f"{key}={_value(value)}" for key, value in fields.items())
+            text += " " + " ".join(f"{key}={_value(value)}" for key, value in fields.items())
+        line = f"{stamp} {self._process} {record.levelname.lower()} {redact(text)}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return redact(line)
+            line += "\n" + redact(self.formatException(record.exc_info))
+        return line
 
 
 class _StderrHandler(logging.Handler):
@@ -48,9 +50,27 @@ class _StderrHandler(logging.Handler):
 
 def _value(value: object) -> str:
     """One field's text, quoted when it holds blanks."""
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = f"{value:.3g}" if isinstance(value, float) else redact(str(value))
     text = text.replace("\n", " | ")
     return f'"{text}"' if " " in text or not text else text
+
+
+def hide_secrets_in_tracebacks() -> None:
+    """Let nothing secret out with an error that nobody catches, in any thread of this process."""
+
+    def show(error: BaseException | None, head: str = "") -> None:
+        lines = traceback.format_exception(error) if error is not None else []
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be gone
+            sys.stderr.write(redact(head + "".join(lines)))
+            sys.stderr.flush()
+
+    sys.excepthook = lambda _, error, __: show(error)
+    threading.excepthook = lambda args: show(
+        args.exc_value, f"Exception in thread {args.thread.name if args.thread else None}:\n"
+    )
+    sys.unraisablehook = lambda args: show(
+        args.exc_value, f"{args.err_msg or 'Exception ignored in'}: {args.object!r}\n"
+    )
 
 
 def configure_logging(process: str, level: str = "info") -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import ConfigError
+from streamer.redaction import redact
 
 KeyPath = tuple[str, ...]
 Origins = dict[KeyPath, str]  # where each key was written: "line 12"
@@ -55,6 +56,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Origins]:
 
 def joined(where: str, lines: list[str]) -> ConfigError:
     """Return one ConfigError for all mistakes of a file."""
+    lines = [redact(line) for line in lines]
     if len(lines) == 1:
         return ConfigError(f"{where}: {lines[0]}")
     return ConfigError(f"{where}: {len(lines)} mistakes\n  " + "\n  ".join(lines))

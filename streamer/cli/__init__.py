@@ -12,16 +12,22 @@ import sys
 
 import pipeline.offline  # noqa: F401  (before anything heavy can be imported)
 from pipeline.errors import MagpieError
+from streamer.redaction import redact, remember_command_line
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and its exit code."""
     from streamer.cli.application import app
+    from streamer.reporting import hide_secrets_in_tracebacks
 
+    remember_command_line(sys.argv[1:])
     try:
         app(standalone_mode=True)
     except MagpieError as error:
-        print(f"magpie: {error}", file=sys.stderr)
+        print(f"magpie: {redact(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception:
+        hide_secrets_in_tracebacks()  # here: typer sets a hook of its own
+        raise

@@ -1,11 +1,41 @@
 """Joins the groups of commands into one application."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from streamer.cli import calibrate, catalog, daemon, evaluate, models, shows, training
+from streamer.redaction import redact
+
+
+class _Commands(TyperGroup):
+    """The commands; what is wrong with their use is told without the secrets of an argument."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _usage_without_secrets():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_without_secrets():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _usage_without_secrets() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = redact(message)  # type: ignore[attr-defined]  # typer's
+        raise
+
 
 app = typer.Typer(
     name="magpie",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import ConfigError
+from streamer.redaction import redact
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
 MAX_IPC_PATH_BYTES = 107  # what Linux grants a socket's path
@@ -62,7 +63,7 @@ def parse_endpoint(text: str, where: str = "endpoint") -> Endpoint:
         return Endpoint(text, "", None, path)
     found = _TCP.match(text)
     if not found:
-        shown = text if "@" not in text else text.split("@")[-1]  # never repeat a password
+        shown = redact(text)
         raise ConfigError.at(where, f"expected {_FORM}", shown, f"for instance {DEFAULT_ENDPOINT}")
     port = 0 if found["port"] == "*" else int(found["port"])
     if port > 65535:

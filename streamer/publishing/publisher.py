@@ -25,7 +25,6 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from pipeline.errors import WorkerError
-from streamer.errors import redact
 from streamer.publishing.answers import Answers
 from streamer.publishing.events import (
     SCHEMA,
@@ -52,6 +51,7 @@ from streamer.publishing.sockets import (
     bind,
     sink_path,
 )
+from streamer.redaction import redact
 from streamer.reporting import Log, Tally
 
 _BATCH = 256  # events a commit

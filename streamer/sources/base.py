@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -16,7 +16,8 @@ from pydantic import Field, field_validator
 from pipeline.errors import ConfigError
 from pipeline.options import Options
 from pipeline.types import U8, ColorMatrix, ColorRange
-from streamer.errors import redact
+from streamer.redaction import redact, remember_secrets
+from streamer.secret_places import source_user_info
 
 Wait = Callable[[float], bool]
 """Sleeps so many seconds; returns True at once when asked to stop."""
@@ -25,6 +26,7 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 _HLS_SILENCE_S = 15.0  # two segments and a half of the usual 6 s
 _LONGEST_TURN_S = 2.5
 _EXPECTED = "rtsp://, rtsps://, http(s)://, a device number, a file, a folder or test:"
+_ENCODED = "write @ # / ? % and blanks in user and password percent-encoded, e.g. %40 for @"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?=//)")
 _STREAM_SCHEMES = frozenset(("rtsp", "rtsps", "http", "https"))
 
@@ -70,10 +72,15 @@ class SourceOptions(Options):
     @classmethod
     def _with_plain_scheme(cls, url: str) -> str:
         """RTSP:// is rtsp://; FFmpeg knows the small letters only."""
+        remember_secrets(url)
         scheme = _SCHEME.match(url.lstrip())
         if scheme is None:
             return url
         return scheme[0].lower() + url.strip()[scheme.end() :]
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        remember_secrets(self.url)  # a worker's options are unpickled, not validated
 
     @property
     def kind(self) -> SourceKind:
@@ -200,9 +207,8 @@ def check_source(options: SourceOptions) -> None:
     elif kind == "file":
         path = Path(url)
         if not path.exists():
-            raise ConfigError.at(
-                where, f"no such file; expected {_EXPECTED}", remedy="check the path"
-            )
+            remedy = "is rtsp:// or http:// missing?" if source_user_info(url) else "check the path"
+            raise ConfigError.at(where, f"no such file; expected {_EXPECTED}", remedy=remedy)
         if not path.is_file() or path.stat().st_size == 0:
             raise ConfigError.at(where, "expected a video file with content", "an empty file")
     elif kind == "folder" and not any(_images_of(Path(url))):
@@ -216,11 +222,18 @@ def check_source(options: SourceOptions) -> None:
 
 
 def _check_url(where: str, url: str) -> None:
+    """Raise ConfigError for a URL that FFmpeg would read otherwise than it is meant.
+
+    Python's own errors are not shown: they quote what it takes for host or port.
+    """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError.at(where, f"expected a URL with host and port ({error})") from None
+    except ValueError:
+        rule, remedy = "expected a URL with host and port", _ENCODED if "@" in url else ""
+        raise ConfigError.at(where, rule, remedy=remedy) from None
+    if "@" in parts.fragment or (not parts.path and "@" in parts.query):
+        raise ConfigError.at(where, "expected user and password percent-encoded", remedy=_ENCODED)
     if not host:
         raise ConfigError.at(where, "expected a host in the URL", redact(url))
 

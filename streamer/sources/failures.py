@@ -20,8 +20,8 @@ from streamer.errors import (
     RefusedError,
     StalledError,
     UnreachableError,
-    redact,
 )
+from streamer.redaction import redact
 from streamer.sources.statuses import status_error
 
 _SAY_EVERY_S = 1.0

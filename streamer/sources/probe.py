@@ -17,7 +17,8 @@ from av.video.stream import VideoStream
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.types import ColorMatrix, ColorRange, Frame
-from streamer.errors import CodecError, StalledError, redact
+from streamer.errors import CodecError, StalledError
+from streamer.redaction import redact
 from streamer.sources.base import (
     Damaged,
     Picture,

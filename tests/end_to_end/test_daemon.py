@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from streamer.publishing import Subscriber
@@ -42,6 +43,36 @@ def first(subscriber: Subscriber, kind: str, **fields: object) -> MatchEvent:
             if all(getattr(event, name) == value for name, value in fields.items()):
                 return event
     raise AssertionError(f"no {kind} {fields} in time")
+
+
+def test_no_password_leaves_the_daemons_own_process(tmp_path: Path) -> None:
+    """1. A camera whose password holds a # cannot be reached, another one's stands in its query.
+    2. It says so in the log, over the wire and to who asks.
+    Result: the password is in none of them, on no worker's command line, in no file of the run.
+    """
+    catalog = write_scripted_catalog(tmp_path / "shelf")
+    config = one_camera(catalog, "rtsp://admin:Geheim77%231@127.0.0.1:9/s", log_level="debug")
+    config["cameras"]["hall"] = {"url": "http://127.0.0.1:9/v?loginuse=me&loginpas=Geheim77"}
+    with running_daemon(tmp_path, config) as daemon, daemon.subscribe() as subscriber:
+        reasons = {}
+        for event in subscriber:
+            if isinstance(event, StatusEvent) and event.state == "reconnecting":
+                reasons[event.process] = event.reason
+            if len(reasons) == 2:
+                break
+        state = subscriber.state(10)
+        workers = psutil.Process(daemon.process.pid).children(recursive=True)
+        assert len(workers) == 3
+        seen = [repr((worker.cmdline(), worker.environ(), worker.name())) for worker in workers]
+        for folder in daemon.run_dirs():
+            seen += [repr(file.read_bytes()) for file in folder.rglob("*") if file.is_file()]
+        assert daemon.stop() == 0
+    assert "rtsp://***@127.0.0.1:9/s" in reasons["camera.door"]
+    assert "nothing listens there" in reasons["camera.hall"] and state is not None
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"daemon.log", "journal.db", "summary.json"} <= {file.name for file in files}
+    for text in (*map(repr, (reasons, state)), *seen, *(repr(file.read_bytes()) for file in files)):
+        assert "Geheim" not in text
 
 
 def assert_each_ends_once(events: list[MatchEvent]) -> None:
