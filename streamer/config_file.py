@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
 from streamer.config import AppConfig, find_mistakes
-from streamer.redaction import redact, remember_secrets
+from streamer.redaction import remember_secrets
 from streamer.sources.base import source_kind
 from streamer.yaml_file import KeyPath, Origins, joined, read_yaml
 
