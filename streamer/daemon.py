@@ -16,6 +16,7 @@ from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
 from streamer.matcher_args import DEFAULT_CREATOR, ended_mark
 from streamer.process_table import build_process_table
+from streamer.publishing.event_age import clock_remark
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -222,7 +223,18 @@ class Daemon:
         """Renew, once a second, what `magpie status` is answered."""
         if time.monotonic() >= self._summary_at_s:
             self._summary_at_s = time.monotonic() + SUMMARY_EVERY_S
+            self._tell_clock()
             self._publisher.set_summary(self._summary().as_json())
+
+    def _tell_clock(self) -> None:
+        """Say, once, that this machine's clock cannot be right, and that it can again."""
+        state, _ = self._states.get("daemon", (WorkerState.STARTING, None))
+        if state != WorkerState.RUNNING:
+            return
+        remark = clock_remark(time.time_ns())
+        if remark is not None and self._states["daemon"][1] != remark:
+            log.warning(remark)
+        self._say("daemon", state, remark)
 
     def _stop_workers(self) -> RunSummary:
         """Stop cameras, then matchers; every sighting ends; returns the summary."""
