@@ -30,6 +30,7 @@ from pipeline.catalog_format import (
 )
 from pipeline.catalog_writing import write_generation
 from pipeline.keypoints import method_of
+from pipeline.printable import printable
 from pipeline.types import F32, I32, U8, ItemId, Keypoints
 
 __all__ = [
@@ -102,7 +103,7 @@ class Catalog:
         dim, n_keypoints = manifest.dim, manifest.n_keypoints
         n_starts = manifest.n_pictures + 1
         catalog = cls(
-            name=directory.resolve().name,
+            name=printable(directory.resolve().name),  # it goes into events
             directory=directory,
             folder=folder,
             generation=generation,

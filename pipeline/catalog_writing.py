@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from pipeline.catalog_format import (
     generation_folder,
     list_generations,
 )
+from pipeline.printable import json_text, printable
 from pipeline.types import ItemId
 
 KEPT_GENERATIONS = 3  # old ones, beside the one in use
@@ -73,10 +73,10 @@ class ArrayFile:
         trace: TracebackType | None,
     ) -> None:
         # The number of rows is known only now; numpy leaves room for it in the header.
-        self._file.seek(0)
-        self._write_header()
-        grown = self._file.tell() != self._header_bytes
-        self._file.close()
+        with self._file:  # closed too where the disk is full
+            self._file.seek(0)
+            self._write_header()
+            grown = self._file.tell() != self._header_bytes
         if grown:
             raise ValueError("the .npy header changed its length")
 
@@ -113,7 +113,7 @@ def write_generation(
             generation=generation,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             recipe=recipe,
-            sources=tuple(sources),
+            sources=tuple(map(printable, sources)),
             n_items=len(items),
             files={path.name: _record(path) for path in sorted(folder.iterdir())},
             **counts,
@@ -236,7 +236,7 @@ def _write_data(
 
 
 def _write_json(path: Path, records: list[dict[str, Any]]) -> None:
-    lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    lines = ",\n".join(json_text(record) for record in records)
     path.write_text(f"[\n{lines}\n]\n", "utf-8")
 
 

@@ -11,11 +11,20 @@ MagpieError                 where: rule, got value; remedy
 
 from typing import ClassVar
 
+from pipeline.printable import printable, printable_lines
+
 
 class MagpieError(Exception):
-    """An error whose text a user can act on: **where: rule, got value; remedy**."""
+    """An error whose text a user can act on: **where: rule, got value; remedy**.
+
+    The text is printable whatever names and values it tells of: it goes to terminals, logs and
+    events alike.
+    """
 
     exit_code = 3
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable_lines(text))
 
     @classmethod
     def at(cls, where: str, rule: str, got: object = None, remedy: str = "") -> "MagpieError":
@@ -25,7 +34,7 @@ class MagpieError(Exception):
             text += f", got {got!r}" if isinstance(got, str) else f", got {got}"
         if remedy:
             text += f"; {remedy}"
-        return cls(text)
+        return cls(printable(text))
 
 
 class ConfigError(MagpieError):

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from pipeline.printable import printable_lines
 from streamer.redaction import redact
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
@@ -36,7 +37,7 @@ class _LineFormatter(logging.Formatter):
         line = f"{stamp} {self._process} {record.levelname.lower()} {redact(text)}"
         if record.exc_info:
             line += "\n" + redact(self.formatException(record.exc_info))
-        return line
+        return printable_lines(line)
 
 
 class _StderrHandler(logging.Handler):

@@ -6,6 +6,7 @@ evaluate.py catalog evaluate
 models.py   weights
 training.py train
 shows.py    demo, bench
+terminal.py how all of them print
 """
 
 import sys
@@ -18,13 +19,15 @@ from streamer.redaction import redact, remember_command_line
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and its exit code."""
     from streamer.cli.application import app
+    from streamer.cli.terminal import say_aside, take_any_text
     from streamer.reporting import hide_secrets_in_tracebacks
 
     remember_command_line(sys.argv[1:])
+    take_any_text()
     try:
         app(standalone_mode=True)
     except MagpieError as error:
-        print(f"magpie: {redact(str(error))}", file=sys.stderr)
+        say_aside(*f"magpie: {redact(str(error))}".split("\n"))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

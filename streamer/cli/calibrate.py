@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +17,7 @@ from streamer.cli.catalog_options import (
     read_matcher_options,
 )
 from streamer.cli.progress import show_progress
+from streamer.cli.terminal import cells, say, say_json
 
 if TYPE_CHECKING:
     from catalog_tools.evaluation.calibrate import CalibrationReport
@@ -61,7 +61,7 @@ def calibrate(
 
         draw_reliability(report, plot)
     if as_json:
-        print(json.dumps(report.to_json()))
+        say_json(report.to_json())
     else:
         _print(report)
 
@@ -86,9 +86,10 @@ def _print(report: CalibrationReport) -> None:
     for heading in ("on samples kept out", "before", "now"):
         table.add_column(heading, no_wrap=True)
     for name, value in report.after.items():
-        table.add_row(name.replace("_", " "), f"{report.before[name]:.3f}", f"{value:.3f}")
+        before = f"{report.before[name]:.3f}"
+        table.add_row(*cells(name.replace("_", " "), before, f"{value:.3f}"))
     Console().print(table)
-    print(
+    say(
         f"generation {report.generation}: {report.n_samples} samples; "
         f"exact from {report.calibration.exact}"
     )

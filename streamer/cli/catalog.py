@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from streamer.cli.catalog_options import (
     read_matcher_options,
 )
 from streamer.cli.progress import show_progress
+from streamer.cli.terminal import say, say_aside, say_json, show_table
 
 if TYPE_CHECKING:
     from catalog_tools.build import BuildReport, Networks
@@ -100,7 +100,7 @@ def remove(
     from catalog_tools.build import remove_from_catalog
 
     generation = remove_from_catalog(directory, item_ids)
-    print(f"{directory}: {len(set(item_ids))} items removed, generation {generation} in use")
+    say(f"{directory}: {len(set(item_ids))} items removed, generation {generation} in use")
 
 
 @app.command(name="list")
@@ -117,9 +117,9 @@ def list_items(
     rows = list_catalog_generations(directory) if generations else list_catalog_items(directory)
     if as_json:
         for row in rows:
-            print(_one_line(row))
+            say_json(row)
     else:
-        _print_table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
+        show_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 @app.command()
@@ -132,7 +132,7 @@ def rollback(
     """Switch back to an earlier generation; a running daemon follows."""
     from catalog_tools.listing import roll_back
 
-    print(f"{directory}: generation {roll_back(directory, generation)} in use")
+    say(f"{directory}: generation {roll_back(directory, generation)} in use")
 
 
 @app.command()
@@ -161,14 +161,14 @@ def check(
         )
     if as_json:
         for damaged in report.damaged:
-            print(_one_line({"kind": "damaged", "text": damaged}))
+            say_json({"kind": "damaged", "text": damaged})
         for finding in report.findings:
-            print(_one_line({name: getattr(finding, name) for name in finding.__slots__}))
+            say_json({name: getattr(finding, name) for name in finding.__slots__})
         for quality in report.qualities:
-            print(_one_line({"kind": "score", "score": quality.score, **asdict(quality)}))
+            say_json({"kind": "score", "score": quality.score, **asdict(quality)})
     elif report.findings:
         rows = [[f.item_id, f.image, f.kind, f.text] for f in report.findings]
-        _print_table(["item_id", "image", "kind", "what"], rows)
+        show_table(["item_id", "image", "kind", "what"], rows)
     if report.damaged:
         from pipeline.catalog_format import damaged as damaged_error
 
@@ -176,8 +176,8 @@ def check(
     if not as_json:
         scores = [quality.score for quality in report.qualities]
         rows = [[q.item_id, q.image, f"{q.score:.2f}"] for q in report.qualities[:POOREST_SHOWN]]
-        _print_table(["item_id", "image", "score"], rows)
-        print(
+        show_table(["item_id", "image", "score"], rows)
+        say(
             f"{directory}: files whole, {len(report.findings)} findings; scores of "
             f"{len(scores)} references {min(scores, default=0):.2f} to {max(scores, default=0):.2f}"
         )
@@ -217,7 +217,7 @@ def query(
         for n_done, answer in enumerate(answers, 1):
             n_usable += answer.error is None
             if as_json:
-                print(_one_line(answer.to_json()), flush=True)
+                say_json(answer.to_json())
             else:
                 _print_answer(answer)
             progress(n_done, len(names))
@@ -246,42 +246,23 @@ def _read_names(images_from: str | None) -> list[str]:
     return [line for line in lines if line]
 
 
-def _one_line(record: dict[str, object]) -> str:
-    text = json.dumps(record, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode()  # names of other encodings
-
-
 def _print_answer(answer: Answer) -> None:
     if answer.error is not None:
-        print(f"{answer.image}: {answer.error}", file=sys.stderr)
+        say_aside(f"{answer.image}: {answer.error}")
         return
     rows = [
         [m["tier"], m["item_id"], m["label"], f"{m['probability']:.3f}", str(m["inliers"])]
         for m in answer.matches
     ]
     rows += [["(ranked)", r["item_id"], "", f"{r['probability']:.3f}", ""] for r in answer.ranked]
-    _print_table(["tier", "item", "label", "probability", "inliers"], rows, title=answer.image)
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, title=Text(title) if title else None, title_justify="left")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # an item id is no markup
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a pipe has no width; the default of 80 would cut names
-    console.print(table)
+    show_table(["tier", "item", "label", "probability", "inliers"], rows, title=answer.image)
 
 
 def _print_report(report: BuildReport) -> None:
     _print_left_out(report.left_out)
     for item_id in report.empty_items:
-        print(f"item {item_id!r}: none of its pictures is usable, left out", file=sys.stderr)
-    print(
+        say_aside(f"item {item_id!r}: none of its pictures is usable, left out")
+    say(
         f"{report.directory}: {report.n_items} items, {report.n_pictures} pictures, "
         f"{len(report.left_out)} files left out, generation {report.generation} in use"
     )
@@ -289,4 +270,4 @@ def _print_report(report: BuildReport) -> None:
 
 def _print_left_out(left_out: Sequence[Left]) -> None:
     for left in left_out:
-        print(f"left out: {left.place}: {left.reason}", file=sys.stderr)
+        say_aside(f"left out: {left.place}: {left.reason}")

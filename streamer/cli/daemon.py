@@ -1,6 +1,5 @@
 """magpie run, watch, probe, status, config."""
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamer.cli.terminal import say, say_json
 from streamer.publishing.options import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run(
 
 def _say_where(daemon: "Daemon") -> None:
     """Tell, on the terminal, where the events are: the first thing that a user needs."""
-    print(f"events {daemon.endpoint}  ask {daemon.ask_endpoint}", flush=True)
+    say(f"events {daemon.endpoint}  ask {daemon.ask_endpoint}")
 
 
 def add_sources(
@@ -152,7 +152,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     from streamer.summary import summary_lines
 
     if not sys.stdout.isatty():
-        print("\n".join(summary_lines(summary)))
+        say(*summary_lines(summary))
         return
     from streamer.cli.summary_table import print_summary
 
@@ -179,7 +179,10 @@ def probe(
         raise ConfigError.at("--transport", "expected tcp or udp", transport)
     options = SourceOptions.model_validate({"url": source, "transport": transport})
     report = probe_source(options, seconds)
-    print(json.dumps(describe(report)) if json_output else "\n".join(report_lines(report)))
+    if json_output:
+        say_json(describe(report))
+    else:
+        say(*report_lines(report))
     if picture is not None:
         save_picture(report, picture)
 
@@ -209,12 +212,12 @@ def status(
             remedy="start one with magpie run, or give its --endpoint",
         )
     if json_output:
-        print(json.dumps(state, ensure_ascii=False))
+        say_json(state)
         return
     for event in (*state["workers"].values(), *state["cameras"].values()):
         reason = f": {event['reason']}" if event["reason"] else ""
-        print(f"{event['process']} {event['state']}{reason}")
-    print(f"open sightings {len(state['open_sightings'])}, last number {state['last_seq']}")
+        say(f"{event['process']} {event['state']}{reason}")
+    say(f"open sightings {len(state['open_sightings'])}, last number {state['last_seq']}")
     if state["summary"]:
         _print_summary(state["summary"])
 
@@ -228,8 +231,8 @@ def config_check(
 
     config = load_config(file)
     for name in config.cameras:
-        print(f"camera {name}: {config.cameras[name].kind}, catalog {config.catalog_of(name)}")
-    print(f"{file}: no mistake found")
+        say(f"camera {name}: {config.cameras[name].kind}, catalog {config.catalog_of(name)}")
+    say(f"{file}: no mistake found")
 
 
 @config_app.command("reference")
@@ -237,4 +240,4 @@ def config_reference() -> None:
     """Print every key with its default and what it means."""
     from streamer.config_reference import render_reference
 
-    print(render_reference(), end="")
+    say(*render_reference().splitlines())

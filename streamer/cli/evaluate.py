@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from streamer.cli.catalog_options import (
     read_matcher_options,
 )
 from streamer.cli.progress import show_progress
+from streamer.cli.terminal import say, say_json, wide_console
 
 
 def evaluate(
@@ -51,8 +51,6 @@ def evaluate(
     item_ids = [item.item_id for item in Catalog.load(directory, None).items]
     check_labels(labels, item_ids, f"truth {truth}")  # before networks are loaded
     options = read_matcher_options(config, embedder, engine, device, at_least_k=k)
-    from rich.console import Console
-
     from catalog_tools.evaluation.report import print_table, write_report
     from catalog_tools.evaluation.search import load_stages
     from pipeline.matcher import create_matcher
@@ -65,11 +63,8 @@ def evaluate(
         )
     files = [] if out is None else write_report(evaluation, stages, out)
     if as_json:
-        print(json.dumps(evaluation.figures))
+        say_json(evaluation.figures)
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    print_table(evaluation.figures, console)
+    print_table(evaluation.figures, wide_console())
     for path in files:
-        print(path)
+        say(path)

@@ -1,13 +1,12 @@
 """magpie weights list, verify, pull, export."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from pipeline.errors import WeightsError
+from streamer.cli.terminal import cells, say, say_aside, say_json
 
 if TYPE_CHECKING:
     from catalog_tools.weights import WeightsEntry, WeightsState
@@ -34,7 +33,7 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="one JSON li
     if as_json:
         for entry in entries:
             path = usable_path(entry)
-            print(json.dumps({**entry.model_dump(), "path": str(path) if path else None}))
+            say_json({**entry.model_dump(), "path": str(path) if path else None})
         return
     table = Table(box=None, header_style="bold")
     for heading in ("name", "kind", "input", "licence", "MB", "where"):
@@ -47,7 +46,7 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="one JSON li
         where = _place_of(path) if path else "missing" if entry.shipped else "to pull"
         if path is None and locate(entry):
             where = "to convert: pull"
-        table.add_row(entry.name, entry.kind, side, entry.licence, size, where)
+        table.add_row(*cells(entry.name, entry.kind, side, entry.licence, size, where))
     Console().print(table)
 
 
@@ -69,11 +68,11 @@ def verify_weights(
     from catalog_tools.weights import record_shipped_hashes, verify
 
     if record:
-        print("recorded:", ", ".join(record_shipped_hashes()) or "nothing is shipped")
+        say("recorded: " + (", ".join(record_shipped_hashes()) or "nothing is shipped"))
     states = [verify(entry) for entry in _chosen(names or [])]
     for state in states:
         where = f"  {state.path}" if state.path else ""
-        print(f"{state.entry.name:24} {state.state}{where}")
+        say(f"{state.entry.name:24} {state.state}{where}")
     named = set(names or [])
     bad = [s for s in states if s.is_bad or (s.state == "not here" and s.entry.name in named)]
     if bad:
@@ -122,9 +121,9 @@ def pull_weights(
         if not entry.shipped:
             from catalog_tools.upstream import convert_entry  # loads torch
 
-            print(f"{entry.name}: converting {path.name} for Magpie", file=sys.stderr)
+            say_aside(f"{entry.name}: converting {path.name} for Magpie")
             path = convert_entry(entry, path)
-        print(path)
+        say(path)
 
 
 @weights_app.command("export")
@@ -139,4 +138,4 @@ def export_weights_command(
     from catalog_tools.upstream import export_weights
     from catalog_tools.weights import find_source
 
-    print(export_weights(find_source(source), out, form))
+    say(export_weights(find_source(source), out, form))

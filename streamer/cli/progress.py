@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,11 +20,13 @@ def show_progress(title: str, *, is_shown: bool = True) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
     from rich.progress import TimeRemainingColumn as Remaining
 
+    from streamer.cli.terminal import say_aside
+
     console = Console(stderr=True)
     if not is_shown:
         yield lambda n_done, n_total: None
     elif not console.is_terminal:
-        yield progress_lines(title, lambda line: print(line, file=sys.stderr, flush=True))
+        yield progress_lines(title, say_aside)
     else:
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), Remaining())
         # stdout stays itself: what a command prints there, as JSON for a pipe, is no progress.

@@ -67,5 +67,6 @@ def bench_publish(
 ) -> None:
     """How long an event takes from the matcher to a subscriber, at 10, 100 and 1000 a second."""
     from benchmarks.bench_publish import run_benchmark
+    from streamer.cli.terminal import say
 
-    print(run_benchmark(out, seconds))
+    say(run_benchmark(out, seconds))

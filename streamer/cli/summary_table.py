@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from streamer.cli.terminal import cells
+
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a run's summary (its JSON form) as tables."""
@@ -25,7 +27,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         cameras.add_column(column, justify="right" if right else "left")
     for name, camera in summary["cameras"].items():
         counters = camera["counters"]
-        cameras.add_row(
+        shown = (
             name,
             camera["state"],
             str(counters["decoded"]),
@@ -35,6 +37,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
             f"{camera['fps']:.1f}",
             ", ".join(f"{n} {kind}" for kind, n in camera["events"].items()) or "none",
         )
+        cameras.add_row(*cells(*shown))
     console.print(cameras)
     if summary["latency"]:
         latency = Table(title="latency, ms", title_justify="left")
@@ -42,11 +45,11 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         for column in ("p50", "p95", "p99", "over"):
             latency.add_column(column, justify="right")
         for stage, figures in summary["latency"].items():
-            shown = (f"{figures[f'{name}_ms']:.1f}" for name in ("p50", "p95", "p99"))
-            latency.add_row(stage, *shown, str(figures["n"]))
+            percentiles = (f"{figures[f'{name}_ms']:.1f}" for name in ("p50", "p95", "p99"))
+            latency.add_row(*cells(stage, *percentiles, figures["n"]))
         console.print(latency)
     for worker, n in summary["restarts"].items():
-        console.print(f"{worker} was restarted {n} times")
+        console.print(*cells(f"{worker} was restarted {n} times"))
 
 
 def _by_cause(counts: Mapping[str, int]) -> str:

@@ -19,6 +19,7 @@ from catalog_tools.train.options import (
     TrainOptions,
     check_options,
 )
+from streamer.cli.terminal import say
 
 train_app = typer.Typer(
     no_args_is_help=True, help="Train the networks, or fit them to your own items."
@@ -33,7 +34,7 @@ def _add_training(name: str, options_type: type[TrainOptions], told: str) -> Non
         recipe = importlib.import_module(f"catalog_tools.train.{name}")
         path = getattr(recipe, f"train_{name}")(check_options(options_type, **given))
         if path is not None:
-            print(path)
+            say(path)
 
     parameters = []
     for key, field in options_type.model_fields.items():
@@ -77,7 +78,7 @@ def pack_command(
     """Cut a pool into parts, for a machine that takes no larger files."""
     from catalog_tools.train.packing import pack_pool
 
-    print(pack_pool(pool, out, part_mb))
+    say(pack_pool(pool, out, part_mb))
 
 
 @train_app.command("join")
@@ -88,4 +89,4 @@ def join_command(
     from catalog_tools.train.packing import join_folder
 
     for path in join_folder(folder):
-        print(path)
+        say(path)

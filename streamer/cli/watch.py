@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import WorkerError
+from pipeline.printable import json_text
+from streamer.cli.terminal import say, say_aside
 from streamer.publishing.options import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def watch(
         stream = _stream(events, endpoint, count, timeout, only_matches, _stop_on_interrupt())
         try:
             if as_json:
-                _print_lines(stream, lambda event: json.dumps(event, ensure_ascii=False))
+                _print_lines(stream, json_text)
             elif sys.stdout.isatty():
                 _show_table(stream, events, endpoint)
             else:
@@ -119,7 +120,7 @@ def _stream(
             yield event
             continue
         if events.is_silent and not has_told and not sys.stdout.isatty():
-            print(f"magpie: nothing from {endpoint}; waiting for a daemon", file=sys.stderr)
+            say_aside(f"magpie: nothing from {endpoint}; waiting for a daemon")
         has_told = events.is_silent
         if timeout_s is not None and time.monotonic() - last_s >= timeout_s:
             _say_timeout(events, endpoint, timeout_s, n_seen, count)
@@ -145,18 +146,16 @@ def _print_lines(
 ) -> None:
     for event in stream:
         if event is not None:
-            print(text_of(event), flush=True)
+            say(text_of(event))
 
 
 def _line(event: dict[str, Any]) -> str:
     """One event for a human eye."""
-    from streamer.cli.watch_table import printable
-
     clock = _clock(event["time"]["published"])
     reason = f" ({event['reason']})" if event["reason"] else ""
     if event["type"] == "status":
-        return printable(f"{clock} {event['seq']:>7} {event['process']} {event['state']}{reason}")
-    return printable(
+        return f"{clock} {event['seq']:>7} {event['process']} {event['state']}{reason}"
+    return (
         f"{clock} {event['seq']:>7} {event['camera']} {event['type']} {event['label']}"
         f" [{event['item_id']}] {event['tier']} p={event['probability']:.3f}{reason}"
     )

@@ -12,6 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.printable import printable
+from streamer.cli.terminal import cells
+
 _DRAW_S = 0.25
 _LEFT_SHOWN = 6
 _STYLE_BY_TIER = {"exact": "green", "very_similar": "yellow", "similar": "cyan"}
@@ -52,7 +55,7 @@ class WatchTable:
     def draw(self, is_silent: bool) -> RenderableType:
         """Return the picture of now."""
         self._drawn_s = time.monotonic()
-        head = Text(f"{self._endpoint}  event {self._last_seq}  ", style="bold")
+        head = Text(f"{printable(self._endpoint)}  event {self._last_seq}  ", style="bold")
         if is_silent:
             head.append("no daemon is heard", style="bold red")
         return Group(head, self._sightings(), self._workers())
@@ -64,7 +67,7 @@ class WatchTable:
         for event in (*self._open.values(), *self._left):
             has_left = event["type"] == "left"
             style = "dim" if has_left else _STYLE_BY_TIER[event["tier"]]
-            cells = [
+            shown = [
                 event["camera"],
                 event["item_id"],
                 event["label"],
@@ -74,7 +77,7 @@ class WatchTable:
                 f"left: {event['reason']}" if has_left else event["type"],
                 _age(event["time"]["published"]),
             ]
-            table.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+            table.add_row(*cells(*shown), style=style)
         return table
 
     def _workers(self) -> Table:
@@ -83,14 +86,8 @@ class WatchTable:
             table.add_column(name)
         for process, event in sorted(self._states.items()):
             counters = " ".join(f"{name}={_short(n)}" for name, n in event["counters"].items())
-            cells = (process, event["state"], counters, event["reason"] or "")
-            table.add_row(*(Text(printable(cell)) for cell in cells))
+            table.add_row(*cells(process, event["state"], counters, event["reason"] or ""))
         return table
-
-
-def printable(text: str) -> str:
-    """Return the text without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def _short(number: float) -> str:

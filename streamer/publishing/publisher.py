@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from pipeline.errors import WorkerError
+from pipeline.printable import printable_lines
 from streamer.publishing.answers import Answers
 from streamer.publishing.events import (
     SCHEMA,
@@ -133,7 +134,7 @@ class Publisher:
         counters: Mapping[str, int | float] | None = None,
     ) -> None:
         """Publish a worker's state ("camera.door", "matcher.0", "daemon")."""
-        text = None if reason is None else redact(reason)[:2000]
+        text = None if reason is None else printable_lines(redact(reason))[:2000]
         finite = {name: n for name, n in (counters or {}).items() if math.isfinite(n)}
         note = StatusNote(process, state, text, finite)
         self._order(lambda: [note])

@@ -1,5 +1,6 @@
 """The publisher over real sockets: numbers, order, lives of sightings, trouble."""
 
+import os
 import socket
 import sqlite3
 import subprocess
@@ -72,6 +73,13 @@ def test_a_status_is_numbered_with_its_cameras_events_and_redacted(wire: Wire) -
     assert matcher["counters"] == {"processed": 3}
     assert (door["camera"], door["camera_seq"], door["state"]) == ("door", 1, "reconnecting")
     assert "hunter2" not in door["reason"] and "cam/1" in door["reason"]
+
+
+def test_a_reason_that_names_a_file_of_another_encoding_is_published(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    wire.publisher.publish_status("camera.door", "stopped", os.fsdecode(b"caf\xe9\x1b.mp4"))
+    wire.publisher.publish_status("camera.door", "running", "is back")
+    assert [event["reason"] for event in take(events, 2)] == [r"caf\udce9\x1b.mp4", "is back"]
 
 
 def test_every_open_sighting_of_a_killed_matcher_leaves_exactly_once(wire: Wire) -> None:
