@@ -5,7 +5,6 @@ Exact inner products up to `exact_up_to_views`; above, an inverted file over fp1
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,8 +121,14 @@ def read_descriptor_index(path: Path, n_descriptors: int) -> Any:
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Write an index to a file; who writes a generation makes it appear whole."""
-    faiss.write_index(index, os.fspath(path))
+    """Write an index to a file; OSError when the disk is full.
+
+    Who writes a generation makes it appear whole.
+    """
+    # faiss never sees the path: it takes only UTF-8, and tells of a full disk on stderr alone.
+    with path.open("wb") as file:
+        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
 
 
 def read_index(path: Path, n_views: int, dim: int) -> Any:
@@ -133,8 +138,10 @@ def read_index(path: Path, n_views: int, dim: int) -> Any:
 
 def _read(path: Path, n_rows: int, dim: int | None, flags: int) -> Any:
     try:
-        index = faiss.read_index(os.fspath(path), flags)
-    except RuntimeError as error:
+        with path.open("rb") as file:
+            # A descriptor's name, for a path may be of another encoding than faiss takes.
+            index = faiss.read_index(f"/dev/fd/{file.fileno()}", flags)
+    except (RuntimeError, OSError) as error:
         raise CatalogError.at(
             f"index {path}", "expected a whole faiss index", remedy="rebuild the catalog"
         ) from error

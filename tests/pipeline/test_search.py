@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,20 @@ def test_damaged_and_foreign_index_is_refused(rows: F32, tmp_path: Path) -> None
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(CatalogError, match="expected a whole faiss index"):
         read_index(path, 600, 64)
+
+
+def test_a_full_disk_is_an_error_and_not_half_an_index(
+    rows: F32, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        write_index(build_index(rows[:100], SearchOptions()), Path("/dev/full"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_index_lies_in_a_folder_of_another_encoding(tmp_path: Path, rows: F32) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_index(build_index(rows, SearchOptions()), folder / "index.faiss")
+    assert read_index(folder / "index.faiss", len(rows), rows.shape[1]).ntotal == len(rows)
+    with pytest.raises(CatalogError, match=r"caf.udce9.missing'?: expected a whole faiss index"):
+        read_index(folder / "missing", 1, 1)
