@@ -1,6 +1,5 @@
 """Evidence on disk: a picture and a JSON file for each appearance and each change of tier."""
 
-import json
 import queue
 import threading
 from collections.abc import Callable
@@ -10,11 +9,15 @@ from typing import Any
 import cv2
 
 from pipeline.draw import draw_evidence
+from pipeline.errors import MagpieError
+from pipeline.picture_file import encode_picture, write_whole
+from pipeline.printable import json_text
 from pipeline.types import Phase, Sighting, Tier
 from streamer.publishing.events import match_event_from, utc_from_ns
 from streamer.reporting import Log, Tally
 
 _WAITING_MAX = 64
+_ITEM_BYTES = 64  # of its id, in the name of a file
 _STOP_WITHIN_S = 0.3  # twice of it fits into the grace of a stop
 
 log = Log("evidence")
@@ -23,7 +26,7 @@ log = Log("evidence")
 class EvidenceWriter:
     """Writes `<time>-<camera>-<item>-<sighting>-<tier>.png` and `.json`, in its own thread.
 
-    When the disk is slower than the sightings come, pictures are left out and counted.
+    When the disk is full, or slower than the sightings come, evidence is left out and counted.
     """
 
     def __init__(self, folder: Path, catalog_of: Callable[[str], Any]) -> None:
@@ -63,7 +66,9 @@ class EvidenceWriter:
         while (job := self._queue.get()) is not None:
             try:
                 self._write(*job)
-            except (OSError, cv2.error) as error:
+            except OSError as error:
+                self._lost.add(error.strerror or type(error).__name__)
+            except (MagpieError, cv2.error) as error:  # a catalog that was damaged meanwhile
                 self._lost.add(type(error).__name__)
 
     def _write(self, sighting: Sighting, catalog: Any) -> None:
@@ -72,12 +77,17 @@ class EvidenceWriter:
         view_bgr = catalog.view_image_bgr(evidence.view_index)
         picture = draw_evidence(evidence.crop_bgr, view_bgr, evidence.correspondences_xyxy, match)
         stamp = utc_from_ns(sighting.wall_ns).strftime("%Y%m%dT%H%M%S.%f")[:-3]
-        item = "".join(c if c.isalnum() or c in "-_" else "_" for c in match.item_id)[:64]
+        item = "".join(c if c.isalnum() or c in "-_" else "_" for c in match.item_id)
+        item = item.encode()[:_ITEM_BYTES].decode(errors="ignore")  # a file's name has 255 bytes
         stem = f"{stamp}-{sighting.camera}-{item}-{sighting.sighting_id[:12]}-{match.tier}"
-        if not cv2.imwrite(str(self._folder / f"{stem}.png"), picture):
-            raise OSError(f"{stem}.png cannot be written")
         draft = match_event_from(sighting, sent_ns=0).model_dump(mode="json")
         for key in ("captured_ns", "sent_ns"):
             del draft[key]
-        text = json.dumps(draft, indent=2, ensure_ascii=False)
-        (self._folder / f"{stem}.json").write_text(text + "\n", encoding="utf-8")
+        picture_path = self._folder / f"{stem}.png"
+        write_whole(picture_path, encode_picture(picture))
+        try:
+            text = json_text(draft, indent=2) + "\n"
+            write_whole(picture_path.with_suffix(".json"), text.encode())
+        except OSError:
+            picture_path.unlink(missing_ok=True)  # evidence is both
+            raise

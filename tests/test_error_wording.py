@@ -152,3 +152,18 @@ def test_config_reference_prints_the_file_in_configs(tmp_path: Path) -> None:
     done = magpie(tmp_path, "config", "reference")
     assert done.returncode == 0
     assert done.stdout == (ROOT / "configs" / "reference.yaml").read_text()
+
+
+def test_probe_picture_on_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    told = sentence(tmp_path, "probe", "test:", "--seconds", "0.5", "--picture", "full.png")
+    assert told == (
+        "--picture: must be a file that can be written (No space left on device), "
+        "got 'full.png'; free some disk or choose another"
+    )
+
+
+def test_names_of_another_encoding_and_with_escape_codes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\x1b[2J\nmagpie: ok")
+    told = sentence(tmp_path, "catalog", "list", name)
+    assert told.startswith(r"catalog 'caf\udce9\x1b[2J\nmagpie: ok': no such directory")

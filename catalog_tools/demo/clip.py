@@ -43,6 +43,7 @@ from catalog_tools.demo.video_file import write_clip
 from catalog_tools.synthesize import pack_art, packs, scenes
 from catalog_tools.synthesize.packs import render_pack, render_twin
 from catalog_tools.synthesize.scenes import draw_hand, draw_shadow, make_background, paste_pack
+from pipeline.picture_file import write_picture
 
 _CHUNK_FRAMES = 20
 _PICTURE_SIDE_PX = 400
@@ -68,9 +69,8 @@ def make_demo_clip(
     directory.mkdir(parents=True)
     for actor in list_actors():
         if actor.in_catalog:
-            folder = directory / "pictures" / actor.name
-            folder.mkdir(parents=True)
-            cv2.imwrite(str(folder / "front.png"), _print_of(actor, _PICTURE_SIDE_PX))
+            front = directory / "pictures" / actor.name / "front.png"
+            write_picture(front, _print_of(actor, _PICTURE_SIDE_PX), "--out")
     _write_labels(directory)
     n_frames = round(clip_s * FPS)
     shown: list[Shown] = []

@@ -12,6 +12,7 @@ import numpy as np
 from catalog_tools.demo.truth import Truth
 from catalog_tools.demo.video_file import read_clip, write_clip
 from pipeline.draw import contact_sheet, draw_match
+from pipeline.picture_file import write_picture
 from pipeline.types import Tier
 
 Event = dict[str, Any]
@@ -81,5 +82,5 @@ def write_evidence_sheet(evidence: Path, path: Path) -> int:
         sighting = picture.stem.rpartition("-")[0].rpartition("-")[2]
         last[sighting] = picture
     pictures = [cv2.imread(str(picture)) for picture in last.values()]
-    cv2.imwrite(str(path), contact_sheet([p for p in pictures if p is not None]))
+    write_picture(path, contact_sheet([p for p in pictures if p is not None]), "--out")
     return len(pictures)

@@ -17,6 +17,7 @@ from catalog_tools.query import QUERY_SIDE_PX
 from catalog_tools.reading import read_picture
 from pipeline.boxes import pad_and_clip
 from pipeline.draw import contact_sheet, draw_evidence
+from pipeline.picture_file import write_figure, write_picture
 from pipeline.shelf import Shelf
 from pipeline.types import F32, U8, ItemId, Match, Tier, Verification
 from pipeline.verify import Picture
@@ -70,7 +71,7 @@ def _save(figure: Any, path: Path) -> None:
     from matplotlib import pyplot
 
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, "--out", dpi=110)
     pyplot.close(figure)
 
 
@@ -133,7 +134,7 @@ def draw_confusions(
     shelf = Shelf(evaluation.catalog, stages.options.search)
     pictures = [_draw(confusion, evaluation, shelf, stages) for confusion in worst]
     if pictures:
-        cv2.imwrite(str(path), contact_sheet(pictures))
+        write_picture(path, contact_sheet(pictures), "--out")
     return bool(pictures)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog_tools.evaluation.calibrate import CalibrationReport
+from pipeline.picture_file import write_figure
 
 
 def draw_reliability(report: CalibrationReport, path: Path) -> None:
-    """Write what was right against the probability that was told, as a PNG; n at each point."""
+    """Write what was right against the probability that was told; n at each point.
+
+    A PNG, SVG or PDF by the path; ConfigError when it cannot be written.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -22,6 +26,5 @@ def draw_reliability(report: CalibrationReport, path: Path) -> None:
     axis.set_xlabel("probability told")
     axis.set_ylabel("share right")
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    write_figure(path, figure, "--plot")
     pyplot.close(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from catalog_tools.evaluation.pictures import (
 )
 from catalog_tools.evaluation.scores import Photo
 from catalog_tools.evaluation.search import Stages
+from pipeline.picture_file import write_result
+from pipeline.printable import json_text
 
 
 def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path]:
@@ -26,10 +27,11 @@ def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path
 
     evaluation.json: the figures. photos.jsonl, left_out.jsonl: each photo's truth and answer.
     curves.png, reliability.png; confusion.png, left_out.png: the worst wrong answers, if any.
+    ConfigError when one cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
     figures = out / "evaluation.json"
-    figures.write_text(json.dumps(evaluation.figures, indent=1) + "\n", "utf-8")
+    text = json_text(evaluation.figures, indent=1) + "\n"
+    write_result(figures, text.encode(), "--out")
     files = [figures, _write_photos(out / "photos.jsonl", evaluation.photos)]
     if evaluation.left_out:
         files.append(_write_photos(out / "left_out.jsonl", evaluation.left_out))
@@ -47,11 +49,12 @@ def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path
 
 
 def _write_photos(path: Path, photos: tuple[Photo, ...]) -> Path:
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for photo in photos:
-            line = {"truth": photo.label.item_id or NOTHING, **photo.answer.to_json()}
-            line |= {"image": photo.label.image, "size_wh": photo.answer.size_wh}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    lines = []
+    for photo in photos:
+        line = {"truth": photo.label.item_id or NOTHING, **photo.answer.to_json()}
+        line |= {"image": photo.label.image, "size_wh": photo.answer.size_wh}
+        lines.append(json_text(line) + "\n")
+    write_result(path, "".join(lines).encode(), "--out")
     return path
 
 

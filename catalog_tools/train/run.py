@@ -16,6 +16,8 @@ from catalog_tools.train.batches_ahead import Clock
 from catalog_tools.train.options import TrainOptions, command_of
 from catalog_tools.train.packing import join_parts, split_file
 from pipeline.errors import ConfigError
+from pipeline.picture_file import write_figure
+from pipeline.printable import printable
 
 REPORT_EVERY_S = 30.0
 SAVE_EVERY_S = 240.0
@@ -89,7 +91,8 @@ class TrainingRun:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+        told = printable(f"{self.name}: {text}")
+        self._bar.console.print(told, highlight=False, markup=False, soft_wrap=True)
 
     def advance(self, losses: dict[str, float]) -> None:
         """Count a step, and move the bar on a terminal."""
@@ -170,7 +173,7 @@ class TrainingRun:
         axes[-1, 0].set_xlabel("minutes")
         figure.tight_layout()
         path = self.options.out / f"{self.name}.png"
-        figure.savefig(path)
+        write_figure(path, figure, "--out")
         pyplot.close(figure)
         return path
 

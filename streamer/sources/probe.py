@@ -15,7 +15,7 @@ import av.container
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from pipeline.errors import ConfigError, SourceError
+from pipeline.errors import SourceError
 from pipeline.types import ColorMatrix, ColorRange, Frame
 from streamer.errors import CodecError, StalledError
 from streamer.redaction import redact
@@ -248,18 +248,10 @@ def report_lines(report: ProbeReport) -> list[str]:
 
 def save_picture(report: ProbeReport, path: Path) -> None:
     """Write the report's picture as an image file; raises ConfigError when it cannot be."""
-    import cv2
-
     from pipeline.color import frame_bgr
+    from pipeline.picture_file import write_picture
 
-    try:
-        is_written = cv2.imwrite(str(path), frame_bgr(report.picture))
-    except cv2.error:
-        is_written = False
-    if not is_written:
-        raise ConfigError.at(
-            "--picture", "expected a file that can be written, .png or .jpg", str(path)
-        )
+    write_picture(path, frame_bgr(report.picture), "--picture")
 
 
 def _open(options: SourceOptions) -> av.container.InputContainer:

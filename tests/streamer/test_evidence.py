@@ -8,8 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.errors import CatalogError
 from pipeline.types import Evidence, ItemId, Match, Phase, Sighting, Tier
 from streamer.evidence import EvidenceWriter
+from streamer.reporting import configure_logging
+from tests.pipeline.test_picture_file import files_of_at_most
 
 
 class PlainCatalog:
@@ -62,3 +65,59 @@ def test_sighting_without_pictures_writes_nothing(tmp_path: Path, sighting: Sigh
     writer.write(replace(sighting, evidence=None))
     writer.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_file(
+    tmp_path: Path, sighting: Sighting, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("matcher.0")
+    writer = EvidenceWriter(tmp_path, lambda camera: PlainCatalog())
+    with files_of_at_most(400):  # less than the picture
+        writer.write(sighting)
+        writer.close()
+    said = capfd.readouterr().err
+    assert "evidence left out File too large=1" in said and len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_without_its_json_does_not_stay(
+    tmp_path: Path, sighting: Sighting, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("matcher.0")
+    for place in ("good", "bad"):
+        writer = EvidenceWriter(tmp_path / place, lambda camera: PlainCatalog())
+        if place == "bad":
+            (name,) = (path.name for path in (tmp_path / "good").glob("*.json"))
+            (tmp_path / "bad" / name).mkdir()  # nobody can write a file there
+        writer.write(sighting)
+        writer.close()
+    assert "evidence left out Is a directory=1" in capfd.readouterr().err
+    assert not list((tmp_path / "bad").glob("*.png"))
+
+
+def test_a_damaged_catalog_ends_no_evidence(tmp_path: Path, sighting: Sighting) -> None:
+    class Damaged(PlainCatalog):
+        n_asked = 0
+
+        def view_image_bgr(self, view_index: int) -> np.ndarray:
+            self.n_asked += 1
+            if self.n_asked == 1:
+                raise CatalogError.at("catalog 'shelf'", "damaged")
+            return super().view_image_bgr(view_index)
+
+    catalog = Damaged()
+    writer = EvidenceWriter(tmp_path, lambda camera: catalog)
+    writer.write(sighting)
+    writer.write(replace(sighting, sighting_id="next"))
+    writer.close()
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_a_long_item_id_of_another_alphabet_makes_a_name_that_disks_take(
+    tmp_path: Path, sighting: Sighting
+) -> None:
+    writer = EvidenceWriter(tmp_path, lambda camera: PlainCatalog())
+    match = replace(sighting.match, item_id=ItemId("\U00020000" * 100))
+    writer.write(replace(sighting, match=match))
+    writer.close()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png"]
