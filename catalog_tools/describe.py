@@ -131,7 +131,7 @@ class Describer:
         """
         pictures: list[StoredPicture] = []
         left_out: list[Left] = []
-        names: dict[tuple[str, str], str] = {}
+        first_by_content: dict[tuple[str, str], Source] = {}
         with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
             for n_done, block in enumerate(_blocks(sources, BATCH)):
                 progress(n_done * BATCH, len(sources))
@@ -142,9 +142,10 @@ class Describer:
                         left_out.append(result)
                         continue
                     source, sha256, prepared = result
-                    first = names.setdefault((source.item_id, sha256), source.name)
-                    if first != source.name:
-                        left_out.append(Left(source.place, f"is the same picture as {first}"))
+                    first = first_by_content.setdefault((source.item_id, sha256), source)
+                    if first is not source:
+                        reason = f"is the same picture as {first.name}"
+                        left_out.append(Left(source.place, reason))
                         continue
                     found.append((source, sha256))
                     if prepared is not None:

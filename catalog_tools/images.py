@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog_tools.reading import SUFFIXES
+from catalog_tools.csv_file import read_csv
+from catalog_tools.picture_formats import SUFFIXES, why_no_picture
 from pipeline.catalog import Item
 from pipeline.errors import CatalogError, ConfigError
+from pipeline.folders import entries_of, files_below
+from pipeline.printable import printable
 from pipeline.types import ItemId
 
 CSV_COLUMNS = ("item_id", "label", "image")
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")  # Excel calls one with tabs .txt
 MAX_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture file of an item. place: where the user named it (a path, or a line of the CSV)."""
+    """A picture file of an item.
+
+    name, place: printable; below IMAGES, and where the user named it (a path, a line of the CSV).
+    """
 
     item_id: ItemId
     path: Path
@@ -28,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A file that did not get into the catalog, and why."""
+    """A file that did not get into the catalog, and why; both printable."""
 
     place: str
     reason: str
@@ -45,7 +51,8 @@ def find_images(images: Path) -> Found:
     """Return the items and pictures that IMAGES names.
 
     ConfigError when there is no such thing; CatalogError with both places when an item is named
-    twice. Files that are no pictures are listed as left out; hidden ones are passed over.
+    twice. Files that are no pictures are listed as left out; hidden ones, and what a NAS or a
+    system puts into folders, are passed over.
     """
     if not images.exists():
         raise ConfigError.at(f"IMAGES {images}", "no such folder or CSV file")
@@ -55,7 +62,7 @@ def find_images(images: Path) -> Found:
         except OSError as error:
             rule = f"cannot be read: {error.strerror}"
             raise ConfigError.at(f"IMAGES {images}", rule, error.filename) from None
-    elif images.suffix.lower() == ".csv":
+    elif images.suffix.lower() in CSV_SUFFIXES:
         found = _read_csv(images)
     else:
         raise ConfigError.at(
@@ -78,45 +85,41 @@ def _find_in_folder(folder: Path) -> Found:
     sources: list[Source] = []
     left_out: list[Left] = []
     twice: list[str] = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        files = _picture_files(entry, folder, left_out)
+    for entry in entries_of(folder):
+        files = _picture_files(entry, left_out)
         if not files:
             continue
         name = entry.name if entry.is_dir() else entry.stem
         reason = _refuse_item_id(name)
         if reason:
-            left_out.append(Left(_shown(entry), reason))
+            left_out.append(Left(printable(str(entry)), reason))
             continue
         item_id = ItemId(name)
         if item_id in items:
-            twice.append(f"{item_id!r} in {items[item_id]} and {_shown(entry)}")
+            twice.append(f"{item_id!r} in {items[item_id]} and {printable(str(entry))}")
             continue
-        items[item_id] = _shown(entry)
+        items[item_id] = printable(str(entry))
         for path in files:
-            sources.append(Source(item_id, path, str(path.relative_to(folder)), _shown(path)))
+            name = printable(str(path.relative_to(folder)))
+            sources.append(Source(item_id, path, name, printable(str(path))))
     _refuse_twice(folder, twice)
     return Found(tuple(Item(i, i) for i in items), tuple(sources), tuple(left_out))
 
 
-def _picture_files(entry: Path, folder: Path, left_out: list[Left]) -> list[Path]:
+def _picture_files(entry: Path, left_out: list[Left]) -> list[Path]:
     """Return an item's picture files, those of deeper folders too, in order of their paths."""
-    if not entry.is_dir():
-        paths = [entry]
-    else:
-        paths = sorted(
-            path
-            for path in entry.rglob("*")
-            if not path.is_dir()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
+
+    def leave(error: OSError) -> None:
+        place = printable(str(error.filename))
+        left_out.append(Left(place, f"cannot be read: {error.strerror}"))
+
     files = []
-    for path in paths:
-        if path.suffix.lower() in SUFFIXES:
-            files.append(path)
+    for path in files_below(entry, leave) if entry.is_dir() else [entry]:
+        reason = why_no_picture(path)
+        if reason:
+            left_out.append(Left(printable(str(path)), reason))
         else:
-            left_out.append(Left(_shown(path), "is no picture file"))
+            files.append(path)
     return files
 
 
@@ -126,11 +129,12 @@ def _read_csv(path: Path) -> Found:
     sources: list[Source] = []
     left_out: list[Left] = []
     twice: list[str] = []
-    for line, row in _csv_rows(path):
-        name, label, image = (row[column].strip() for column in CSV_COLUMNS)
+    for line, row in read_csv(path, CSV_COLUMNS, str(path), CatalogError):
+        name, label, image = (row[column] for column in CSV_COLUMNS)
+        place = printable(f"{path}:{line}")
         reason = _refuse_item_id(name) or ("" if image else "names no image")
         if reason:
-            left_out.append(Left(f"{path}:{line}", reason))
+            left_out.append(Left(place, reason))
             continue
         item_id = ItemId(name)
         label = label or (labels[item_id][0] if item_id in labels else name)
@@ -144,31 +148,12 @@ def _read_csv(path: Path) -> Found:
             twice.append(f"{item_id!r} with {image} in lines {lines[item_id, file]} and {line}")
         else:
             lines[item_id, file] = line
-            sources.append(Source(item_id, file, image, f"{path}:{line} {_shown(file)}"))
+            shown = f"{place} {printable(str(file))}"
+            sources.append(Source(item_id, file, printable(image), shown))
     _refuse_twice(path, twice)
     named = {source.item_id for source in sources}
     items = tuple(Item(i, label) for i, (label, _) in labels.items() if i in named)
     return Found(items, tuple(sources), tuple(left_out))
-
-
-def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = [c for c in CSV_COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                raise CatalogError.at(
-                    f"{path}:1",
-                    f"must have the columns {','.join(CSV_COLUMNS)}",
-                    ",".join(reader.fieldnames or ["an empty file"]),
-                )
-            return [(reader.line_num, row) for row in reader]
-    except UnicodeDecodeError:
-        raise CatalogError.at(f"CSV {path}", "must be UTF-8 text") from None
-    except csv.Error as error:
-        raise CatalogError.at(f"CSV {path}", f"cannot be read: {error}") from None
-    except OSError as error:
-        raise CatalogError.at(f"CSV {path}", f"cannot be read: {error.strerror}") from None
 
 
 def _refuse_item_id(name: str) -> str:
@@ -191,9 +176,3 @@ def _refuse_twice(where: Path, twice: list[str]) -> None:
             f"an item may be named once: {', '.join(twice[:MAX_SHOWN])}{more}",
             remedy="rename one of each pair",
         )
-
-
-def _shown(path: Path) -> str:
-    """Return a path that can be printed whatever its bytes are."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

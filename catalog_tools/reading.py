@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from catalog_tools.picture_formats import FIRST_BYTES, not_read, why_not_read
 from pipeline.margin import object_box
+from pipeline.printable import printable
 from pipeline.types import U8
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .avif .mpo".split()
-)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 MAX_PIXELS = 200_000_000  # more is a mistake or a decompression bomb
 MAX_FILE_BYTES = 500_000_000
 MIN_SIDE_PX = 8
+_DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330  # TIFF tags
 TRIM_TOLERANCE = 12  # grey levels by which a plain margin may vary (JPEG noise)
 
 
@@ -81,17 +81,19 @@ def decode_picture(data: bytes, max_side_px: int) -> ReadPicture:
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError("is no picture of a known format") from None
+        reason = why_not_read(data[:FIRST_BYTES]) or "is damaged: its head cannot be read"
+        raise PictureError(reason) from None
     except MemoryError:
         raise PictureError("does not fit into memory") from None
     except Exception as error:  # Pillow's decoders raise anything on damaged files
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = printable(" ".join(str(error).split())[:120]) or type(error).__name__
         raise PictureError(f"is damaged: {reason}") from None
 
 
 def _decode(data: bytes, max_side_px: int) -> ReadPicture:
     Image.MAX_IMAGE_PIXELS = None  # our own limit below, checked before any pixel is decoded
     with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+        _refuse_raw(file)
         width, height = file.size
         if width * height > MAX_PIXELS:
             raise PictureError(f"has more than {MAX_PIXELS // 1_000_000} megapixels")
@@ -116,6 +118,15 @@ def _decode(data: bytes, max_side_px: int) -> ReadPicture:
     return ReadPicture(
         np.ascontiguousarray(image_bgr), (width, height), hashlib.sha256(data).hexdigest()
     )
+
+
+def _refuse_raw(file: Image.Image) -> None:
+    """Refuse a camera's raw picture, whose TIFF begins with a thumbnail: that is not the item."""
+    tags = getattr(file, "tag_v2", {}) if file.format == "TIFF" else {}
+    if _DNG_VERSION in tags:
+        raise PictureError(not_read("DNG (a camera's raw picture)"))
+    if _SUB_IFDS in tags and int(tags.get(_SUBFILE_TYPE, 0)) & 1:
+        raise PictureError(not_read("a camera's raw picture"))
 
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:

@@ -6,7 +6,6 @@ catalog that lacks its item, which must then not be named. The catalog itself is
 
 from __future__ import annotations
 
-import csv
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catalog_tools.build import no_progress, remove_from_catalog
+from catalog_tools.csv_file import read_csv
 from catalog_tools.evaluation.scores import Labelled, Photo, score_leave_out, score_photos
 from catalog_tools.evaluation.search import Shortlists, Stages, find_shortlists, score_search
 from catalog_tools.query import QUERY_SIDE_PX, PictureMatcher, query_pictures
@@ -56,17 +56,13 @@ def read_truth(path: Path) -> list[Labelled]:
     item_id `none`: the photo shows nothing of the catalog. ConfigError says which line is wrong.
     """
     where = f"truth {path}"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            if not set(COLUMNS) <= set(reader.fieldnames or ()):
-                found = ",".join(reader.fieldnames or ["an empty file"])
-                raise ConfigError.at(where, f"must have the columns {','.join(COLUMNS)}", found)
-            rows = [(reader.line_num, row["image"], row["item_id"]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "must be a CSV in UTF-8"
+    if not path.is_file():
         remedy = f"write one with the columns {','.join(COLUMNS)}, or name another: --truth FILE"
-        raise ConfigError.at(where, str(reason), remedy=remedy) from None
+        raise ConfigError.at(where, "no such file", remedy=remedy)
+    rows = [
+        (line, row["image"], row["item_id"])
+        for line, row in read_csv(path, COLUMNS, where, ConfigError)
+    ]
     if not rows:
         raise ConfigError.at(where, "must name at least one photo", 0)
     line_of: dict[str, int] = {}

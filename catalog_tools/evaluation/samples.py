@@ -10,7 +10,7 @@ import numpy as np
 
 from catalog_tools.evaluation.evaluate import NOTHING, check_labels, read_truth
 from catalog_tools.query import QUERY_SIDE_PX
-from catalog_tools.reading import read_picture
+from catalog_tools.reading import PictureError, read_picture
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from catalog_tools.synthesize.shots import make_twin, take_shot
 from catalog_tools.synthesize.views import flat_bgr
@@ -65,7 +65,8 @@ def draw_samples(catalog: Catalog, draw_stranger: DrawStranger, seed: int = 0) -
 def read_samples(photos: Path, item_ids: Sequence[str]) -> tuple[Iterator[Sample], int]:
     """Return the labelled photos of a folder (truth.csv: image,item_id) and how many there are.
 
-    ConfigError when the truth names items that the catalog does not hold, or there are too few.
+    ConfigError when the truth names items that the catalog does not hold, or there are too few;
+    when a photo cannot be used, as soon as it is its turn.
     """
     truth = photos / "truth.csv"
     labels = read_truth(truth)
@@ -83,7 +84,12 @@ def read_samples(photos: Path, item_ids: Sequence[str]) -> tuple[Iterator[Sample
         for index in np.random.default_rng(0).permutation(len(labels)):
             label = labels[int(index)]
             item_id = None if label.item_id == NOTHING else label.item_id
-            picture = read_picture(photos / label.image, QUERY_SIDE_PX)
+            try:
+                picture = read_picture(photos / label.image, QUERY_SIDE_PX)
+            except PictureError as error:
+                remedy = "mend it, or take its line out"
+                where = f"truth {truth}: photo {label.image!r}"
+                raise ConfigError.at(where, str(error), remedy=remedy) from None
             yield Sample(picture.image_bgr, item_id, item_id)
 
     return read(), len(labels)

@@ -7,9 +7,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pipeline.errors import ConfigError
+from pipeline.folders import entries_of, is_passed_over
 
 PARTS_SUFFIX = ".parts"
 MB = 1_000_000
@@ -23,9 +24,7 @@ def pack_pool(pool: Path, out: Path, part_mb: int = 25) -> Path:
     if part_mb < 1:
         raise ConfigError.at("--part-mb", "must be at least 1", part_mb)
     entries = (
-        [p for p in sorted(pool.iterdir()) if p.is_dir() or p.suffix == ".tar"]
-        if pool.is_dir()
-        else []
+        [p for p in entries_of(pool) if p.is_dir() or p.suffix == ".tar"] if pool.is_dir() else []
     )
     if not entries:
         raise ConfigError.at("--pool", "must be a folder of tar files or sub-folders", str(pool))
@@ -33,8 +32,12 @@ def pack_pool(pool: Path, out: Path, part_mb: int = 25) -> Path:
     whole = out / "pool.tar"
     with tarfile.open(whole, "w") as archive:
         for entry in entries:
-            archive.add(entry, arcname=entry.name)
+            archive.add(entry, arcname=entry.name, filter=_kept)
     return split_file(whole, part_mb)
+
+
+def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if is_passed_over(PurePath(member.name)) else member
 
 
 def split_file(path: Path, part_mb: int) -> Path:

@@ -5,21 +5,27 @@ one a source, or the parts that `magpie train pack` made of one.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import tarfile
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO
 
 import cv2
 import numpy as np
 
+from catalog_tools.picture_formats import FIRST_BYTES, may_be_picture, not_read, picture_format
 from catalog_tools.train.packing import PARTS_SUFFIX, read_parts
 from pipeline.errors import ConfigError
+from pipeline.folders import entries_of, files_below, is_passed_over
+from pipeline.printable import printable
 
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_FORMATS = {"JPEG", "PNG", "WebP", "BMP"}
 _BOXES_SOURCE = "detect"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +95,37 @@ def open_pool(folder: Path) -> Pool:
     if not folder.is_dir():
         raise ConfigError.at("--pool", "must be a folder of tar files or sub-folders", str(folder))
     encoded: dict[str, bytes] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            encoded.update(_read_folder(path))
-        elif path.suffix == ".tar":
-            with path.open("rb") as file:
-                encoded.update(_read_tar(file, path))
-        elif path.suffix == PARTS_SUFFIX:
-            encoded.update(_read_tar(io.BytesIO(read_parts(path)), path))
-    pictures = {
-        n: data for n, data in encoded.items() if Path(n).suffix.lower() in _PICTURE_SUFFIXES
-    }
+    try:
+        for path in entries_of(folder):
+            if path.is_dir():
+                encoded.update(_read_folder(path))
+            elif path.suffix == ".tar":
+                with path.open("rb") as file:
+                    encoded.update(_read_tar(file, path))
+            elif path.suffix == PARTS_SUFFIX:
+                encoded.update(_read_tar(io.BytesIO(read_parts(path)), path))
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+        raise ConfigError.at("--pool", rule, str(error.filename)) from error
+    pictures = {n: data for n, data in encoded.items() if is_pool_picture(n, data)}
     plain = {n: data for n, data in pictures.items() if not n.startswith(f"{_BOXES_SOURCE}/")}
     if not plain:
         raise ConfigError.at("--pool", "must hold pictures (jpg, png, webp)", str(folder))
     return Pool(plain, _group_views(plain), _read_boxes(pictures, encoded))
+
+
+def is_pool_picture(name: str, encoded: bytes) -> bool:
+    """Say whether a file is a picture that trainings read: by its suffix, or by its content where
+    the suffix is that of another kind of picture. One of another format is told in the log.
+    """
+    if PurePath(name).suffix.lower() in _PICTURE_SUFFIXES:
+        return True
+    if not may_be_picture(PurePath(name)):
+        return False
+    found = picture_format(encoded[:FIRST_BYTES])
+    if found and found not in _FORMATS:
+        log.warning("pool picture %s: left out, %s", printable(name), not_read(found))
+    return found in _FORMATS
 
 
 def hold_out(pool: Pool, every: int = 50) -> set[str]:
@@ -119,7 +141,7 @@ def _read_tar(file: IO[bytes], path: Path) -> dict[str, bytes]:
         with tarfile.open(fileobj=file) as archive:
             for member in archive:
                 handle = archive.extractfile(member) if member.isfile() else None
-                if handle is None:
+                if handle is None or is_passed_over(PurePath(member.name)):
                     continue
                 data = handle.read()
                 if member.name.endswith(".tar"):
@@ -132,7 +154,7 @@ def _read_tar(file: IO[bytes], path: Path) -> dict[str, bytes]:
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = [file for file in files_below(path) if file.is_file()]
     return {f"{path.name}/{file.relative_to(path).as_posix()}": file.read_bytes() for file in files}
 
 

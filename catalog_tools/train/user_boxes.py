@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog_tools.train.pool import LabelledPicture, label_picture
+from catalog_tools.picture_formats import may_be_picture
+from catalog_tools.train.pool import LabelledPicture, is_pool_picture, label_picture
 from pipeline.errors import ConfigError
+from pipeline.folders import files_below
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _NAMES_FILES = ("names.txt", "classes.txt")
 _CHECK_EVERY = 10  # pictures of a folder without a `val` part
 
@@ -30,16 +31,16 @@ def read_user_boxes(folder: Path) -> UserBoxes:
     """
     names = _read_names(folder)
     images = folder / "images"
-    paths = sorted(p for p in images.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    if not paths:
+    pictures = _read_pictures(images)
+    if not pictures:
         raise ConfigError.at("--boxes", "must hold pictures in images/", str(folder))
     has_parts = (images / "val").is_dir()
     train: list[LabelledPicture] = []
     check: list[LabelledPicture] = []
-    for number, path in enumerate(paths):
+    for number, (path, encoded) in enumerate(pictures.items()):
         place = folder / "labels" / path.relative_to(images).with_suffix(".txt")
         label = place.read_bytes() if place.is_file() else None
-        labelled = label_picture(path.read_bytes(), label, str(place))
+        labelled = label_picture(encoded, label, str(place))
         unknown = [int(c) for c in labelled.classes if not 0 <= c < len(names)]
         if unknown:
             rule = f"a class must be 0 to {len(names) - 1} (names.txt has {len(names)})"
@@ -54,6 +55,19 @@ def read_user_boxes(folder: Path) -> UserBoxes:
         rule = "must hold boxes in labels/, in YOLO text files named as the pictures"
         raise ConfigError.at("--boxes", rule, str(folder))
     return UserBoxes(names, train, check)
+
+
+def _read_pictures(images: Path) -> dict[Path, bytes]:
+    """Return the encoded pictures at every depth, in order of their paths."""
+    if not images.is_dir():
+        return {}
+    try:
+        named = [path for path in files_below(images) if may_be_picture(path) and path.is_file()]
+        encoded = {path: path.read_bytes() for path in named}
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+        raise ConfigError.at("--boxes", rule, str(error.filename)) from error
+    return {path: data for path, data in encoded.items() if is_pool_picture(str(path), data)}
 
 
 def _read_names(folder: Path) -> tuple[str, ...]:

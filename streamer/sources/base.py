@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
+from pipeline.folders import entries_of
 from pipeline.options import Options
 from pipeline.types import U8, ColorMatrix, ColorRange
 from streamer.redaction import redact, remember_secrets
@@ -239,12 +240,12 @@ def _check_url(where: str, url: str) -> None:
 
 
 def _images_of(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return (path for path in entries_of(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the folder's images in the order of their names."""
-    return sorted(_images_of(folder))
+    return list(_images_of(folder))
 
 
 def create_source(options: SourceOptions) -> Source:

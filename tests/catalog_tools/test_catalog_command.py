@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,28 +15,9 @@ from catalog_tools.build import Networks
 from pipeline.catalog import Catalog
 from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, VerifyOptions
 from pipeline.types import ItemId, Match, PictureResult, Ranked, Tier
-from streamer.cli import main
+from tests.catalog_tools.conftest import Run
 from tests.catalog_tools.drawn_pictures import draw
-from tests.fake_networks import EMBEDDER_SHA256, FakeEmbedder, make_networks
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `magpie catalog …` and return exit code, stdout, stderr."""
-    monkeypatch.setattr(
-        catalog_tools.build, "load_networks", lambda *_: make_networks(FakeEmbedder())
-    )
-
-    def run_magpie(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["magpie", "catalog", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run_magpie
+from tests.fake_networks import EMBEDDER_SHA256, make_networks
 
 
 @pytest.fixture

@@ -178,3 +178,13 @@ def test_command_prints_before_and_now_and_draws_the_diagram(
     printed = capsys.readouterr().out
     assert "exact recall" in printed and "before" in printed and "50 samples" in printed
     assert plot.stat().st_size > 5000
+
+
+def test_a_labelled_photo_of_another_format_is_told_in_words(tmp_path: Path) -> None:
+    lines = [f"{number}.heic,pack-0\n" for number in range(30)]
+    (tmp_path / "truth.csv").write_text("image,item_id\n" + "".join(lines))
+    for number in range(30):
+        (tmp_path / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 60)
+    samples, _ = read_samples(tmp_path, ["pack-0"])
+    with pytest.raises(ConfigError, match=r"photo '\d+.heic': is HEIC, which is not read here"):
+        next(samples)

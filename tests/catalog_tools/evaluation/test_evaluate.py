@@ -161,7 +161,7 @@ def test_a_mistake_in_the_truth_is_told(tmp_path: Path, text: str, told: str) ->
 
 
 def test_a_truth_that_is_not_there_and_items_that_are_not_in_the_catalog(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"No such file.*--truth FILE"):
+    with pytest.raises(ConfigError, match=r"no such file.*--truth FILE"):
         read_truth(tmp_path / "truth.csv")
     (tmp_path / "truth.csv").write_text("image,item_id\na.jpg,pack-1\nb.jpg,pakc-2\nc.jpg,none\n")
     labels = read_truth(tmp_path / "truth.csv")

@@ -135,3 +135,14 @@ def test_catalog_items_stand_in_the_scenes(tmp_path: Path) -> None:
     assert all((rows[:, 4] == 0).all() for rows in targets)
     red, green, blue = (images[:, channel].astype(int) for channel in range(3))
     assert ((green - red > 90) & (green - blue > 90)).mean() > 0.01
+
+
+def test_users_pictures_are_those_that_are_some_by_content(boxes: Path) -> None:
+    images = boxes / "images"
+    (images / "00.png").rename(images / "00.heic")
+    (images / "@eaDir").mkdir()
+    (images / "@eaDir" / "00.png").write_bytes(white_card().encoded)
+    (images / "._01.png").write_bytes(b"resource fork")
+    (images / "real.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 60)
+    users = read_user_boxes(boxes)
+    assert len(users.train) + len(users.check) == 12

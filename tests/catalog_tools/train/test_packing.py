@@ -59,3 +59,14 @@ def test_nothing_to_pack_or_join_is_said(tmp_path: Path) -> None:
         pack_pool(tmp_path, tmp_path / "out")
     with pytest.raises(ConfigError, match="must hold files in parts"):
         join_folder(tmp_path)
+
+
+def test_a_packed_pool_leaves_out_what_systems_put_there(pool: Path, tmp_path: Path) -> None:
+    before = open_pool(pool).encoded
+    for name in ("@eaDir", "places/@eaDir"):
+        (pool / name).mkdir()
+        (pool / name / "thumb.png").write_bytes(b"small")
+    packed = tmp_path / "packed"
+    pack_pool(pool, packed, part_mb=10)
+    assert b"eaDir" not in (packed / "pool.tar.000").read_bytes()
+    assert open_pool(packed).encoded == before

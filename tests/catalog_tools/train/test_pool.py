@@ -85,3 +85,30 @@ def test_no_cut_out_where_there_is_no_thing_on_a_plain_board(kind: str) -> None:
     if kind == "noise":
         image = np.random.default_rng(0).integers(0, 255, (60, 60, 3)).astype(np.uint8)
     assert cut_out(image) is None
+
+
+def test_a_pool_is_read_without_what_systems_put_there(pool_folder: Path) -> None:
+    for name in ("@eaDir/x.png", "places/@eaDir/x.png", "places/._beach.png"):
+        (pool_folder / name).parent.mkdir(exist_ok=True)
+        (pool_folder / name).write_bytes(_png(1))
+    with tarfile.open(pool_folder / "mac.tar", "w") as archive:
+        for name in ("mac/a.png", "mac/._a.png", "__MACOSX/mac/b.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(_png(1))
+            archive.addfile(member, io.BytesIO(_png(1)))
+    before = {"shop", "places", "mac"}
+    pool = open_pool(pool_folder)
+    assert set(pool.groups) == before
+    assert pool.groups["places"] == [["places/beach.png"]] and pool.groups["mac"] == [["mac/a.png"]]
+
+
+def test_a_pool_is_read_by_content_where_the_name_is_of_another_format(
+    pool_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pool_folder / "places" / "png.heic").write_bytes(_png(3))
+    (pool_folder / "places" / "bare").write_bytes(_png(4))
+    (pool_folder / "places" / "real.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 60)
+    (pool_folder / "places" / "notes").write_text("no picture")
+    names = {group[0] for group in open_pool(pool_folder).groups["places"]}
+    assert names == {"places/beach.png", "places/png.heic", "places/bare"}
+    assert "places/real.heic: left out, is HEIC, which is not read here" in caplog.text

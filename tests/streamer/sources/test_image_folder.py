@@ -30,3 +30,10 @@ def test_a_folder_without_a_readable_image_is_one_sentence(tmp_path: Path) -> No
     (tmp_path / "c.jpg").write_bytes(b"no picture")
     with pytest.raises(CodecError, match="expected readable images"):
         read(tmp_path)
+
+
+def test_what_systems_put_into_folders_is_no_picture(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 60, 3), 90, np.uint8))
+    (tmp_path / "._a.png").write_bytes(b"resource fork")
+    (tmp_path / "@eaDir").mkdir()
+    assert [type(each) for each in read(tmp_path)] == [Picture]
