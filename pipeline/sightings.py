@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.boxes import area, intersection_matrix
+from pipeline.boxes import area, bounds, intersection_matrix
 from pipeline.options import DecideOptions
-from pipeline.types import Evidence, Frame, Match, Phase, Sighting, Track
+from pipeline.types import F32, Evidence, Frame, Match, Phase, Sighting, Track
 
 BETTER_BY = 0.05  # a rise in probability that is worth an update
-SAME_OBJECT_SHARE = 0.6  # of the smaller box that two tracks of one item share if they are one
+SAME_OBJECT_SHARE = 0.6  # of the smaller box (or outline) that two tracks of one item share if one
 SAME_PLACE_SIDES = 1.5  # how far, in box sides, an item moves while its track is lost
 
 
@@ -152,7 +152,7 @@ class Sightings:
             is_other = other.track.track_id != one.track.track_id
             if is_other and other.track.track_id in self._open:
                 same_item = other.match.item_id == one.match.item_id
-                if same_item and _shared(one.match, other.match) >= SAME_OBJECT_SHARE:
+                if same_item and _is_same_object(one.match, other.match):
                     return True
         return False
 
@@ -186,9 +186,20 @@ class Sightings:
         )
 
 
-def _shared(one: Match, other: Match) -> float:
+def _is_same_object(one: Match, other: Match) -> bool:
+    """Whether two matches of one item lie in the same place: their boxes, or, where each box holds
+    but a part of the object, the item's outlines that were found by them.
+    """
+    if _shared(one.box_xyxy, other.box_xyxy) >= SAME_OBJECT_SHARE:
+        return True
+    if one.outline is None or other.outline is None:
+        return False
+    return _shared(bounds(one.outline), bounds(other.outline)) >= SAME_OBJECT_SHARE
+
+
+def _shared(one_xyxy: F32, other_xyxy: F32) -> float:
     """Return the share of the smaller box that lies in the other."""
-    a, b = one.box_xyxy[None], other.box_xyxy[None]
+    a, b = one_xyxy[None], other_xyxy[None]
     smaller = min(float(area(a)[0]), float(area(b)[0]))
     return float(intersection_matrix(a, b)[0, 0]) / max(smaller, 1.0)
 

@@ -53,6 +53,22 @@ def test_nothing_seen_is_nothing_told() -> None:
     assert play([[], [], []]) == []
 
 
+def test_two_boxes_that_hold_a_part_each_of_one_object_are_told_once() -> None:
+    """As in a squeezed view: upper and lower part, and by both the same outline was found."""
+
+    def part(track_id: int, top: float, outline_x: float) -> Identified:
+        box = np.array([100, top, 150, top + 60], np.float32)
+        x0, x1 = outline_x, outline_x + 50
+        outline = np.array([[x0, 100], [x1, 100], [x1, 200], [x0, 200]], np.float32)
+        one = seen(track_id)
+        return replace(one, match=replace(one.match, box_xyxy=box, outline=outline))
+
+    one_object = [part(1, 100, 100), part(2, 145, 102)]
+    assert play([one_object] * 4) == [(0, "appeared", "tea")]
+    two_objects = [part(1, 100, 100), part(2, 145, 160)]
+    assert [what for _, what, _ in play([two_objects] * 4)] == ["appeared", "appeared"]
+
+
 def test_item_appears_and_leaves_after_leave_after_s() -> None:
     told = play([[seen(1)]] * 3 + [[]] * 15)
     assert told == [(0, "appeared", "tea"), (13, "left", "tea")]
