@@ -23,14 +23,17 @@ from pipeline.catalog_format import (
     current_generation,
     damaged,
     generation_folder,
+    generation_identity,
     list_generations,
     read_list,
     read_manifest,
     read_pictures,
+    sha256_of_file,
 )
 from pipeline.catalog_writing import write_generation
 from pipeline.keypoints import method_of
 from pipeline.printable import printable
+from pipeline.stored_rows import StoredRows
 from pipeline.types import F32, I32, U8, ItemId, Keypoints
 
 __all__ = [
@@ -48,8 +51,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One generation of a catalog, opened for reading; big arrays stay on disk (memory-mapped).
+    """One generation of a catalog, opened for reading; keypoints and pictures stay on disk.
 
+    identity: the SHA-256 of its manifest, which names the content of every file: two generations
+    are the same if and only if their identities are.
     items: by item index. view_item: (V,) int32 item index of each view. view_picture: (V,) int32.
     view_turn_deg: (V,) int32, clockwise turn of the picture that was embedded.
     embeddings: (V, D) float32 unit vectors. folder: the generation's own directory.
@@ -59,16 +64,17 @@ class Catalog:
     directory: Path
     folder: Path
     generation: int
+    identity: str
     manifest: Manifest
     items: tuple[Item, ...]
     view_item: I32
     view_picture: I32
     view_turn_deg: I32
     embeddings: F32
-    _xy_scale_ori: F32
-    _descriptors: NDArray[np.float16]
+    _xy_scale_ori: StoredRows
+    _descriptors: StoredRows
     _keypoint_starts: NDArray[np.int64]
-    _pictures: U8
+    _pictures: StoredRows
     _picture_starts: NDArray[np.int64]
     _picture_sizes: I32
 
@@ -79,16 +85,19 @@ class Catalog:
         embedder_sha256: str | None,
         generation: int | None = None,
         extractor: str | None = None,
+        verify: bool = False,
     ) -> Catalog:
         """Return the generation in use, or the one asked for.
 
         embedder_sha256: the weights that the caller loads; extractor: the name of the caller's
-        keypoints; None does not compare.
+        keypoints; None does not compare. verify: read every file and compare its hash, as when it
+        may still be being copied; else sizes are compared.
         CatalogError: missing, empty, damaged, or built with another embedder or other keypoints,
         and what to do.
         """
         if generation is None:
             generation = current_generation(directory)
+        identity = generation_identity(directory, generation)
         manifest = read_manifest(directory, generation)
         _refuse_foreign(directory, manifest, embedder_sha256, extractor)
         folder = generation_folder(directory, generation)
@@ -98,6 +107,8 @@ class Catalog:
             if found != record.bytes:
                 state = "is missing" if found is None else f"has {found} bytes"
                 raise damaged(directory, f"{name} {state}, must have {record.bytes} bytes")
+            if verify and sha256_of_file(path) != record.sha256:
+                raise damaged(directory, f"{name} is not what the manifest says")
         items = tuple(Item(ItemId(i), label) for i, label in _read_items(directory, folder))
         views = _read_array(directory, folder, "views", np.int32, manifest.n_views, 3)
         dim, n_keypoints = manifest.dim, manifest.n_keypoints
@@ -107,6 +118,7 @@ class Catalog:
             directory=directory,
             folder=folder,
             generation=generation,
+            identity=identity,
             manifest=manifest,
             items=items,
             view_item=np.ascontiguousarray(views[:, 0]),
@@ -115,12 +127,12 @@ class Catalog:
             embeddings=_read_array(
                 directory, folder, "embeddings", np.float32, manifest.n_views, dim
             ),
-            _xy_scale_ori=_read_array(directory, folder, "keypoints", np.float32, n_keypoints, 4),
-            _descriptors=_read_array(
+            _xy_scale_ori=_open_rows(directory, folder, "keypoints", np.float32, n_keypoints, 4),
+            _descriptors=_open_rows(
                 directory, folder, "descriptors", np.float16, n_keypoints, None
             ),
             _keypoint_starts=_read_array(directory, folder, "keypoint_starts", np.int64, n_starts),
-            _pictures=np.memmap(folder / "pictures.bin", np.uint8, "r"),
+            _pictures=StoredRows(folder / "pictures.bin"),
             _picture_starts=_read_array(directory, folder, "picture_starts", np.int64, n_starts),
             _picture_sizes=_read_array(
                 directory, folder, "picture_sizes", np.int32, manifest.n_pictures, 2
@@ -130,6 +142,8 @@ class Catalog:
             raise damaged(directory, f"{len(items)} items, must have {manifest.n_items}")
         if views.min() < 0 or np.any(views.max(axis=0)[:2] >= [len(items), manifest.n_pictures]):
             raise damaged(directory, "views.npy names items or pictures that are not there")
+        if generation_identity(directory, generation) != identity:
+            raise damaged(directory, "another generation was put in its place while it was read")
         return catalog
 
     @property
@@ -155,7 +169,7 @@ class Catalog:
     def picture_jpeg(self, picture: int) -> bytes:
         """Return a stored picture as it lies in the file."""
         first, last = (int(n) for n in self._picture_starts[picture : picture + 2])
-        return self._pictures[first:last].tobytes()
+        return self._rows(self._pictures, first, last).tobytes()
 
     def stored_pictures(self) -> list[StoredPicture]:
         """Return all that is stored of each picture, as `write_generation` takes it.
@@ -181,10 +195,16 @@ class Catalog:
         first, last = (int(n) for n in self._keypoint_starts[picture : picture + 2])
         width, height = (int(n) for n in self._picture_sizes[picture])
         return Keypoints(
-            np.array(self._xy_scale_ori[first:last]),
-            self._descriptors[first:last].astype(np.float32),
+            self._rows(self._xy_scale_ori, first, last),
+            self._rows(self._descriptors, first, last).astype(np.float32),
             (width, height),
         )
+
+    def _rows(self, stored: StoredRows, first: int, last: int) -> NDArray[Any]:
+        try:
+            return stored.rows(first, last)
+        except (OSError, EOFError) as error:
+            raise damaged(self.directory, f"it was changed while in use ({error})") from None
 
 
 def _refuse_foreign(
@@ -214,15 +234,39 @@ def _read_items(directory: Path, folder: Path) -> list[tuple[str, str]]:
 def _read_array(
     directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int | None
 ) -> NDArray[Any]:
-    """An array of that shape; None stands for any length."""
+    """An array of that shape, in memory; None stands for any length."""
     path = folder / f"{name}.npy"
     try:
-        array = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
-    except (OSError, ValueError):
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
         raise damaged(directory, f"{path.name} cannot be read") from None
-    fits = len(array.shape) == len(shape) and all(
-        wanted in (None, found) for found, wanted in zip(array.shape, shape, strict=True)
-    )
-    if not fits or array.dtype != dtype:
-        raise damaged(directory, f"{path.name} is {array.dtype} {array.shape}, must be {shape}")
+    _check_shape(directory, path, array.shape, array.dtype, dtype, shape)
     return np.asarray(array)
+
+
+def _open_rows(
+    directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int | None
+) -> StoredRows:
+    """An array of that shape, its rows read when they are asked for."""
+    path = folder / f"{name}.npy"
+    try:
+        rows = StoredRows(path)
+    except (OSError, ValueError, EOFError, KeyError):
+        raise damaged(directory, f"{path.name} cannot be read") from None
+    _check_shape(directory, path, rows.shape, rows.dtype, dtype, shape)
+    return rows
+
+
+def _check_shape(
+    directory: Path,
+    path: Path,
+    found: tuple[int, ...],
+    found_dtype: np.dtype[Any],
+    dtype: type[np.generic],
+    shape: tuple[int | None, ...],
+) -> None:
+    fits = len(found) == len(shape) and all(
+        wanted in (None, is_) for is_, wanted in zip(found, shape, strict=True)
+    )
+    if not fits or found_dtype != dtype:
+        raise damaged(directory, f"{path.name} is {found_dtype} {found}, must be {shape}")

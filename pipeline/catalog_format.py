@@ -175,6 +175,27 @@ def current_generation(directory: Path) -> int:
     return int(text)
 
 
+def generation_identity(directory: Path, generation: int) -> str:
+    """Return the SHA-256 of a generation's manifest: its identity, whatever its number is.
+
+    CatalogError when there is none (yet).
+    """
+    path = generation_folder(directory, generation) / MANIFEST
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        raise damaged(directory, f"{MANIFEST} of generation {generation} cannot be read") from None
+
+
+def sha256_of_file(path: Path) -> str | None:
+    """Return the hash of a file's content, or None when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
 def read_manifest(directory: Path, generation: int) -> Manifest:
     """Return a generation's manifest; CatalogError when it is missing, damaged or of a newer
     format."""

@@ -129,8 +129,13 @@ class Matcher:
         return self._renew(camera, self._cameras[camera].shelf, "camera_lost")
 
     def load_catalog(self, directory: Path) -> Catalog:
-        """Return the generation in use, made ready for `switch_catalog`; any thread may call."""
-        catalog = Catalog.load(directory, self.embedder_sha256, extractor=self._verifier.extractor)
+        """Return the generation in use, made ready for `switch_catalog`; any thread may call.
+
+        Every file's hash is compared: it may just be being copied.
+        """
+        catalog = Catalog.load(
+            directory, self.embedder_sha256, extractor=self._verifier.extractor, verify=True
+        )
         self._shelves.of(catalog)
         return catalog
 

@@ -116,8 +116,11 @@ def build_descriptor_index(descriptors: F32) -> Any:
 
 
 def read_descriptor_index(path: Path, n_descriptors: int) -> Any:
-    """Return the index of a file, mapped; CatalogError when it is damaged or of another catalog."""
-    return _read(path, n_descriptors, None, faiss.IO_FLAG_MMAP)
+    """Return the index of a file; CatalogError when it is damaged or of another catalog.
+
+    In memory (55 MB at most): a mapped file that shrinks under its reader ends the process.
+    """
+    return _read(path, n_descriptors, None)
 
 
 def write_index(index: Any, path: Path) -> None:
@@ -133,14 +136,14 @@ def write_index(index: Any, path: Path) -> None:
 
 def read_index(path: Path, n_views: int, dim: int) -> Any:
     """Return the index of a file; CatalogError when it is damaged or of another catalog."""
-    return _read(path, n_views, dim, 0)
+    return _read(path, n_views, dim)
 
 
-def _read(path: Path, n_rows: int, dim: int | None, flags: int) -> Any:
+def _read(path: Path, n_rows: int, dim: int | None) -> Any:
     try:
         with path.open("rb") as file:
             # A descriptor's name, for a path may be of another encoding than faiss takes.
-            index = faiss.read_index(f"/dev/fd/{file.fileno()}", flags)
+            index = faiss.read_index(f"/dev/fd/{file.fileno()}")
     except (RuntimeError, OSError) as error:
         raise CatalogError.at(
             f"index {path}", "expected a whole faiss index", remedy="rebuild the catalog"

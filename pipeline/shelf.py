@@ -143,12 +143,12 @@ class Shelves:
 
     def __init__(self, options: MatcherOptions) -> None:
         self._options = options
-        self._shelves: dict[tuple[Path, int], Shelf] = {}
+        self._shelves: dict[tuple[Path, str], Shelf] = {}  # in the order in which they were made
         self._lock = Lock()
 
     def of(self, catalog: Catalog) -> Shelf:
         """Return the shelf of a catalog's generation: what one thread prepares another takes."""
-        key = (catalog.directory, catalog.generation)
+        key = (catalog.directory, catalog.identity)
         known = self._shelves.get(key)
         if known is None:
             known = Shelf(catalog, self._options.search, self._options.detect.panels)
@@ -157,14 +157,14 @@ class Shelves:
         return known
 
     def keep(self, in_use: Iterable[Catalog]) -> None:
-        """Let go of the generations that are older than those in use: newer ones are prepared."""
-        oldest: dict[Path, int] = {}
-        for catalog in in_use:
-            known = oldest.get(catalog.directory, catalog.generation)
-            oldest[catalog.directory] = min(known, catalog.generation)
+        """Let go of what was made before the generations in use: what came after is prepared."""
+        used = {(catalog.directory, catalog.identity) for catalog in in_use}
+        reached: set[Path] = set()
         with self._lock:
-            self._shelves = {
-                (directory, generation): shelf
-                for (directory, generation), shelf in self._shelves.items()
-                if directory in oldest and generation >= oldest[directory]
-            }
+            kept: dict[tuple[Path, str], Shelf] = {}
+            for key, shelf in self._shelves.items():
+                if key in used:
+                    reached.add(key[0])
+                if key[0] in reached:
+                    kept[key] = shelf
+            self._shelves = kept

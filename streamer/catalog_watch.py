@@ -1,37 +1,49 @@
-"""Notices a new generation of a catalog and loads it beside the work."""
+"""Notices that a catalog was replaced, however, and loads the new one beside the work."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.catalog_format import current_generation
+from pipeline.catalog_format import (
+    CURRENT,
+    MANIFEST,
+    current_generation,
+    generation_folder,
+    generation_identity,
+)
 from pipeline.errors import MagpieError
 from streamer.reporting import Log
 
 LOOK_EVERY_S = 0.25
+TRY_AGAIN_S = 0.5  # a catalog that is not whole; reading it anew costs as long as it is large
 
 log = Log("catalog")
+
+_Marks = tuple[tuple[int, ...], ...]
 
 
 class CatalogUser(Protocol):
     """Who loads catalogs and knows the one in use."""
 
     def load_catalog(self, directory: Path) -> Any:
-        """Return the catalog's current generation, ready to be searched; takes its time."""
+        """Return the catalog that is there now, ready to be searched; takes its time."""
         ...
 
     @property
     def catalogs(self) -> Mapping[str, Any]:
-        """The catalog that each camera searches now; has `generation`."""
+        """The catalog that each camera searches now; has `generation` and `identity`."""
         ...
 
 
 class CatalogWatch:
-    """Looks at the catalogs' CURRENT four times a second; a new one is loaded in a thread.
+    """Looks at the catalogs four times a second; another one is loaded in a thread.
 
-    A generation that cannot be loaded is said once, and the one in use stays.
+    What is there is known by the hash of its manifest: the number of a generation may come again in
+    another build, in a folder that was moved or linked there. A catalog that is not whole (a copy
+    in progress) is tried again until it is, and said once; the one in use stays meanwhile.
     """
 
     def __init__(self, directories: Mapping[str, Path], user: CatalogUser) -> None:
@@ -40,12 +52,12 @@ class CatalogWatch:
         self._cameras: dict[Path, list[str]] = {}
         for camera, directory in directories.items():
             self._cameras.setdefault(directory, []).append(camera)
-        self._known = {
-            directory: int(user.catalogs[cameras[0]].generation)
-            for directory, cameras in self._cameras.items()
-        }
+        self._marks: dict[Path, _Marks | None] = {}  # of what is known to be in use
+        self._broken: dict[Path, str] = {}  # what was said of one that could not be loaded
+        self._try_at_s: dict[Path, float] = {}
         self._loading: threading.Thread | None = None
         self._loaded: list[tuple[Path, Any]] = []
+        self._failed: list[tuple[Path, str]] = []
         self._looked_at_s = time.monotonic()
 
     def ready(self) -> Iterator[tuple[str, Any]]:
@@ -54,42 +66,88 @@ class CatalogWatch:
             if self._loading.is_alive():
                 return
             self._loading = None
-            while self._loaded:
-                directory, catalog = self._loaded.pop()
-                log.info("switched", catalog=directory.name, generation=catalog.generation)
-                for camera in self._cameras[directory]:
-                    yield camera, catalog
+            self._note_failures()
+            yield from self._take_loaded()
             return
         now_s = time.monotonic()
         if now_s - self._looked_at_s < LOOK_EVERY_S:
             return
         self._looked_at_s = now_s
-        changed = [directory for directory in self._cameras if self._is_new(directory)]
+        changed = [directory for directory in self._cameras if self._is_new(directory, now_s)]
         if changed:
             self._loading = threading.Thread(
                 target=self._load, args=(changed,), name="catalog-loader", daemon=True
             )
             self._loading.start()
 
-    def _is_new(self, directory: Path) -> bool:
+    def _take_loaded(self) -> Iterator[tuple[str, Any]]:
+        while self._loaded:
+            directory, catalog = self._loaded.pop()
+            self._broken.pop(directory, None)
+            if catalog.identity == self._identity_in_use(directory):
+                continue  # changed and changed back while it was read
+            log.info(
+                "switched",
+                catalog=directory.name,
+                generation=catalog.generation,
+                manifest=catalog.identity[:8],
+            )
+            for camera in self._cameras[directory]:
+                yield camera, catalog
+
+    def _is_new(self, directory: Path, now_s: float) -> bool:
+        """Whether another catalog is there than the one in use, and it is time to try it."""
+        marks = _marks_of(directory)
+        if marks is not None and marks == self._marks.get(directory):
+            return False
+        if now_s < self._try_at_s.get(directory, 0.0):
+            return False
         try:
-            generation = current_generation(directory)
+            identity = generation_identity(directory, current_generation(directory))
         except MagpieError as error:
-            if self._known[directory] != -1:
-                log.warning(f"keeping the one in use: {error}")
-            self._known[directory] = -1
+            self._say_broken(directory, str(error))
             return False
-        if generation == self._known[directory]:
-            return False
-        self._known[directory] = generation
-        return any(
-            self._user.catalogs[camera].generation != generation
-            for camera in self._cameras[directory]
-        )
+        if identity != self._identity_in_use(directory):
+            return True
+        self._marks[directory] = marks
+        if self._broken.pop(directory, None) is not None:
+            log.info("whole again, and the one in use", catalog=directory.name)
+        return False
+
+    def _identity_in_use(self, directory: Path) -> str:
+        return str(self._user.catalogs[self._cameras[directory][0]].identity)
+
+    def _say_broken(self, directory: Path, error: str) -> None:
+        """Say once that a catalog cannot be loaded; it is tried again."""
+        self._try_at_s[directory] = time.monotonic() + TRY_AGAIN_S
+        if directory not in self._broken:
+            log.warning(f"keeping the one in use, trying again until it is whole: {error}")
+        self._broken[directory] = error
+
+    def _note_failures(self) -> None:
+        while self._failed:
+            self._say_broken(*self._failed.pop())
 
     def _load(self, directories: list[Path]) -> None:
         for directory in directories:
             try:
                 self._loaded.append((directory, self._user.load_catalog(directory)))
-            except MagpieError as error:
-                log.warning(f"keeping the one in use: {error}")
+            except (MagpieError, OSError, EOFError, ValueError) as error:
+                self._failed.append((directory, str(error)))
+
+
+def _marks_of(directory: Path) -> _Marks | None:
+    """Return what tells cheaply that CURRENT and the manifest are those looked at before.
+
+    None while they are not there. Links are followed: one that is switched leads to other files.
+    """
+    try:
+        current = os.stat(directory / CURRENT)
+        generation = current_generation(directory)
+        manifest = os.stat(generation_folder(directory, generation) / MANIFEST)
+    except (OSError, MagpieError):
+        return None
+    return tuple(
+        (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        for stat in (current, manifest)
+    )

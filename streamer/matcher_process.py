@@ -13,7 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
+from pipeline.errors import CatalogError
 from pipeline.library_pages import give_back_pages
+from pipeline.options import Regions
 from pipeline.types import Frame, Sighting
 from streamer.bell import Bell, matcher_bell
 from streamer.catalog_watch import CatalogWatch
@@ -29,6 +31,7 @@ SAY_EVERY_S = 1.0
 GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
+CATALOG_TRY_AGAIN_S = 1.0
 GAPS_KEPT, LEAST_GAPS = 8, 3  # between a camera's frames; the first ones may come in one go
 SLOWEST_GAP_NS = 65e9 / 3
 
@@ -58,7 +61,9 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
     create: Callable[..., FrameMatcher] = getattr(importlib.import_module(module), name)
     began_s = time.monotonic()
     regions = {feed.name: feed.regions for feed in args.feeds if feed.regions}
-    matcher = create(args.options, {feed.name: feed.catalog for feed in args.feeds}, regions)
+    matcher = _create_patiently(context, args, create, regions)
+    if matcher is None:
+        return
     give_back_pages()
     log.info("ready", cameras=len(args.feeds), after_s=time.monotonic() - began_s)
     with Bell(matcher_bell(context.run_dir, args.index)) as bell:
@@ -68,6 +73,28 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
             loop.run()
         finally:
             loop.close()
+
+
+def _create_patiently(
+    context: ChildContext,
+    args: MatcherArgs,
+    create: Callable[..., FrameMatcher],
+    regions: Mapping[str, Regions],
+) -> FrameMatcher | None:
+    """Return the matcher, or None when asked to stop.
+
+    At the first start a catalog that cannot be loaded is a mistake to be told at once. A matcher
+    that is started again waits for it: it may just be being replaced.
+    """
+    while True:
+        try:
+            return create(args.options, {feed.name: feed.catalog for feed in args.feeds}, regions)
+        except CatalogError as error:
+            if context.incarnation <= 1:
+                raise
+            context.report(WorkerState.STARTING, f"waiting for its catalog: {error}")
+            if context.wait(CATALOG_TRY_AGAIN_S):
+                return None
 
 
 class FrameGaps:

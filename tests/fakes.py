@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.catalog_format import current_generation, generation_identity
 from pipeline.errors import CatalogError
 from pipeline.options import MatcherOptions, Regions
 from pipeline.types import Frame, ItemId, Match, Phase, Sighting, Tier
@@ -73,10 +74,12 @@ class ScriptedCatalog:
 
     directory: Path
     generation: int
+    identity: str
 
     @classmethod
     def load(cls, directory: Path) -> "ScriptedCatalog":
-        return cls(directory, int((directory / "CURRENT").read_text()))
+        generation = current_generation(directory)
+        return cls(directory, generation, generation_identity(directory, generation))
 
 
 def write_scripted_catalog(directory: Path, generation: int = 1, **script: object) -> Path:
@@ -86,7 +89,9 @@ def write_scripted_catalog(directory: Path, generation: int = 1, **script: objec
     takes_s: what each frame costs. fail: frame numbers on which the matcher raises.
     broken: the matcher dies of a CatalogError. dies: of a bug.
     """
-    (directory / "generations" / f"{generation:06d}").mkdir(parents=True, exist_ok=True)
+    folder = directory / "generations" / f"{generation:06d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps({"generation": generation, **script}))
     (directory / "script.json").write_text(json.dumps(script))
     unfinished = directory / "CURRENT.new"
     unfinished.write_text(f"{generation}\n")

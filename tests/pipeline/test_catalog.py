@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -301,3 +302,40 @@ def test_manifest_counts_and_hashes(tmp_path: Path) -> None:
         15,
     ]
     assert all(len(record["sha256"]) == 64 for record in manifest["files"].values())
+
+
+def test_a_catalog_that_is_copied_over_in_place_is_told_and_kills_nothing(tmp_path: Path) -> None:
+    """As `cp -r` does it: each file is cut to nothing, then filled again."""
+    write(tmp_path / "shelf", "tea", "milk")
+    catalog = Catalog.load(tmp_path / "shelf", EMBEDDER)
+    before = catalog.keypoints(1)
+    files = [p for p in catalog.folder.iterdir() if p.suffix in (".npy", ".bin")]
+    contents = {path: path.read_bytes() for path in files}
+    for path in files:
+        os.truncate(path, 0)
+    with pytest.raises(CatalogError, match="changed while in use"):
+        catalog.keypoints(1)
+    with pytest.raises(CatalogError, match="changed while in use"):
+        catalog.view_image_bgr(1)
+    with pytest.raises(CatalogError, match="damaged"):
+        Catalog.load(tmp_path / "shelf", EMBEDDER)
+    for path, content in contents.items():
+        path.write_bytes(content)
+    assert np.array_equal(catalog.keypoints(1).descriptors, before.descriptors)
+
+
+def test_identity_is_the_content_and_not_the_number(tmp_path: Path) -> None:
+    for name, item in (("one", "tea"), ("other", "milk")):
+        write(tmp_path / name, item)
+    one, other = (Catalog.load(tmp_path / name, EMBEDDER) for name in ("one", "other"))
+    assert one.generation == other.generation and one.identity != other.identity
+    assert Catalog.load(tmp_path / "one", EMBEDDER).identity == one.identity
+
+
+def test_a_file_of_the_right_size_that_is_another_is_found_when_asked(tmp_path: Path) -> None:
+    write(tmp_path / "shelf", "tea", "milk")
+    path = Catalog.load(tmp_path / "shelf", EMBEDDER).folder / "pictures.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    Catalog.load(tmp_path / "shelf", EMBEDDER)
+    with pytest.raises(CatalogError, match=r"pictures\.bin is not what the manifest says"):
+        Catalog.load(tmp_path / "shelf", EMBEDDER, verify=True)
