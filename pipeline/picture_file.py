@@ -1,7 +1,8 @@
-"""Writes pictures and other results: whole or not at all, and a full disk is told by us alone.
+"""Reads and writes pictures and other results: whole or not at all, and a full disk is told by us alone.
 
 The picture libraries never see the path: their own text about a disk that is full would reach the
-terminal, and some leave half a file behind and say that all is well.
+terminal, some leave half a file behind and say that all is well, and OpenCV ends the process where
+a name is not UTF-8.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from pipeline.errors import ConfigError
 from pipeline.types import U8
@@ -30,6 +32,13 @@ def encode_picture(image_bgr: U8, suffix: str = ".png") -> bytes:
     if not done:
         raise ValueError(f"no picture format is called {suffix!r}")
     return data.tobytes()
+
+
+def read_picture_bgr(path: Path) -> U8 | None:
+    """Return a picture (H, W, 3) uint8 BGR, or None when it is none that OpenCV reads."""
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    return None if image is None else np.asarray(image, np.uint8)
 
 
 def write_whole(path: Path, data: bytes) -> None:

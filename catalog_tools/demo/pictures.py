@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from catalog_tools.demo.truth import Truth
 from catalog_tools.demo.video_file import read_clip, write_clip
 from pipeline.draw import contact_sheet, draw_match
-from pipeline.picture_file import write_picture
+from pipeline.picture_file import read_picture_bgr, write_picture
 from pipeline.types import Tier
 
 Event = dict[str, Any]
@@ -81,6 +80,6 @@ def write_evidence_sheet(evidence: Path, path: Path) -> int:
     for picture in sorted(evidence.glob("*.png")):
         sighting = picture.stem.rpartition("-")[0].rpartition("-")[2]
         last[sighting] = picture
-    pictures = [cv2.imread(str(picture)) for picture in last.values()]
+    pictures = [read_picture_bgr(picture) for picture in last.values()]
     write_picture(path, contact_sheet([p for p in pictures if p is not None]), "--out")
     return len(pictures)

@@ -1,6 +1,7 @@
 """Evidence on disk: one picture and one JSON file for each appearance and change of tier."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +122,11 @@ def test_a_long_item_id_of_another_alphabet_makes_a_name_that_disks_take(
     writer.write(replace(sighting, match=match))
     writer.close()
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".png"]
+
+
+def test_the_folder_may_have_any_name(tmp_path: Path, sighting: Sighting) -> None:
+    folder = tmp_path / os.fsdecode(b"%d:caf\xe9")
+    writer = EvidenceWriter(folder, lambda camera: PlainCatalog())
+    writer.write(sighting)
+    writer.close()
+    assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.json"))) == 1
