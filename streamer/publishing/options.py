@@ -163,7 +163,7 @@ def journal_path(options: PublishOptions, run_dir: Path) -> Path:
     an endpoint without a lasting port has its journal in the run directory, which goes with it.
     """
     if options.journal is not None:
-        return options.journal.expanduser()
+        return Path(os.path.abspath(os.path.expanduser(options.journal)))
     events, _ = options.check()
     if events.is_ipc:
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", events.path).strip("-")

@@ -1,11 +1,13 @@
 """The rules of endpoints, and where the journal lies."""
 
+import os
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
+from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions, journal_path, parse_endpoint
 
 
@@ -64,3 +66,15 @@ def test_the_journal_is_named_by_port_and_lies_in_the_state_folder(
     assert journal_path(over_ipc, run_dir) == tmp_path / "magpie" / "run-a-b.db"
     named = PublishOptions(journal=tmp_path / "mine.db")
     assert journal_path(named, run_dir) == tmp_path / "mine.db"
+
+
+@pytest.mark.parametrize(
+    "name", [b":memory:", b"file:a.db?mode=memory", b"caf\xe9 %.db", b"~nobody-here"]
+)
+def test_a_journal_may_have_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = PublishOptions(journal=Path(os.fsdecode(name)))
+    Journal(journal_path(options, tmp_path / "run")).close()
+    assert (tmp_path / os.fsdecode(name)).stat().st_size > 0
