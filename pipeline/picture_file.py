@@ -1,4 +1,4 @@
-"""Reads and writes pictures and other results: whole or not at all, and a full disk is told by us alone.
+"""Reads and writes pictures and other results: whole or not at all, a full disk told by us alone.
 
 The picture libraries never see the path: their own text about a disk that is full would reach the
 terminal, some leave half a file behind and say that all is well, and OpenCV ends the process where

@@ -3,6 +3,7 @@
 AppConfig only composes; each part's options lie beside the part (all of them light).
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -74,16 +75,15 @@ class AppConfig(Options):
 def parse_source(text: str) -> tuple[str | None, str]:
     """Return the name and the source of `NAME=SOURCE` or `SOURCE` (name None)."""
     named = _NAMED_SOURCE.fullmatch(text)
-    if named is None or Path(text).exists():
+    if named is None or os.path.exists(text):
         return None, text
     return named["name"], named["url"]
 
 
 def default_name(url: str, taken: set[str]) -> str:
     """Return a name for a camera that was given none: a file's stem, else cam0, cam1…"""
-    path = Path(url)
-    if path.is_file() or path.is_dir():
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-")[:56]
+    if os.path.isfile(url) or os.path.isdir(url):
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(url).stem).strip("-")[:56]
         if stem and stem not in taken:
             return stem
         if stem:

@@ -1,6 +1,7 @@
 """From YAML and the command line to an AppConfig, with every mistake told at once, by its line."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -88,11 +89,11 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
         for holder in _holders(raw, keys[:-1]):
             value = holder.get(keys[-1])
             if isinstance(value, str) and not _is_weights_name(keys, value, base):
-                holder[keys[-1]] = str(base / Path(value).expanduser())
+                holder[keys[-1]] = str(base / os.path.expanduser(value))
     for camera in _holders(raw, ("cameras", "*")):
         url = camera.get("url")
-        if isinstance(url, str) and not url.startswith("~") and _is_path(url):
-            camera["url"] = str(base / url)
+        if isinstance(url, str) and _is_path(url):
+            camera["url"] = str(base / os.path.expanduser(url))
 
 
 def _is_weights_name(keys: KeyPath, value: str, base: Path) -> bool:

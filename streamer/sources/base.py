@@ -4,7 +4,9 @@ A source runs or raises; it never retries (camera_process.py does). Light: readi
 configuration imports this and neither av nor numpy's users.
 """
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,10 @@ from streamer.secret_places import source_user_info
 Wait = Callable[[float], bool]
 """Sleeps so many seconds; returns True at once when asked to stop."""
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
+# what is tried as a picture; which format it has, its content tells
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .avif .mpo .heic .heif".split()
+)
 _HLS_SILENCE_S = 15.0  # two segments and a half of the usual 6 s
 _LONGEST_TURN_S = 2.5
 _EXPECTED = "rtsp://, rtsps://, http(s)://, a device number, a file, a folder or test:"
@@ -178,21 +183,25 @@ class Source(Protocol):
 
 
 def source_kind(url: str) -> SourceKind:
-    """Return what a source's text names.
+    """Return what a source's text names; `./` before it makes it a path whatever it looks like.
 
     Raises ConfigError when it is no known scheme; whether a file exists is check_source's.
     """
     if url.startswith("test:"):
         return "test"
-    if url.isdecimal() or url.startswith("/dev/"):
+    if url.isdecimal() or (url.startswith("/dev/") and not _is_file_or_folder(url)):
         return "webcam"
     scheme = _SCHEME.match(url)
-    if scheme is not None:
-        name = scheme[0][:-1].lower()
-        if name not in _STREAM_SCHEMES:
-            raise ConfigError.at(f"source {redact(url)!r}", f"expected {_EXPECTED}", redact(url))
+    name = scheme[0][:-1].lower() if scheme is not None else ""
+    if name in _STREAM_SCHEMES:
         return "rtsp" if name.startswith("rtsp") else "http"
-    return "folder" if Path(url).is_dir() else "file"
+    if name and not _is_file_or_folder(url):
+        raise ConfigError.at(f"source {redact(url)!r}", f"expected {_EXPECTED}", redact(url))
+    return "folder" if os.path.isdir(url) else "file"
+
+
+def _is_file_or_folder(path: str) -> bool:
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def check_source(options: SourceOptions) -> None:
@@ -206,20 +215,32 @@ def check_source(options: SourceOptions) -> None:
     if kind in ("rtsp", "http"):
         _check_url(where, url)
     elif kind == "file":
-        path = Path(url)
-        if not path.exists():
-            remedy = "is rtsp:// or http:// missing?" if source_user_info(url) else "check the path"
-            raise ConfigError.at(where, f"no such file; expected {_EXPECTED}", remedy=remedy)
-        if not path.is_file() or path.stat().st_size == 0:
-            raise ConfigError.at(where, "expected a video file with content", "an empty file")
-    elif kind == "folder" and not any(_images_of(Path(url))):
-        raise ConfigError.at(
-            where, f"expected a folder of images ({', '.join(sorted(IMAGE_SUFFIXES))})", "none"
-        )
+        _check_file(where, url)
+    elif kind == "folder":
+        try:
+            is_empty = not any(_images_of(Path(url)))
+        except OSError as error:
+            raise ConfigError.at(where, "the folder cannot be read", error.strerror) from None
+        if is_empty:
+            raise ConfigError.at(
+                where, f"expected a folder of images ({', '.join(sorted(IMAGE_SUFFIXES))})", "none"
+            )
     elif kind == "test":
         from streamer.sources.test_pattern import parse_pattern
 
         parse_pattern(url)
+
+
+def _check_file(where: str, path: str) -> None:
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        remedy = "is rtsp:// or http:// missing?" if source_user_info(path) else "check the path"
+        raise ConfigError.at(where, f"no such file; expected {_EXPECTED}", remedy=remedy) from None
+    except OSError as error:
+        raise ConfigError.at(where, "the file cannot be read", error.strerror) from None
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        raise ConfigError.at(where, "expected a video file with content", "an empty file")
 
 
 def _check_url(where: str, url: str) -> None:

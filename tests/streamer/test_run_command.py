@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import CatalogError, ConfigError
 from streamer.cli.daemon import add_catalogs, add_sources
-from streamer.config import AppConfig
+from streamer.config import AppConfig, default_name, parse_source
 from streamer.config_file import KeyPath, load_config
 from tests.fakes import write_scripted_catalog
 
@@ -63,3 +63,30 @@ def test_flags_for_files_reach_the_cameras_of_the_file_when_none_is_named(folder
 def test_catalog_for_a_camera_that_is_not_there_is_told(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"cameras\.hall\.url \(--catalog\): is required"):
         configured(folder, "door=test:", catalogs=("@/shelf", "hall=@/wall"))
+
+
+def test_a_name_of_a_source_is_told_from_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.mp4").write_bytes(b"clip")
+    long = "rtsp://h/" + "x" * 5000
+    assert parse_source("a=b.mp4") == (None, "a=b.mp4")
+    assert parse_source("a=c.mp4") == ("a", "c.mp4")
+    assert parse_source("./a=c.mp4") == (None, "./a=c.mp4")
+    assert parse_source(f"door={long}") == ("door", long)
+    assert default_name(long, set()) == "cam0"
+    assert default_name("nul\0", {"cam0"}) == "cam1"
+
+
+def test_a_files_paths_may_begin_with_a_tilde(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    file = folder / "my.yaml"
+    file.write_text("catalog: ~/wall\ncameras: {door: {url: ~/front.mp4}}\n")
+    config = load_config(file)
+    assert config.cameras["door"].url == str(folder / "front.mp4")
+    file.write_text("catalog: ~nobody-here/wall\ncameras: {door: {url: 'test:'}}\n")
+    with pytest.raises(CatalogError, match="no such directory"):
+        load_config(file)

@@ -1,5 +1,7 @@
 """A source is told by its text, and a wrong one is refused in one sentence."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ from streamer.sources.base import SourceOptions, check_source
         ("/dev/video3", "webcam", True),
         ("film.mp4", "file", False),
         ("a:b.mp4", "file", False),
+        ("./test:x", "file", False),
+        ("./0", "file", False),
+        ("./rtsp://camera/1", "file", False),
         (".", "folder", False),
         ("test:", "test", True),
         ("test:?frames=3&paced=0", "test", False),
@@ -61,3 +66,38 @@ def test_empty_files_and_folders_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "empty.mp4", tmp_path):
         with pytest.raises(ConfigError):
             check_source(SourceOptions(url=str(path)))
+
+
+def test_a_file_that_is_there_is_a_file_whatever_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine:" / "deep").mkdir(parents=True)
+    (tmp_path / "mine:" / "deep" / "a.mp4").write_bytes(b"clip")
+    assert SourceOptions(url="mine://deep/a.mp4").kind == "file"
+    assert SourceOptions(url="mine://deep").kind == "folder"
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no memory file system")
+def test_a_file_under_dev_is_no_webcam() -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".mp4") as file:
+        file.write(b"clip")
+        file.flush()
+        options = SourceOptions(url=file.name)
+        assert options.kind == "file" and not options.is_live
+        check_source(options)
+    assert SourceOptions(url="/dev/shm").kind == "folder"
+
+
+@pytest.mark.parametrize("url", ["x" * 5000, "a/" * 3000, "nul\0.mp4", "a.mp4/b.mp4"])
+def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path, url: str) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"clip")
+    for text in (url, str(tmp_path / url)):
+        with pytest.raises(ConfigError, match=r"no such file|cannot be read"):
+            check_source(SourceOptions(url=text))
+
+
+def test_a_pipe_is_no_recording(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(ConfigError, match="expected a video file with content"):
+        check_source(SourceOptions(url=str(tmp_path / "a.mp4")))
