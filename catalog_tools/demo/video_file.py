@@ -31,7 +31,8 @@ def write_clip(
     """
     part = path.with_name(path.name + ".part")
     n_frames = 0
-    with av.open(str(part), "w", format="mp4") as container:
+    # a file, not its name: FFmpeg reads some names as protocols and patterns
+    with part.open("wb") as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height = size_wh
         stream.pix_fmt = "yuv420p"
@@ -61,7 +62,7 @@ def _planes_of(image_bgr: np.ndarray) -> np.ndarray:
 
 def read_clip(path: Path) -> Iterator[np.ndarray]:
     """Give the frames of a clip one after the other, (H, W, 3) uint8 BGR."""
-    with av.open(str(path)) as container:
+    with path.open("rb") as file, av.open(file) as container:
         stream = container.streams.video[0]
         stream.thread_type = "SLICE"
         for frame in container.decode(stream):

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from streamer.errors import CodecError, StalledError
 from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
 from streamer.sources.failures import source_name, typed_errors
+from streamer.sources.frame_facts import PixelAspect
 from streamer.sources.planes import PlaneMaker
 from streamer.sources.rhythm import Rhythm
 
@@ -110,8 +111,9 @@ def video_stream(container: av.container.InputContainer, options: SourceOptions)
     Raises CodecError when there is none or nothing here decodes it.
     """
     where = source_name(options.url)
-    covers = Disposition.attached_pic  # a sound file's cover is no video
-    pictures = [stream for stream in container.streams.video if not stream.disposition & covers]
+    # a sound file's cover is no video, nor is a tile of a HEIC
+    parts = Disposition.attached_pic | Disposition.dependent
+    pictures = [stream for stream in container.streams.video if not stream.disposition & parts]
     if not pictures:
         raise CodecError.at(where, "expected a video stream", "none")
     stream = pictures[0]
@@ -147,7 +149,8 @@ def read_pictures(
     the file, ns. rhythm: what is known of the stream's rate. Raises StalledError, CodecError,
     EndedError and kin.
     """
-    stream, maker = video_stream(container, options), PlaneMaker()
+    stream = video_stream(container, options)
+    maker = PlaneMaker(PixelAspect(container, stream).now)
     damaged_in_a_row, n_pictures = 0, 0
     packets_of = _video_packets(container, stream, options, rhythm or Rhythm(options), wait)
     with closing(packets_of) as packets:
@@ -156,14 +159,14 @@ def read_pictures(
             began_ns = time.monotonic_ns()
             try:
                 frames = packet.decode()
-            except (av.error.InvalidDataError, av.error.PatchWelcomeError) as error:
+            except av.error.EOFError:
+                frames = []
+            except av.error.FFmpegError as error:  # each decoder has its own for what it dislikes
                 damaged_in_a_row += 1
                 if damaged_in_a_row > GIVE_UP_AFTER_DAMAGED:
                     raise _undecodable(options, error) from None
                 yield Damaged(error.strerror or "invalid data")
                 continue
-            except av.error.EOFError:
-                frames = []
             for frame in frames:
                 if frame.is_corrupt:
                     yield Damaged("decoded with errors")

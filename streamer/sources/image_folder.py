@@ -4,13 +4,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
-import av.error
-
 from pipeline.errors import MagpieError
 from streamer.errors import CodecError, NotFoundError
 from streamer.sources.base import Damaged, Picture, SourceOptions, Wait, image_files
+from streamer.sources.decoding import video_stream
 from streamer.sources.failures import capture_ffmpeg_log, source_name, typed_errors
+from streamer.sources.local_file import open_local_file
 from streamer.sources.planes import PlaneMaker
 
 _DEFAULT_FPS = 25.0
@@ -21,6 +20,7 @@ class ImageFolderSource:
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options
+        self._maker = PlaneMaker()
         capture_ffmpeg_log()
 
     def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
@@ -45,17 +45,21 @@ class ImageFolderSource:
 
     def _read(self, path: Path, media_ns: int) -> Picture | Damaged:
         began_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+        timeout_s = self.options.open_timeout_s
         try:
             with (
-                typed_errors(str(path), "open", self.options.open_timeout_s),
-                av.open(str(path), "r", timeout=self.options.open_timeout_s) as container,
+                typed_errors(str(path), "open", timeout_s),
+                open_local_file(path, timeout_s) as container,
             ):
-                frame = next(container.decode(video=0), None)
+                frame = next(container.decode(video_stream(container, self.options)), None)
             if frame is None:
-                return Damaged(f"{path.name}: no picture in it")
-            (y, u, v), matrix, color_range = PlaneMaker().planes(frame)
-        except (MagpieError, IndexError) as error:
-            return Damaged(f"{path.name}: {error}")
+                raise CodecError.at(source_name(str(path)), "expected a picture", "none")
+            if frame.is_corrupt:
+                raise CodecError.at(source_name(str(path)), "decoded with errors")
+            (y, u, v), matrix, color_range = self._maker.planes(frame)
+        except MagpieError as error:
+            name = path.name.encode("utf-8", "backslashreplace").decode()
+            return Damaged(f"{name}: {error}")
         decode_ms = (time.monotonic_ns() - began_ns) / 1e6
         return Picture(
             y, u, v, matrix, color_range, began_ns, wall_ns, "file", media_ns, decode_ms

@@ -29,6 +29,7 @@ from streamer.sources.base import (
 )
 from streamer.sources.decoding import CameraClock, Moment, read_pictures, video_stream
 from streamer.sources.failures import capture_ffmpeg_log, source_name
+from streamer.sources.frame_facts import PixelAspect
 from streamer.sources.http_camera import DEFAULT_SNAPSHOT_FPS, HttpCamera, http_camera
 from streamer.sources.http_client import StoppedError
 from streamer.sources.network_stream import open_stream
@@ -49,7 +50,8 @@ class ProbeReport:
     fps: as the stream says; measured_fps: by arrival where it is live, else from its timestamps.
     key_frame_interval_s: between key frames, median. delay_ms: from the camera's clock (RTCP) to a
     decoded picture, median; needs clocks that agree. open_ms, first_picture_ms: since the start.
-    read_s: how long it was read. matrix_tag, range_tag: "" where the stream says nothing and
+    size_wh: as shown, upright, with square pixels; pixel_aspect: width by height of the stored
+    ones. read_s: how long it was read. matrix_tag, range_tag: "" where the stream says nothing and
     matrix, range were chosen by rule. remark: what an operator should know. picture: upright, its
     own memory.
     """
@@ -59,6 +61,7 @@ class ProbeReport:
     container: str
     codec: str
     size_wh: tuple[int, int]
+    pixel_aspect: str
     pixel_format: str
     fps: float | None
     measured_fps: float | None
@@ -90,6 +93,7 @@ class _Facts:
     duration_s: float | None = None
     matrix: int = 2
     range: int = 0
+    pixel_aspect: str = "1:1"
     remark: str | None = None
 
 
@@ -187,7 +191,7 @@ def _probe_container(options: SourceOptions, seen: _Seen) -> ProbeReport:
         reading = read_pictures(container, options, seen.stamp, seen.wait, rhythm=seen.rhythm)
         with contextlib.closing(reading) as pictures:
             seen.read(pictures)
-        context = stream.codec_context
+        context, aspect = stream.codec_context, PixelAspect(container, stream).now()
         facts = _Facts(
             container.format.name,
             context.name,
@@ -196,6 +200,7 @@ def _probe_container(options: SourceOptions, seen: _Seen) -> ProbeReport:
             container.duration / 1e6 if container.duration else None,
             context.colorspace,
             context.color_range,
+            f"{aspect.numerator}:{aspect.denominator}",
             seen.clock.remark,
         )
         return _report(options, seen, facts, open_ms)
@@ -228,12 +233,14 @@ def report_lines(report: ProbeReport) -> list[str]:
     said_range = "" if report.range_tag else " (not said)"
     fps = "not said" if report.fps is None else f"{report.fps:g}"
     measured = "" if report.measured_fps is None else f", measured {report.measured_fps:.2f}"
+    is_square = report.pixel_aspect == "1:1"
+    stored = "" if is_square else f", stored with pixels {report.pixel_aspect}"
     every = report.key_frame_interval_s
     delay = report.delay_ms
     return [
         f"source      {report.url} ({report.kind}, {report.container})",
         f"codec       {report.codec or 'none'} {report.pixel_format}".rstrip(),
-        f"size        {width}x{height}",
+        f"size        {width}x{height}{stored}",
         f"fps         {fps}{measured}",
         f"key frames  {'fewer than two seen' if every is None else f'every {every:.2f} s'}",
         f"delay       {'no camera clock' if delay is None else f'{delay:.0f} ms by its clock'}",
@@ -277,6 +284,7 @@ def _report(options: SourceOptions, seen: _Seen, facts: _Facts, open_ms: float) 
         container=facts.container,
         codec=facts.codec,
         size_wh=seen.first.size_wh,
+        pixel_aspect=facts.pixel_aspect,
         pixel_format=facts.pixel_format,
         fps=facts.fps,
         measured_fps=seen.measured_fps,

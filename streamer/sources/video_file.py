@@ -5,9 +5,7 @@ from __future__ import annotations  # PyAV's classes are generic for the type ch
 import gc
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import av
 import av.container
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -16,6 +14,7 @@ from av.video.stream import VideoStream
 from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
 from streamer.sources.decoding import MediaClock, Moment, read_pictures, video_stream
 from streamer.sources.failures import capture_ffmpeg_log, typed_errors
+from streamer.sources.local_file import open_local_file
 
 _NOMINAL_FPS = 25.0
 
@@ -43,9 +42,8 @@ class VideoFileSource:
 
     def open(self) -> av.container.InputContainer:
         """Open the file; raises a SourceError."""
-        path = Path(self.options.url)
         with typed_errors(self.options.url, "open", self.options.open_timeout_s):
-            return av.open(str(path), "r", timeout=self.options.open_timeout_s)
+            return open_local_file(self.options.url, self.options.open_timeout_s)
 
 
 class Pace:

@@ -30,13 +30,15 @@ def write_clip(
     options: dict[str, str] | None = None,
     size_wh: tuple[int, int] = SIZE_WH,
     rotation_deg: int = 0,
+    aspect: Fraction | None = None,
     times_s: Sequence[float] | None = None,
     tags: dict[str, int] | None = None,
 ) -> Path:
     """Write a clip and return its path.
 
     pictures: RGB arrays, frames, or how many moving squares. options: the encoder's. times_s: when
-    each picture is shown (default: evenly). tags: colorspace, color_range of the encoder.
+    each picture is shown (default: evenly). aspect: width by height of a pixel. tags: colorspace,
+    color_range of the encoder.
     """
     if isinstance(pictures, int):
         pictures = [moving_square(number, size_wh) for number in range(pictures)]
@@ -49,6 +51,8 @@ def write_clip(
         stream.codec_context.time_base = time_base
         for tag, value in (tags or {}).items():
             setattr(stream.codec_context, tag, value)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         if rotation_deg:
             stream.set_display_rotation(rotation_deg)
         for number, picture in enumerate(pictures):

@@ -1,15 +1,21 @@
 """Video files: every picture once, in order, upright, at its true time."""
 
+import gc
 import itertools
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from streamer.errors import CodecError
 from streamer.sources.base import Damaged, Picture, SourceOptions, create_source
 from streamer.sources.decoding import MediaClock, video_stream
+from streamer.sources.frame_facts import PixelAspect, TurnReader
+from streamer.sources.planes import PlaneMaker
+from streamer.sources.probe import probe, report_lines
 from tests.streamer.clips import moving_square, write_clip
 from tests.streamer.sources.reading import bgr, keep, pictures_of, read, sleep
 
@@ -166,3 +172,77 @@ def test_damaged_data_is_told_and_the_rest_is_delivered(tmp_path: Path) -> None:
     damaged = [each for each in seen if isinstance(each, Damaged)]
     assert len(seen) == 30 and len(damaged) == 2
     assert all(each.reason for each in damaged)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "aspect", "shown_wh"),
+    [
+        ("mp4", Fraction(2), (640, 240)),
+        ("mkv", Fraction(2), (640, 240)),
+        ("ts", Fraction(2), (640, 240)),  # only the codec says it there
+        ("mp4", Fraction(1, 2), (320, 480)),
+        ("mp4", Fraction(16, 11), (466, 240)),
+        ("mp4", Fraction(16, 15), (342, 240)),
+        ("mp4", Fraction(1), (320, 240)),
+        ("mp4", Fraction(200, 201), (320, 240)),
+        ("mp4", Fraction(9, 2), (320, 240)),
+        ("mp4", Fraction(1, 5), (320, 240)),
+        ("mp4", None, (320, 240)),
+    ],
+)
+def test_pixels_become_square(
+    tmp_path: Path, suffix: str, aspect: Fraction | None, shown_wh: tuple[int, int]
+) -> None:
+    """What is said beyond 4:1 is a mistake; less than 1 % counts as square."""
+    clip = write_clip(tmp_path / f"a.{suffix}", 10, aspect=aspect)
+    pictures = pictures_of(clip)
+    assert {picture.size_wh for picture in pictures} == {shown_wh}
+    expected = cv2.resize(moving_square(2), shown_wh, interpolation=cv2.INTER_LINEAR)
+    assert np.abs(bgr(pictures[2])[:, :, ::-1].astype(int) - expected).mean() < 3
+    report = probe(str(clip))
+    assert report.size_wh == shown_wh
+    is_stored_so = shown_wh == (320, 240)
+    assert any("stored with pixels" in line for line in report_lines(report)) != is_stored_so
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(1)])
+def test_square_pixels_pass_without_a_copy(tmp_path: Path, aspect: Fraction | None) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 3, aspect=aspect)
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        frame = next(container.decode(stream))
+        (y, _, _), _, _ = PlaneMaker(PixelAspect(container, stream).now).planes(frame)
+        assert y.ctypes.data == frame.planes[0].buffer_ptr
+        del y, frame
+
+
+def test_pixels_that_change_their_shape_are_followed(tmp_path: Path) -> None:
+    parts = [
+        write_clip(tmp_path / "1.ts", 10, aspect=Fraction(2)),
+        write_clip(tmp_path / "2.ts", 10, aspect=Fraction(1)),
+    ]
+    whole = tmp_path / "whole.ts"
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    sizes = [picture.size_wh for picture in pictures_of(whole)]
+    assert sizes == [(640, 240)] * 10 + [(320, 240)] * 10
+
+
+def test_pixels_become_square_before_the_picture_is_turned(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 2, aspect=Fraction(2), rotation_deg=90)
+    assert pictures_of(clip)[0].size_wh == (240, 640)
+
+
+def test_looking_at_a_frame_does_not_keep_it(tmp_path: Path) -> None:
+    """Circles would keep pixels until the garbage collector comes by: 3 MB each at 1080p."""
+    clip = write_clip(tmp_path / "a.mp4", 2, rotation_deg=90)
+    with av.open(str(clip)) as container:
+        frame = next(container.decode(video=0))
+    gc.collect()
+    gc.disable()
+    try:
+        reader = TurnReader()
+        assert reader.turn_of(frame) is not None
+        del reader
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
