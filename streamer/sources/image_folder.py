@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import MagpieError
+from pipeline.printable import printable
 from streamer.errors import CodecError, NotFoundError
 from streamer.sources.base import Damaged, Picture, SourceOptions, Wait, image_files
 from streamer.sources.decoding import video_stream
@@ -58,8 +59,7 @@ class ImageFolderSource:
                 raise CodecError.at(source_name(str(path)), "decoded with errors")
             (y, u, v), matrix, color_range = self._maker.planes(frame)
         except MagpieError as error:
-            name = path.name.encode("utf-8", "backslashreplace").decode()
-            return Damaged(f"{name}: {error}")
+            return Damaged(f"{printable(path.name)}: {error}")
         decode_ms = (time.monotonic_ns() - began_ns) / 1e6
         return Picture(
             y, u, v, matrix, color_range, began_ns, wall_ns, "file", media_ns, decode_ms

@@ -88,8 +88,8 @@ def test_a_probes_picture_may_have_any_name(tmp_path: Path, clip: bytes) -> None
         save_picture(report, tmp_path / os.fsdecode(name))
         with Image.open(tmp_path / os.fsdecode(name)) as picture:
             assert picture.size == (320, 240)
-    for name in ("a.txt", "none", "no/such/folder.png"):
-        with pytest.raises(ConfigError, match="--picture: expected a file that can be written"):
+    for name in ("a.txt", "none"):
+        with pytest.raises(ConfigError, match="--picture: must end in"):
             save_picture(report, tmp_path / name)
 
 
