@@ -23,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.harness import percentiles, write_result
 from pipeline.types import ItemId, Match, Phase, Sighting, Tier
+from pipeline.writable import make_ready
 from streamer.publishing import Subscriber
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions
@@ -35,7 +36,7 @@ _SILENT_S = 10.0
 
 def run_benchmark(out: Path, seconds: float = 5.0, rates: Sequence[int] = RATES) -> Path:
     """Send for `seconds` at each rate (events a second); return the JSON's path."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_ready(out, "--out", "choose another")
     figures = {f"{rate}/s": _measure(out, rate, seconds) for rate in rates}
     path = write_result(out, "publish", {"seconds": seconds, "rates": list(rates)}, figures)
     table = Table("events", "", "n", "p50 ms", "p95 ms", "p99 ms", "max ms")

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from pipeline.writable import make_ready
 from streamer.redaction import redact
 
 _PACKAGES = ("av", "faiss-gpu", "faiss-cpu", "numpy", "opencv-python", "openvino", "pyzmq", "torch")
@@ -79,7 +80,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
 
 def write_result(out: Path, name: str, config: Mapping[str, Any], figures: Any) -> Path:
     """Write `<name>-<time>.json` with machine, commit, command and config beside the figures."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_ready(out, "--out", "choose another")
     now = datetime.now(UTC)
     path = _new_file(out, f"{name}-{now:%Y%m%dT%H%M%SZ}")
     document = {

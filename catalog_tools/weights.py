@@ -18,6 +18,7 @@ from catalog_tools.download import Download, fetch, shown_url
 from pipeline.errors import WeightsError
 from pipeline.options import Options
 from pipeline.weights import SHIPPED_DIR, Kind, cache_dir, sha256_of, weights_folders
+from pipeline.writable import expand_home, make_ready
 
 MANIFEST_PATH = SHIPPED_DIR / "manifest.toml"
 State = Literal["ok", "not here", "missing", "wrong hash", "hash unknown"]
@@ -112,7 +113,7 @@ def usable_path(entry: WeightsEntry) -> Path | None:
 
 def find_source(file_or_name: str) -> Path:
     """Give the file of that path, or the weights of that name in the manifest, if they are here."""
-    direct = Path(file_or_name).expanduser()
+    direct = expand_home(file_or_name, "weights")
     if direct.is_file():
         return direct
     if direct.suffix or direct.parent != Path("."):
@@ -208,7 +209,8 @@ def _fetch_checked(
     wanted: str,
     progress: Callable[[int, int | None], None] | None,
 ) -> Path:
-    download.target.parent.mkdir(parents=True, exist_ok=True)
+    remedy = "name another folder in MAGPIE_CACHE"
+    make_ready(download.target.parent, download.where, remedy, WeightsError)
     with fetch(download, progress) as part:
         actual = sha256_of(part)
         if wanted and actual != wanted:

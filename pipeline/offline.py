@@ -5,6 +5,7 @@ writes settings and installs packages unless it is told not to before it is impo
 other libraries read their own variables at import as well.
 """
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -38,10 +39,13 @@ def set_offline_environment(run_dir: Path | None = None) -> None:
         os.environ.setdefault(name, value)
     # OpenVINO's converter reports to its maker unless this package is missing; it has no variable.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    default = Path(tempfile.gettempdir()) / f"magpie-{os.getuid()}"
-    config_dir = (run_dir or default) / "ultralytics"
-    config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(config_dir))
+    # Only ultralytics needs the folder, and it looks for another where this one is refused: a
+    # machine without a writable temporary folder must be able to do all the rest.
+    with contextlib.suppress(OSError):
+        base = run_dir or Path(tempfile.gettempdir()) / f"magpie-{os.getuid()}"
+        config_dir = base / "ultralytics"
+        os.environ.setdefault("YOLO_CONFIG_DIR", str(config_dir))
+        config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 set_offline_environment()

@@ -13,7 +13,8 @@ import struct
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import WeightsError
+from pipeline.errors import ConfigError, WeightsError
+from pipeline.writable import expand_home, user_folder
 
 Kind = Literal["detector", "embedder", "keypoints", "matcher", "comparer"]
 KINDS: tuple[Kind, ...] = ("detector", "embedder", "keypoints", "matcher", "comparer")
@@ -29,12 +30,14 @@ _HEADER_LIMIT_BYTES = 16 << 20
 
 
 def cache_dir() -> Path:
-    """Return the user's cache folder: $MAGPIE_CACHE, else $XDG_CACHE_HOME/magpie or ~/.cache."""
+    """Return the user's cache folder: $MAGPIE_CACHE, else $XDG_CACHE_HOME/magpie or ~/.cache.
+
+    ConfigError when this user has no home folder.
+    """
     named = os.environ.get("MAGPIE_CACHE")
     if named:
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "magpie"
+        return expand_home(named, "MAGPIE_CACHE")
+    return user_folder("XDG_CACHE_HOME", "~/.cache", "name a folder in MAGPIE_CACHE") / "magpie"
 
 
 def find_weights(kind: Kind, configured: Path | None = None, default: str = "") -> Path:
@@ -44,7 +47,7 @@ def find_weights(kind: Kind, configured: Path | None = None, default: str = "") 
     default: the name to look up when nothing is configured; none: that of the shipped weights.
     """
     if configured is not None:
-        direct = configured.expanduser()
+        direct = expand_home(configured, f"weights of the {kind}")
         if direct.is_file():
             return direct.resolve()
         if direct.parent != Path("."):
@@ -70,8 +73,11 @@ def find_weights(kind: Kind, configured: Path | None = None, default: str = "") 
 def weights_folders() -> list[Path]:
     """Return the folders that weights are looked up in, in their order."""
     named = os.environ.get("MAGPIE_WEIGHTS")
-    first = [Path(named).expanduser()] if named else []
-    return [*first, SHIPPED_DIR, cache_dir() / "weights"]
+    first = [expand_home(named, "MAGPIE_WEIGHTS")] if named else []
+    try:
+        return [*first, SHIPPED_DIR, cache_dir() / "weights"]
+    except ConfigError:  # no home, hence nothing was ever pulled
+        return [*first, SHIPPED_DIR]
 
 
 def sha256_of(path: Path) -> str:

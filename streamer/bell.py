@@ -11,12 +11,14 @@ import socket
 from pathlib import Path
 from typing import Self
 
+from streamer.run_dir import socket_path
+
 _QUIET = (BlockingIOError, FileNotFoundError, ConnectionRefusedError)
 
 
 def matcher_bell(run_dir: Path, matcher: int) -> Path:
     """Return where matcher number `matcher` listens for new frames."""
-    return run_dir / f"matcher.{matcher}.bell"
+    return socket_path(run_dir, f"matcher.{matcher}.bell")
 
 
 class Bell:

@@ -28,6 +28,7 @@ from pipeline.errors import MagpieError
 from streamer.heartbeat import Heartbeat
 from streamer.redaction import redact
 from streamer.reporting import configure_logging, hide_secrets_in_tracebacks
+from streamer.run_dir import vanishing_told
 
 GRACE_WITHOUT_PARENT_S = 1.5
 REPEAT_EVERY_S = 1.0
@@ -204,7 +205,8 @@ def main(descriptor: int) -> None:
 def _work(context: ChildContext, birth: Birth) -> int:
     """Call the worker's function; returns the process's exit code."""
     try:
-        _function(birth.target)(context, birth.args)
+        with vanishing_told(birth.run_dir):
+            _function(birth.target)(context, birth.args)
     except MagpieError as error:
         context._send(Death(redact(str(error)), error.exit_code, is_user_error=True))
         return error.exit_code

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.writable import expand_home
 from streamer.config import AppConfig, find_mistakes
 from streamer.redaction import remember_secrets
 from streamer.sources.base import source_kind
@@ -89,7 +90,7 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
         for holder in _holders(raw, keys[:-1]):
             value = holder.get(keys[-1])
             if isinstance(value, str) and not _is_weights_name(keys, value, base):
-                holder[keys[-1]] = str(base / os.path.expanduser(value))
+                holder[keys[-1]] = str(base / expand_home(value, ".".join(keys)))
     for camera in _holders(raw, ("cameras", "*")):
         url = camera.get("url")
         if isinstance(url, str) and _is_path(url):

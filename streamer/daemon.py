@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from pipeline.errors import ConfigError, MagpieError, WorkerError
+from pipeline.errors import MagpieError, WorkerError
+from pipeline.writable import make_file_ready, make_ready
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
 from streamer.matcher_args import DEFAULT_CREATOR, ended_mark
 from streamer.process_table import build_process_table
-from streamer.publishing.event_age import clock_remark
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sockets import refuse_used
 from streamer.reporting import Log
 from streamer.ring_file import check_room
-from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir
+from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir, vanishing_told
 from streamer.run_figures import RunFigures
 from streamer.summary import RunSummary
 from streamer.supervisor import Supervisor, WorkerEvent
@@ -92,7 +92,7 @@ class Daemon:
         run_dir = create_run_dir()
         try:
             check_room(run_dir, self._config.cameras)
-            with contextlib.ExitStack() as open_things:
+            with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
                 refuse_used(self._config.publish)
                 journal = Journal(journal_path(self._config.publish, run_dir))
                 open_things.callback(journal.close)
@@ -208,8 +208,11 @@ class Daemon:
                 raise StartError(exited.death.text, exited.death.exit_code)
         elif self._supervisor.is_done(worker.name) and exited.exit_code == 0:
             camera = self._camera_of[worker.name]
-            ended_mark(self._run_dir, camera).touch(mode=0o600)
             self._drain_until_s[camera] = time.monotonic() + DRAIN_WITHIN_S
+            try:
+                ended_mark(self._run_dir, camera).touch(mode=0o600)
+            except OSError as error:  # the time above ends the camera nevertheless
+                log.warning("the matcher cannot be told of an end", camera=camera, cause=error)
 
     def _finish_drained(self) -> None:
         """Call cameras finished whose last frames have been matched."""
@@ -223,18 +226,18 @@ class Daemon:
         """Renew, once a second, what `magpie status` is answered."""
         if time.monotonic() >= self._summary_at_s:
             self._summary_at_s = time.monotonic() + SUMMARY_EVERY_S
-            self._tell_clock()
-            self._publisher.set_summary(self._summary().as_json())
+            summary = self._summary()
+            self._publisher.set_summary(summary.as_json())
+            self._tell_trouble(summary.trouble)
 
-    def _tell_clock(self) -> None:
-        """Say, once, that this machine's clock cannot be right, and that it can again."""
-        state, _ = self._states.get("daemon", (WorkerState.STARTING, None))
-        if state != WorkerState.RUNNING:
-            return
-        remark = clock_remark(time.time_ns())
-        if remark is not None and self._states["daemon"][1] != remark:
-            log.warning(remark)
-        self._say("daemon", state, remark)
+    def _tell_trouble(self, trouble: tuple[str, ...]) -> None:
+        """Say what is wrong with the machine, once: in the log and as the daemon's reason."""
+        state, reason = self._states.get("daemon", (WorkerState.STARTING, None))
+        text = "; ".join(trouble) or None
+        if state == WorkerState.RUNNING and text != reason:
+            if text is not None:
+                log.warning(text)
+            self._say("daemon", state, text)
 
     def _stop_workers(self) -> RunSummary:
         """Stop cameras, then matchers; every sighting ends; returns the summary."""
@@ -277,18 +280,10 @@ class Daemon:
 
 def _check_outputs(config: AppConfig) -> None:
     """Raise ConfigError when what a run leaves behind could not be written."""
-    folders = {
-        "evidence": config.evidence,
-        "summary_json": config.summary_json and config.summary_json.parent,
-    }
-    for key, folder in folders.items():
-        if folder is None:
-            continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            rule = f"must be a folder that this user can write ({error.strerror})"
-            raise ConfigError.at(key, rule, str(folder), "choose another") from None
+    if config.evidence is not None:
+        make_ready(config.evidence, "evidence", "choose another")
+    if config.summary_json is not None:
+        make_file_ready(config.summary_json, "summary_json", "choose another")
 
 
 @contextlib.contextmanager

@@ -26,13 +26,12 @@ log = Log("evidence")
 class EvidenceWriter:
     """Writes `<time>-<camera>-<item>-<sighting>-<tier>.png` and `.json`, in its own thread.
 
-    When the disk is full, or slower than the sightings come, evidence is left out and counted.
+    When the disk refuses, or is slower than the sightings come, evidence is left out and counted.
     """
 
     def __init__(self, folder: Path, catalog_of: Callable[[str], Any]) -> None:
         """catalog_of: the catalog that a camera searches now; has view_image_bgr(view_index)."""
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._catalog_of = catalog_of
         self._tiers: dict[str, Tier] = {}
         self._lost = Tally(log, "evidence left out")
@@ -72,6 +71,7 @@ class EvidenceWriter:
                 self._lost.add(type(error).__name__)
 
     def _write(self, sighting: Sighting, catalog: Any) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)  # again each time: one may have removed it
         evidence, match = sighting.evidence, sighting.match
         assert evidence is not None
         view_bgr = catalog.view_image_bgr(evidence.view_index)

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import WorkerError
+from streamer.run_dir import create_shared_file
 
 _FILE_BYTES = 4096
 LOCK_TIMEOUT_S = 1.0
@@ -101,13 +102,8 @@ class CountsFile:
     def create(cls, path: Path) -> "CountsFile":
         """Create the counts, all zero, or open those that are there; nobody sees half a file."""
         if not path.exists():
-            unfinished = path.with_suffix(".new")
-            fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.ftruncate(fd, _FILE_BYTES)
-            finally:
-                os.close(fd)
-            unfinished.rename(path)
+            camera = path.name.split(".")[0]
+            create_shared_file(path, _FILE_BYTES, f"camera {camera!r}")
         return cls(path)
 
     @contextlib.contextmanager

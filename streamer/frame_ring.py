@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pipeline.errors import WorkerError
 from pipeline.types import Frame
 from streamer.bell import Bell, Ringer
-from streamer.errors import RingSpaceError
 from streamer.frame_counters import (
     CountsFile,
     Drop,
@@ -34,10 +34,12 @@ from streamer.ring_file import (
     RingName,
     SlotCell,
     SlotState,
+    credit_name,
     ring_bytes,
     ring_names,
     slot_bytes_for,
 )
+from streamer.run_dir import socket_path
 from streamer.sources.base import Picture
 
 __all__ = [
@@ -76,7 +78,7 @@ class RingWriter:
         self._is_closed = False
         try:
             self._ring = self._create(slot_bytes_for(size_wh))
-        except RingSpaceError:
+        except WorkerError:
             self._counts.close()
             raise
         self._generation = self._counts.decoded  # never repeats within an incarnation
@@ -215,7 +217,8 @@ class RingReader:
         self._run_dir, self._camera = run_dir, camera
         self._attached: _Attached | None = None
         self._held: dict[tuple[int, int], _Attached] = {}
-        self._seen_mtime_ns = -1
+        self._seen_mtime_ns = self._changed_mtime_ns = -1
+        self._changed_at_ns = 0
         self._credit = Ringer(_credit_path(run_dir, camera))
 
     def take(self) -> Frame | None:
@@ -291,11 +294,13 @@ class RingReader:
         mtime_ns = os.stat(self._run_dir).st_mtime_ns
         if mtime_ns == self._seen_mtime_ns:
             return False
+        if mtime_ns != self._changed_mtime_ns:
+            self._changed_mtime_ns, self._changed_at_ns = mtime_ns, time.monotonic_ns()
         here = None if self._attached is None else self._attached.name
         names = ring_names(self._run_dir, self._camera)
         later = [name for name in names if here is None or name > here]
         if not later:
-            if time.time_ns() - mtime_ns > _MTIME_STEP_NS:
+            if time.monotonic_ns() - self._changed_at_ns > _MTIME_STEP_NS:
                 self._seen_mtime_ns = mtime_ns
             return False
         if self._attached is not None:
@@ -338,4 +343,4 @@ class RingReader:
 
 
 def _credit_path(run_dir: Path, camera: str) -> Path:
-    return run_dir / f"{camera}.credit"
+    return socket_path(run_dir, credit_name(camera))

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamer.run_dir import create_shared_file
+
 _FIRST_AT, _LAST_AT, _COUNT_AT = 0, 1, 2
 _SIZE_BYTES = 64
 
@@ -52,12 +54,11 @@ class Heartbeat:
 
     @classmethod
     def create(cls, path: Path) -> "Heartbeat":
-        """Make a page that has no beat yet, readable by this user only."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.ftruncate(descriptor, _SIZE_BYTES)
-        finally:
-            os.close(descriptor)
+        """Make a page that has no beat yet, readable by this user only.
+
+        Raises WorkerError when shared memory has no room for it or cannot be written.
+        """
+        create_shared_file(path, _SIZE_BYTES, f"worker {path.stem}")
         return cls(path)
 
     def beat(self) -> None:

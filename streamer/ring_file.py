@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.types import U8, ColorMatrix, ColorRange, Frame
-from streamer.run_dir import check_space, space_error
+from streamer.run_dir import check_space, create_shared_file, socket_path
 from streamer.sources.base import Picture, SourceOptions
 from streamer.sources.test_pattern import parse_pattern
 
@@ -84,11 +84,20 @@ def ring_bytes(size_wh: tuple[int, int], n_slots: int = 4) -> int:
 def check_room(run_dir: Path, cameras: Mapping[str, SourceOptions], n_slots: int = 4) -> None:
     """Raise RingSpaceError when shared memory cannot hold the rings of these cameras.
 
+    WorkerError when a path would be too long for its socket.
+
     Asked before anything starts. A size that only the stream knows is taken as 1280x720; a camera
     with larger pictures that do not fit says so itself when they come.
     """
+    for camera in cameras:
+        socket_path(run_dir, credit_name(camera))
     needed_bytes = sum(ring_bytes(_expected_size_wh(each), n_slots) for each in cameras.values())
     check_space(run_dir, f"cameras {', '.join(cameras)}", needed_bytes)
+
+
+def credit_name(camera: str) -> str:
+    """Return the name of the socket over which a lossless ring's slots are given back."""
+    return f"{camera}.credit"
 
 
 def _expected_size_wh(source: SourceOptions) -> tuple[int, int]:
@@ -128,20 +137,8 @@ class RingFile:
         size_bytes = _PAGE + n_slots * slot_bytes
         where = f"camera {path.name.split('.')[0]!r}"
         check_space(path.parent, where, size_bytes)
-        unfinished = path.with_suffix(".new")
-        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if hasattr(os, "posix_fallocate"):  # else a full /dev/shm kills at the first write
-                os.posix_fallocate(fd, 0, size_bytes)
-            os.ftruncate(fd, size_bytes)
-            head = np.array([n_slots, slot_bytes, is_lossless], np.int64)
-            os.pwrite(fd, head.tobytes(), 0)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise space_error(path.parent, where, size_bytes, 0) from None
-        finally:
-            os.close(fd)
-        unfinished.rename(path)
+        head = np.array([n_slots, slot_bytes, is_lossless], np.int64)
+        create_shared_file(path, size_bytes, where, head.tobytes())
         return RingFile(path)
 
     def rows(self, state: SlotState) -> list[int]:

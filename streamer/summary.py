@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import WorkerError
+from pipeline.writable import writing
 from streamer.frame_counters import FrameCounters
 
 
@@ -31,13 +33,17 @@ class StageSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One run, while it lasts or at its end. restarts: of workers, by name."""
+    """One run, while it lasts or at its end.
+
+    restarts: of workers, by name. trouble: what is wrong with the machine now, a sentence each.
+    """
 
     seconds: float
     cameras: Mapping[str, CameraSummary]
     events: Mapping[str, int]
     latency: Mapping[str, StageSummary]
     restarts: Mapping[str, int]
+    trouble: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -45,9 +51,10 @@ class RunSummary:
 
 
 def write_summary(summary: RunSummary, path: Path) -> None:
-    """Write the summary as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(summary.as_json(), indent=2) + "\n")
+    """Write the summary as JSON; WorkerError when the disk refuses it."""
+    with writing(path, "summary_json", "free some space, or choose another file", WorkerError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(summary.as_json(), indent=2) + "\n")
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -63,6 +70,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
             f"p99 {latency['p99_ms']:.1f} ms over {latency['n']}"
         )
     lines += [f"restarted {name}: {n} times" for name, n in summary["restarts"].items()]
+    lines += [f"trouble: {text}" for text in summary.get("trouble", ())]
     return lines
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from pipeline.errors import WorkerError
 from pipeline.options import Options
 from streamer.child import Message, Ready, Report, WorkerState
 from streamer.reporting import Log
@@ -77,9 +78,13 @@ class Supervisor:
         self._options = options
         self._log_level = log_level
         self._is_stopping = False
+        self._not_started: list[WorkerEvent] = []  # what `poll` says next
 
     def start(self, name: str) -> None:
-        """Start one worker; `poll` says when it is ready."""
+        """Start one worker; `poll` says when it is ready.
+
+        Raises WorkerError when the system refuses it.
+        """
         slot = self._slot(name)
         if slot.process is None and not slot.is_done:
             slot.start_at_s = time.monotonic()
@@ -118,7 +123,7 @@ class Supervisor:
             wait(connections, sleep_s)
         else:
             time.sleep(sleep_s)
-        events: list[WorkerEvent] = []
+        events, self._not_started = self._not_started, []
         for slot in running:
             events += self._look_after(slot)
         return events
@@ -156,14 +161,22 @@ class Supervisor:
         return next(slot for slot in self._slots if slot.spec.name == name)
 
     def _start_due(self) -> None:
+        """Start what is due. What the system refuses is tried again later, unless it never ran."""
         now_s = time.monotonic()
         for slot in self._slots:
             if slot.start_at_s is not None and slot.start_at_s <= now_s:
                 slot.start_at_s = None
                 slot.incarnation += 1
-                slot.process = WorkerProcess(
-                    slot.spec, self._run_dir, slot.incarnation, self._log_level
-                )
+                try:
+                    slot.process = WorkerProcess(
+                        slot.spec, self._run_dir, slot.incarnation, self._log_level
+                    )
+                except WorkerError as error:
+                    if slot.incarnation == 1:
+                        raise
+                    slot.n_fast_failures += 1
+                    self._not_started.append(self._schedule(slot, str(error)))
+                    continue
                 log.debug("started", worker=slot.spec.name, pid=slot.process.pid)
 
     def _look_after(self, slot: _Slot) -> list[WorkerEvent]:

@@ -13,6 +13,7 @@ from os import getpid
 from pathlib import Path
 from typing import Literal
 
+from pipeline.errors import WorkerError
 from streamer.child import Birth, Death, Message, Ready, WorkerState
 from streamer.heartbeat import Beats, Heartbeat
 
@@ -55,6 +56,7 @@ class WorkerProcess:
     def __init__(
         self, spec: WorkerSpec, run_dir: Path, incarnation: int, log_level: str = "info"
     ) -> None:
+        """Start it; raises WorkerError when the system refuses the process or its heartbeat."""
         self.spec = spec
         self.incarnation = incarnation
         self.started_s = time.monotonic()
@@ -73,7 +75,11 @@ class WorkerProcess:
             parent_pid=getpid(),
             log_level=log_level,
         )
-        self._process, self.connection = _start_python(spec.name)
+        try:
+            self._process, self.connection = _start_python(spec.name)
+        except WorkerError:
+            self._heartbeat.remove()
+            raise
         with contextlib.suppress(OSError):  # it may have died already; poll tells
             self.connection.send([_ROOT, *sys.path])
             self.connection.send_bytes(pickle.dumps(birth))
@@ -150,9 +156,12 @@ def _start_python(name: str) -> tuple["subprocess.Popen[bytes]", Connection]:
             stdin=subprocess.DEVNULL,
             process_group=0,
         )
-    except OSError:
+    except OSError as error:
         ours.close()
-        raise
+        rule = f"its process could not be started ({error.strerror})"
+        raise WorkerError.at(
+            f"worker {name}", rule, remedy="free memory, or raise the limit of processes"
+        ) from error
     finally:
         theirs.close()
     return process, Connection(ours.detach())

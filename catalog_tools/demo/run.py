@@ -26,6 +26,7 @@ from catalog_tools.demo.script import CLIP_S, FAST_CLIP_S
 from catalog_tools.demo.truth import Truth, read_truth
 from catalog_tools.demo.view import LiveView, print_summary, print_verdict
 from pipeline.errors import WorkerError
+from pipeline.writable import make_ready
 
 CAMERA = "demo"
 _START_WITHIN_S = 120.0  # the first run of all exports the networks for this machine
@@ -84,7 +85,7 @@ def run_demo(out: Path, magpie: Sequence[str], subscribe: Subscribe, is_fast: bo
     """
     console = Console()
     files = DemoFiles(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_ready(out, "--out", "choose another")
     clip_dir = _make_clip(out, FAST_CLIP_S if is_fast else CLIP_S, console)
     truth = read_truth(clip_dir)
     catalog = _build_catalog(clip_dir, out, magpie, console)

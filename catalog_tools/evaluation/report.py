@@ -20,6 +20,7 @@ from catalog_tools.evaluation.scores import Photo
 from catalog_tools.evaluation.search import Stages
 from pipeline.picture_file import write_result
 from pipeline.printable import json_text
+from pipeline.writable import make_ready
 
 
 def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path]:
@@ -29,6 +30,7 @@ def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path
     curves.png, reliability.png; confusion.png, left_out.png: the worst wrong answers, if any.
     ConfigError when one cannot be written.
     """
+    make_ready(out, "--out", "choose another")
     figures = out / "evaluation.json"
     text = json_text(evaluation.figures, indent=1) + "\n"
     write_result(figures, text.encode(), "--out")

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from pipeline.errors import ConfigError
 from pipeline.folders import entries_of, is_passed_over
+from pipeline.writable import make_ready
 
 PARTS_SUFFIX = ".parts"
 MB = 1_000_000
@@ -28,7 +29,7 @@ def pack_pool(pool: Path, out: Path, part_mb: int = 25) -> Path:
     )
     if not entries:
         raise ConfigError.at("--pool", "must be a folder of tar files or sub-folders", str(pool))
-    out.mkdir(parents=True, exist_ok=True)
+    make_ready(out, "--out", "choose another")
     whole = out / "pool.tar"
     with tarfile.open(whole, "w") as archive:
         for entry in entries:

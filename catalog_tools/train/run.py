@@ -18,6 +18,7 @@ from catalog_tools.train.packing import join_parts, split_file
 from pipeline.errors import ConfigError
 from pipeline.picture_file import write_figure
 from pipeline.printable import printable
+from pipeline.writable import make_ready
 
 REPORT_EVERY_S = 30.0
 SAVE_EVERY_S = 240.0
@@ -41,11 +42,7 @@ class TrainingRun:
         self.checkpoint_path = options.out / f"{name}.checkpoint.pt"
 
     def _make_out(self) -> None:
-        try:
-            self.options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            rule = f"must be a folder that this user can write ({error.strerror})"
-            raise ConfigError.at("--out", rule, str(self.options.out)) from error
+        make_ready(self.options.out, "--out", "choose another")
 
     def elapsed_s(self) -> float:
         """Seconds trained, earlier parts included."""

@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 
 from pipeline.engines import Array, hardware_precision
-from pipeline.engines.engine_cache import converted_network
+from pipeline.engines.engine_cache import network_file
 from pipeline.errors import EngineError
 from pipeline.options import EngineOptions
 from pipeline.weights import read_kind
@@ -28,7 +28,6 @@ class OpenVinoEngine:
     device = "cpu"
 
     def __init__(self, weights: Path, options: EngineOptions) -> None:
-        network = converted_network(weights)
         # The matching network takes and the keypoint network gives coordinates: bf16 has three
         # digits, too few for px, and for the comparer's variances.
         kind = read_kind(weights)
@@ -40,7 +39,8 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": self.precision,
         }
         try:
-            self._compiled = _core().compile_model(network, "CPU", config)
+            with network_file(weights) as network:
+                self._compiled = _core().compile_model(network, "CPU", config)
         except RuntimeError as error:
             raise EngineError.at(
                 f"weights {weights}",

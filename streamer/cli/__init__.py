@@ -13,6 +13,7 @@ import sys
 
 import pipeline.offline  # noqa: F401  (before anything heavy can be imported)
 from pipeline.errors import MagpieError
+from pipeline.writable import as_refusal
 from streamer.redaction import redact, remember_command_line
 
 
@@ -29,6 +30,12 @@ def main() -> None:
     except MagpieError as error:
         say_aside(*f"magpie: {redact(str(error))}".split("\n"))
         sys.exit(error.exit_code)
+    except OSError as error:
+        told = as_refusal(error)
+        if told is None:
+            raise
+        say_aside(f"magpie: {redact(str(told))}")
+        sys.exit(told.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception:

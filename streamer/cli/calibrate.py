@@ -46,6 +46,10 @@ def calibrate(
     device: Device = None,
 ) -> None:
     """Fit probabilities and tiers to a catalog, on shots of its pictures or on labelled photos."""
+    from pipeline.writable import make_file_ready
+
+    if plot is not None:
+        make_file_ready(plot, "--plot", "choose another")
     options = read_matcher_options(config, None, engine, device)
     from catalog_tools.evaluation.calibrate import calibrate_catalog
     from pipeline.matcher import create_matcher

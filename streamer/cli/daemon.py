@@ -94,9 +94,9 @@ def run(
     daemon = Daemon(checked)
     with stop_on_signals(daemon):
         summary = daemon.run(_say_where)
+    _print_summary(summary.as_json())
     if checked.summary_json is not None:
         write_summary(summary, checked.summary_json)
-    _print_summary(summary.as_json())
 
 
 def _say_where(daemon: "Daemon") -> None:
@@ -170,6 +170,7 @@ def probe(
 ) -> None:
     """Open a source for a moment: codec, size, fps, key frames, delay, colour, one picture."""
     from pipeline.errors import ConfigError
+    from pipeline.writable import make_file_ready
     from streamer.sources.base import SourceOptions
     from streamer.sources.probe import describe, report_lines, save_picture
     from streamer.sources.probe import probe as probe_source
@@ -177,6 +178,8 @@ def probe(
     logging.getLogger("magpie").addHandler(logging.NullHandler())  # the one sentence is enough
     if transport not in ("tcp", "udp"):
         raise ConfigError.at("--transport", "expected tcp or udp", transport)
+    if picture is not None:
+        make_file_ready(picture, "--picture", "choose another")
     options = SourceOptions.model_validate({"url": source, "transport": transport})
     report = probe_source(options, seconds)
     if json_output:

@@ -45,8 +45,11 @@ def evaluate(
     """Measure a catalog on labelled photos: top-1, tiers, false matches, leave-out."""
     from catalog_tools.evaluation.evaluate import check_labels, evaluate_catalog, read_truth
     from pipeline.catalog import Catalog
+    from pipeline.writable import make_ready
 
     truth = truth or photos / "truth.csv"
+    if out is not None:
+        make_ready(out, "--out", "choose another")
     labels = read_truth(truth)
     item_ids = [item.item_id for item in Catalog.load(directory, None).items]
     check_labels(labels, item_ids, f"truth {truth}")  # before networks are loaded

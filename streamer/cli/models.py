@@ -51,9 +51,9 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="one JSON li
 
 
 def _place_of(path: Path) -> str:
-    from pipeline.weights import SHIPPED_DIR, cache_dir
+    from pipeline.weights import SHIPPED_DIR, weights_folders
 
-    places = {SHIPPED_DIR: "shipped", cache_dir() / "weights": "cache"}
+    places = {weights_folders()[-1]: "cache", SHIPPED_DIR: "shipped"}
     return places.get(path.parent, str(path.parent))
 
 

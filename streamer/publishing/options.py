@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.errors import ConfigError
+from pipeline.writable import expand_home, user_folder
 from streamer.redaction import redact
+from streamer.run_dir import MAX_SOCKET_PATH_BYTES
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5555"
-MAX_IPC_PATH_BYTES = 107  # what Linux grants a socket's path
 _TCP = re.compile(r"^tcp://(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]:/@]+):(?P<port>\d{1,5}|\*)$")
 _FORM = "tcp://HOST:PORT or ipc://PATH"
 
@@ -57,8 +58,8 @@ def parse_endpoint(text: str, where: str = "endpoint") -> Endpoint:
     if text.startswith("ipc://"):
         path = text.removeprefix("ipc://")
         size_bytes = len(os.fsencode(path))
-        if not path or size_bytes > MAX_IPC_PATH_BYTES:
-            rule = f"must be a path of 1 to {MAX_IPC_PATH_BYTES} bytes"
+        if not path or size_bytes > MAX_SOCKET_PATH_BYTES:
+            rule = f"must be a path of 1 to {MAX_SOCKET_PATH_BYTES} bytes"
             raise ConfigError.at(where, rule, text, "choose a shorter path")
         return Endpoint(text, "", None, path)
     found = _TCP.match(text)
@@ -163,7 +164,7 @@ def journal_path(options: PublishOptions, run_dir: Path) -> Path:
     an endpoint without a lasting port has its journal in the run directory, which goes with it.
     """
     if options.journal is not None:
-        return Path(os.path.abspath(os.path.expanduser(options.journal)))
+        return Path(os.path.abspath(expand_home(options.journal, "journal")))
     events, _ = options.check()
     if events.is_ipc:
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", events.path).strip("-")
@@ -171,9 +172,5 @@ def journal_path(options: PublishOptions, run_dir: Path) -> Path:
         name = str(events.port)
     else:
         return run_dir / "journal.db"
-    state_home = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
-    try:
-        return state_home.expanduser() / "magpie" / f"{name}.db"
-    except RuntimeError as error:  # a user without a home
-        rule = "no home folder to put it in"
-        raise ConfigError.at("journal", rule, remedy="name one: --journal") from error
+    state_home = user_folder("XDG_STATE_HOME", "~/.local/state", "name a journal: --journal")
+    return state_home / "magpie" / f"{name}.db"

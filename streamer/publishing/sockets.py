@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from pipeline.errors import ConfigError, WorkerError
-from streamer.publishing.options import MAX_IPC_PATH_BYTES, Endpoint, PublishOptions
+from pipeline.errors import ConfigError
+from pipeline.writable import make_ready
+from streamer.publishing.options import Endpoint, PublishOptions
+from streamer.run_dir import socket_path
 
 if TYPE_CHECKING:
     from zmq.auth.thread import ThreadAuthenticator
@@ -36,11 +38,7 @@ _BIND_RULES = {
 
 def sink_path(run_dir: Path) -> Path:
     """Return the socket file over which workers hand events to the daemon."""
-    path = run_dir / "events.sock"
-    if len(str(path).encode()) > MAX_IPC_PATH_BYTES:
-        rule = f"a socket's path may have {MAX_IPC_PATH_BYTES} bytes"
-        raise WorkerError.at("run directory", rule, str(path), "choose a shorter directory")
-    return path
+    return socket_path(run_dir, "events.sock")
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: Endpoint, where: str) -> str:
@@ -51,6 +49,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: Endpoint, where: str) -> str:
     if endpoint.host.startswith("["):
         socket.ipv6 = True
     if endpoint.is_ipc:
+        make_ready(Path(endpoint.path).parent, where, "choose another: --publish")
         _refuse_used_ipc(socket.context, endpoint, where)
     try:
         socket.bind(endpoint.bind_text)
@@ -87,7 +86,7 @@ def _refuse_used_ipc(
         probe.settimeout(0.5)
         try:
             probe.connect(endpoint.path)
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return
         except OSError:
             pass  # something is there and does not answer: not ours to take

@@ -130,3 +130,23 @@ def test_the_folder_may_have_any_name(tmp_path: Path, sighting: Sighting) -> Non
     writer.write(sighting)
     writer.close()
     assert len(list(folder.glob("*.png"))) == len(list(folder.glob("*.json"))) == 1
+
+
+def test_a_folder_that_refuses_costs_pictures_and_not_the_matcher(
+    tmp_path: Path, sighting: Sighting, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "taken").touch()
+    writer = EvidenceWriter(tmp_path / "taken", lambda camera: PlainCatalog())
+    writer.write(sighting)
+    writer.close()
+    assert "evidence left out" in caplog.text
+    assert (tmp_path / "taken").read_text() == ""
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path, sighting: Sighting) -> None:
+    (tmp_path / "new").mkdir()
+    writer = EvidenceWriter(tmp_path / "new", lambda camera: PlainCatalog())
+    (tmp_path / "new").rmdir()
+    writer.write(sighting)
+    writer.close()
+    assert len(list((tmp_path / "new").iterdir())) == 2

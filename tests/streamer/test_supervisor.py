@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.errors import WorkerError
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.supervisor import Supervisor, SupervisorOptions, WorkerEvent, restart_delay_s
 from streamer.worker import Exit, WorkerSpec
@@ -204,3 +205,24 @@ while True: bench.supervisor.poll(0.1)
 )
 def test_restarts_come_slower_with_each_failure(n_failures: int, delay_s: float) -> None:
     assert restart_delay_s(n_failures) == delay_s
+
+
+def test_a_restart_that_the_system_refuses_is_tried_again_and_ends_no_run(bench: Bench) -> None:
+    """1. A worker is at work. 2. Its run folder goes, the worker dies. 3. The folder comes back.
+
+    Result: it is said why it cannot start, and then it is started.
+    """
+    bench.set_up(QUICK, matcher="works")
+    bench.until(Ready)
+    bench.folder.rename(bench.folder.with_name("away"))
+    os.kill(bench.supervisor.pids()["matcher"], signal.SIGKILL)
+    told = bench.until(Report, 2, state=WorkerState.RESTARTING)
+    assert "shared memory cannot be written (No such file or directory)" in str(told.what)
+    bench.folder.with_name("away").rename(bench.folder)
+    bench.until(Ready, 2)
+
+
+def test_a_first_start_that_the_system_refuses_is_raised(bench: Bench) -> None:
+    bench.folder.rename(bench.folder.with_name("away"))
+    with pytest.raises(WorkerError, match="worker matcher"):
+        bench.set_up(QUICK, matcher="works")

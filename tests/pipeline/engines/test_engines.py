@@ -19,7 +19,7 @@ from pipeline.engines import (
     load_engine,
     split_batch,
 )
-from pipeline.engines.engine_cache import converted_network
+from pipeline.engines.engine_cache import converted_network, network_file
 from pipeline.errors import EngineError, WeightsError
 from pipeline.options import EngineOptions
 
@@ -183,8 +183,21 @@ def test_cache_that_cannot_be_written_is_said(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MAGPIE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(EngineError, match=r"engine cache: expected to write into .*MAGPIE_CACHE"):
+    with pytest.raises(EngineError, match=r"engine cache: must be a folder .*MAGPIE_CACHE"):
         converted_network(weights)
+
+
+def test_without_a_cache_networks_are_converted_for_each_start_and_that_is_said(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MAGPIE_CACHE", str(tmp_path / "file"))
+    engine = load_engine(weights, EngineOptions(engine="openvino"))
+    assert len(engine(images(2))[0]) == 2
+    assert "MAGPIE_CACHE; until then each start converts" in caplog.text
+    with network_file(weights) as network:
+        assert network.is_file()
+    assert not network.exists()
 
 
 def test_weights_that_do_not_fit_their_header_are_said(tmp_path: Path, weights: Path) -> None:

@@ -54,5 +54,5 @@ def test_a_sighting_too_large_for_the_wire_is_counted_and_the_next_goes(wire: Wi
 
 
 def test_a_path_too_long_for_a_socket_is_named() -> None:
-    with pytest.raises(WorkerError, match="run directory: a socket's path may have 107 bytes"):
+    with pytest.raises(WorkerError, match=r"run folder: a socket's path may have 107 bytes"):
         EventSink(Path("/tmp") / ("x" * 120), "matcher.0")
