@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.errors import ConfigError
+from pipeline.writable import make_ready
 
 FORMAT = 1
 BLOCK = 10_000  # numbers a reservation; one fsync in 5,000 events
@@ -76,7 +77,7 @@ class Journal:
             self._db.execute("PRAGMA wal_autocheckpoint=0")  # the keeper's work
             self._prepare()
             self._take_up()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._lock_file.close()
             rule = f"must be a journal that this user can write ({error})"
             remedy = "move it away or name another: --journal"
@@ -262,11 +263,11 @@ def connect(path: Path, is_reader: bool = False) -> sqlite3.Connection:
 
 def _lock(path: Path) -> IO[str]:
     """Hold the journal's lock file for as long as the returned file is open; raises ConfigError."""
+    make_ready(path.parent, "journal folder", "name another: --journal", mode=0o700)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = open(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
     except OSError as error:
-        rule = f"its folder must be writable ({error.strerror})"
+        rule = f"its lock must be this user's to write ({error.strerror})"
         raise ConfigError.at("journal", rule, str(path), "name another: --journal") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -89,7 +89,7 @@ def test_a_picture_without_its_json_does_not_stay(
         writer = EvidenceWriter(tmp_path / place, lambda camera: PlainCatalog())
         if place == "bad":
             (name,) = (path.name for path in (tmp_path / "good").glob("*.json"))
-            (tmp_path / "bad" / name).mkdir()  # nobody can write a file there
+            (tmp_path / "bad" / name).mkdir(parents=True)  # nobody can write a file there
         writer.write(sighting)
         writer.close()
     assert "evidence left out Is a directory=1" in capfd.readouterr().err
