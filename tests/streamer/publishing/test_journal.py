@@ -137,7 +137,7 @@ def test_a_foreign_database_is_refused_and_left_alone(path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="journal: its folder must be writable"):
+    with pytest.raises(ConfigError, match="must be a folder that this user can write"):
         Journal(tmp_path / "file" / "journal.db")
 
 
