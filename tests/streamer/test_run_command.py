@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import CatalogError, ConfigError
+from pipeline.errors import ConfigError
 from streamer.cli.daemon import add_catalogs, add_sources
 from streamer.config import AppConfig, default_name, parse_source
 from streamer.config_file import KeyPath, load_config
@@ -88,5 +88,5 @@ def test_a_files_paths_may_begin_with_a_tilde(
     config = load_config(file)
     assert config.cameras["door"].url == str(folder / "front.mp4")
     file.write_text("catalog: ~nobody-here/wall\ncameras: {door: {url: 'test:'}}\n")
-    with pytest.raises(CatalogError, match="no such directory"):
+    with pytest.raises(ConfigError, match="catalog: the user whose home folder it names has none"):
         load_config(file)
