@@ -205,12 +205,6 @@ class Journal:
         pruned = "SELECT value FROM meta WHERE key = 'pruned_seq'"
         return int(self._db.execute(pruned).fetchone()[0]) + 1
 
-    def newest_wall_ns(self) -> int:
-        """Return the clock's time of the last event; 0 without any."""
-        newest = "SELECT wall_ns FROM events ORDER BY seq DESC LIMIT 1"
-        row = self._db.execute(newest).fetchone()
-        return int(row[0]) if row else 0
-
     def close(self) -> None:
         """Give the unused numbers back (a clean end leaves no gap), close, unlock."""
         if self._lock_file.closed:

@@ -10,7 +10,6 @@ import sqlite3
 import threading
 import time
 
-from streamer.publishing.event_age import RELEASED_NS, ClockWatch, count_old
 from streamer.publishing.journal import Journal, connect, transaction
 from streamer.publishing.options import PublishOptions
 from streamer.reporting import Log
@@ -30,7 +29,6 @@ class JournalKeeper:
         self._journal = journal
         self._options = options
         self._every_s = every_s
-        self._clock = ClockWatch(journal.newest_wall_ns())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-keeper", daemon=True)
 
@@ -59,27 +57,21 @@ class JournalKeeper:
 
         Raises sqlite3.Error.
         """
-        now_ns = time.time_ns()
-        may_age = self._clock.trusts(now_ns, time.monotonic())
-        while not self._stop.is_set() and self._forget_batch(db, now_ns if may_age else None):
+        cutoff_ns = time.time_ns() - int(self._options.journal_keep_days * 86_400e9)
+        while not self._stop.is_set() and self._forget_batch(db, cutoff_ns):
             pass
         self._checkpoint(db)
 
-    def _forget_batch(self, db: sqlite3.Connection, now_ns: int | None) -> bool:
-        """Forget up to a batch of the oldest events; returns whether there may be more to do.
-
-        now_ns: None while the clock is not believed: then size alone counts.
-        """
-        oldest = "SELECT seq, wall_ns FROM events ORDER BY seq LIMIT ?"
-        rows = db.execute(oldest, (_BATCH,)).fetchall()
-        if not rows:
+    def _forget_batch(self, db: sqlite3.Connection, cutoff_ns: int) -> bool:
+        """Forget up to a batch of the oldest events; returns whether there may be more to do."""
+        if _used_bytes(db) > self._options.journal_max_bytes:
+            doomed = db.execute("SELECT seq FROM events ORDER BY seq LIMIT ?", (_BATCH,)).fetchall()
+        else:
+            oldest = "SELECT seq, wall_ns FROM events ORDER BY seq LIMIT ?"
+            doomed = [row for row in db.execute(oldest, (_BATCH,)) if row[1] < cutoff_ns]
+        if not doomed:
             return False
-        n_doomed = len(rows)
-        if _used_bytes(db) <= self._options.journal_max_bytes:
-            n_doomed = 0 if now_ns is None else self._count_old(db, rows, now_ns)
-        if not n_doomed:
-            return False
-        last_seq = rows[n_doomed - 1][0]
+        last_seq = doomed[-1][0]
         with self._journal.write_lock, transaction(db):
             db.execute("DELETE FROM events WHERE seq <= ?", (last_seq,))
             db.execute("DELETE FROM gaps WHERE last_seq <= ?", (last_seq,))
@@ -87,15 +79,6 @@ class JournalKeeper:
         with self._journal.write_lock:
             db.executescript("PRAGMA incremental_vacuum(200)")  # execute() frees one page only
         return True
-
-    def _count_old(self, db: sqlite3.Connection, rows: list[tuple[int, int]], now_ns: int) -> int:
-        behind = (
-            "SELECT wall_ns FROM events WHERE seq > ? AND wall_ns BETWEEN ? AND ? "
-            "ORDER BY seq LIMIT 1"
-        )
-        later = db.execute(behind, (rows[-1][0], RELEASED_NS, now_ns)).fetchone()
-        keep_ns = int(self._options.journal_keep_days * 86_400e9)
-        return count_old([row[1] for row in rows], later and later[0], now_ns, keep_ns)
 
     def _checkpoint(self, db: sqlite3.Connection) -> None:
         """Move the log into the main file; a log that grew large is cut, which holds writers up."""

@@ -168,17 +168,6 @@ def test_events_are_forgotten_by_age(path: Path) -> None:
     again.close()
 
 
-def test_events_of_a_run_without_a_clock_are_not_forgotten_as_if_they_were_old(path: Path) -> None:
-    """A board without a battery: events of 1970, minutes later the right time."""
-    journal = Journal(path)
-    write(journal, 300, wall_ns=time.time_ns() - 9 * 86_400 * 10**9)
-    write(journal, 300, wall_ns=90 * 10**9)
-    write(journal, 5)
-    keep(journal, journal_keep_days=2.0)
-    assert journal.oldest_seq() == 301
-    journal.close()
-
-
 def test_events_are_forgotten_by_size_and_the_file_shrinks(path: Path) -> None:
     journal = Journal(path)
     for _ in range(6):
