@@ -9,7 +9,6 @@ from typing import cast
 from streamer.child import WorkerState
 from streamer.frame_counters import read_counters
 from streamer.latency import Histograms, merge_histograms
-from streamer.publishing.event_age import clock_remark
 from streamer.publishing.publish_figures import PublishSummary
 from streamer.summary import CameraSummary, RunSummary, StageSummary
 
@@ -66,7 +65,7 @@ class RunFigures:
             events=_matches_only(published.n_by_type),
             latency=self._latency(published),
             restarts=dict(self._restarts),
-            trouble=tuple(filter(None, [clock_remark(time.time_ns())])),
+            trouble=published.trouble,
         )
 
     def _fps(self, camera: str, n_processed: int, now_s: float) -> float:

@@ -50,6 +50,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         console.print(latency)
     for worker, n in summary["restarts"].items():
         console.print(*cells(f"{worker} was restarted {n} times"))
+    for text in summary.get("trouble", ()):
+        console.print(*cells(f"trouble: {text}"))
 
 
 def _by_cause(counts: Mapping[str, int]) -> str:

@@ -21,10 +21,17 @@ from typing import IO
 
 from pipeline.errors import ConfigError
 from pipeline.writable import make_ready
+from streamer.publishing.journal_time import (
+    NOT_BEFORE_NS,
+    WALL_CLOCK_STATE,
+    JournalTime,
+    newest_plausible_ns,
+)
 
 FORMAT = 1
 BLOCK = 10_000  # numbers a reservation; one fsync in 5,000 events
 _BUSY_S = 0.25  # the keeper shares the lock, so only a stranger (a shell) makes anyone wait
+_STAMPS_LOOKED_AT = 1000
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE events (seq INTEGER PRIMARY KEY, camera TEXT, wall_ns INTEGER, json TEXT NOT NULL);
@@ -41,13 +48,13 @@ class Entry:
     """One numbered event as it is written down.
 
     json: the very text that is published. sighting_id: of a match; is_left ends it.
-    process: of a status.
+    process: of a status. time_ns: by JournalTime, for its age.
     """
 
     seq: int
     camera: str | None
     camera_seq: int | None
-    wall_ns: int
+    time_ns: int
     json: str
     sighting_id: str | None = None
     is_left: bool = False
@@ -131,7 +138,23 @@ class Journal:
         self._camera_seq: dict[str, int] = dict(
             self._db.execute("SELECT camera, camera_seq FROM cameras")
         )
+        self.time = self._take_up_time(meta.get("time"))
         self.reserve()
+
+    def _take_up_time(self, state: str | None) -> JournalTime:
+        """Return the journal's time, which goes on behind its newest event."""
+        newest = "SELECT wall_ns FROM events ORDER BY seq DESC LIMIT ?"
+        if state is not None:
+            row = self._db.execute(newest, (1,)).fetchone()
+            return JournalTime(row and row[0], state)
+        # Stamps were the wall clock's until now: those that make no sense are taken for new.
+        stamps = [row[0] for row in self._db.execute(newest, (_STAMPS_LOOKED_AT,))]
+        last_ns = newest_plausible_ns(stamps)
+        with self._transaction():
+            mend = "UPDATE events SET wall_ns = ? WHERE wall_ns NOT BETWEEN ? AND ?"
+            mended_ns = last_ns or NOT_BEFORE_NS
+            self._db.execute(mend, (mended_ns, NOT_BEFORE_NS, mended_ns))
+        return JournalTime(last_ns, None if last_ns is None else WALL_CLOCK_STATE)
 
     def next_number(self, camera: str | None) -> tuple[int, int | None]:
         """Return the next `seq`, and the next `camera_seq` for an event of a camera.
@@ -172,7 +195,7 @@ class Journal:
         with self._transaction():
             self._db.executemany(
                 "INSERT INTO events VALUES (?, ?, ?, ?)",
-                [(entry.seq, entry.camera, entry.wall_ns, entry.json) for entry in entries],
+                [(entry.seq, entry.camera, entry.time_ns, entry.json) for entry in entries],
             )
             for entry in entries:
                 if entry.camera_seq is not None:
@@ -211,6 +234,8 @@ class Journal:
             return
         try:
             self._write_reserved(self.last_seq)
+            with self._transaction():
+                self._db.execute("REPLACE INTO meta VALUES ('time', ?)", (self.time.state(),))
         except sqlite3.Error:
             pass  # then the rest is a gap, as after a crash
         finally:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
+from itertools import takewhile
 
 from streamer.publishing.journal import Journal, connect, transaction
+from streamer.publishing.journal_time import DAY_NS
 from streamer.publishing.options import PublishOptions
 from streamer.reporting import Log
 
@@ -57,18 +58,18 @@ class JournalKeeper:
 
         Raises sqlite3.Error.
         """
-        cutoff_ns = time.time_ns() - int(self._options.journal_keep_days * 86_400e9)
-        while not self._stop.is_set() and self._forget_batch(db, cutoff_ns):
+        while not self._stop.is_set() and self._forget_batch(db):
             pass
+        self._keep_time(db)
         self._checkpoint(db)
 
-    def _forget_batch(self, db: sqlite3.Connection, cutoff_ns: int) -> bool:
+    def _forget_batch(self, db: sqlite3.Connection) -> bool:
         """Forget up to a batch of the oldest events; returns whether there may be more to do."""
         if _used_bytes(db) > self._options.journal_max_bytes:
             doomed = db.execute("SELECT seq FROM events ORDER BY seq LIMIT ?", (_BATCH,)).fetchall()
         else:
             oldest = "SELECT seq, wall_ns FROM events ORDER BY seq LIMIT ?"
-            doomed = [row for row in db.execute(oldest, (_BATCH,)) if row[1] < cutoff_ns]
+            doomed = list(takewhile(self._is_old, db.execute(oldest, (_BATCH,))))
         if not doomed:
             return False
         last_seq = doomed[-1][0]
@@ -79,6 +80,21 @@ class JournalKeeper:
         with self._journal.write_lock:
             db.executescript("PRAGMA incremental_vacuum(200)")  # execute() frees one page only
         return True
+
+    def _is_old(self, row: tuple[int, int]) -> bool:
+        """Whether an event, its number and its stamp, is older than events are kept."""
+        return self._journal.time.age_ns(row[1]) > self._options.journal_keep_days * DAY_NS
+
+    def _keep_time(self, db: sqlite3.Connection) -> None:
+        """Write down what is known of the clocks when it has changed."""
+        journal_time = self._journal.time
+        if not journal_time.is_changed:
+            return
+        oldest = db.execute("SELECT wall_ns FROM events ORDER BY seq LIMIT 1").fetchone()
+        if oldest is not None:
+            journal_time.forget_before(oldest[0])
+        with self._journal.write_lock, transaction(db):
+            db.execute("REPLACE INTO meta VALUES ('time', ?)", (journal_time.state(),))
 
     def _checkpoint(self, db: sqlite3.Connection) -> None:
         """Move the log into the main file; a log that grew large is cut, which holds writers up."""

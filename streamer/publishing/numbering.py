@@ -85,7 +85,7 @@ class Numbering:
             seq=seq,
             camera=body.camera,
             camera_seq=camera_seq,
-            wall_ns=wall_ns,
+            time_ns=self._journal.time.now_ns(),
             json=event.model_dump_json(),
             sighting_id=body.sighting_id,
             is_left=body.type == "left",
@@ -95,7 +95,6 @@ class Numbering:
     def _number_status(self, note: StatusNote) -> Numbered:
         camera = camera_of(note.process)
         seq, camera_seq = self._journal.next_number(camera)
-        wall_ns = time.time_ns()
         event = StatusEvent(
             schema_=SCHEMA,
             journal_id=self._journal.journal_id,
@@ -107,8 +106,9 @@ class Numbering:
             state=note.state,
             reason=note.reason,
             counters=dict(note.counters),
-            time=PublishedTime(published=utc_from_ns(wall_ns)),
+            time=PublishedTime(published=utc_from_ns(time.time_ns())),
         )
         text = event.model_dump_json()
-        entry = Entry(seq, camera, camera_seq, wall_ns, text, process=note.process)
+        time_ns = self._journal.time.now_ns()
+        entry = Entry(seq, camera, camera_seq, time_ns, text, process=note.process)
         return Numbered(event, entry, False)

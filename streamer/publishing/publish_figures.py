@@ -38,6 +38,7 @@ class PublishSummary:
     latency: from the access unit leaving the demuxer to the send, over matchers' events.
     publish: from the matcher's hand-over to the send.
     refused: messages of workers that would have broken a sighting's life, by cause.
+    trouble: what keeps the publisher from its work now, a sentence each.
     """
 
     n_events: int
@@ -46,6 +47,7 @@ class PublishSummary:
     latency: Quantiles
     publish: Quantiles
     refused: dict[str, int]
+    trouble: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ class PublishFigures:
                         self._latency_ms.append(event.latency_ms)
                         self._publish_ms.append(event.stage_ms["publish"])
 
-    def summary(self, refused: Counter[str]) -> PublishSummary:
+    def summary(self, refused: Counter[str], trouble: tuple[str, ...] = ()) -> PublishSummary:
         with self._lock:
             return PublishSummary(
                 n_events=self._by_type.total(),
@@ -78,4 +80,5 @@ class PublishFigures:
                 latency=Quantiles.of(self._latency_ms),
                 publish=Quantiles.of(self._publish_ms),
                 refused=dict(refused),
+                trouble=trouble,
             )

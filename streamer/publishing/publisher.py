@@ -61,6 +61,7 @@ _QUIET_MS = 100  # a stopping publisher waits so long for what is still under wa
 _DRAIN_MAX_S = 1.0
 _PENDING_MAX = 10_000  # without numbers
 _UNWRITTEN_MAX = 10_000  # with a full disk
+_JOURNAL_TROUBLE = "the journal cannot be written; events go out anyway"
 _log = Log("publisher")
 
 
@@ -85,8 +86,9 @@ class Publisher:
         self._orders: SimpleQueue[Callable[[], list[Step | StatusNote]]] = SimpleQueue()
         self._pending: list[Step | StatusNote] = []
         self._unwritten: list[Entry] = []
+        self._is_journal_well = True
         self._not_understood = Tally(_log, "messages of a worker could not be read")
-        self._journal_trouble = Tally(_log, "the journal cannot be written; events go out anyway")
+        self._journal_trouble = Tally(_log, _JOURNAL_TROUBLE)
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._error: BaseException | None = None
@@ -159,7 +161,12 @@ class Publisher:
 
     def summary(self) -> PublishSummary:
         """Return counts and latencies of what was published since the start."""
-        return self._figures.summary(self._sightings.refused)
+        return self._figures.summary(self._sightings.refused, self._troubles())
+
+    def _troubles(self) -> tuple[str, ...]:
+        clock = self._journal.time.trouble()
+        journal = None if self._is_journal_well else _JOURNAL_TROUBLE
+        return tuple(text for text in (clock, journal) if text is not None)
 
     def check(self) -> None:
         """Raise WorkerError when the publisher's thread has died."""
@@ -266,7 +273,7 @@ class Publisher:
                 for what in self._pending[:_BATCH]:
                     batch.append(self._numbering.number(what))
             except sqlite3.Error as error:  # a number used twice would be worse than a delay
-                self._journal_trouble.add(type(error).__name__)
+                self._note_trouble(error)
             if not batch:
                 return
             del self._pending[: len(batch)]
@@ -284,15 +291,20 @@ class Publisher:
         try:
             self._journal.append(self._unwritten)
         except sqlite3.Error as error:
-            self._journal_trouble.add(type(error).__name__)
+            self._note_trouble(error)
         else:
             self._unwritten = []
+            self._is_journal_well = True
+
+    def _note_trouble(self, error: sqlite3.Error) -> None:
+        self._is_journal_well = False
+        self._journal_trouble.add(type(error).__name__)
 
     def _reserve(self) -> None:
         try:
             self._journal.reserve()
         except sqlite3.Error as error:
-            self._journal_trouble.add(type(error).__name__)
+            self._note_trouble(error)
 
     def _beat_if_due(self) -> None:
         now_s = time.monotonic()
@@ -320,7 +332,7 @@ class Publisher:
         try:
             self._last_oldest_seq = self._journal.oldest_seq()
         except sqlite3.Error as error:
-            self._journal_trouble.add(type(error).__name__)
+            self._note_trouble(error)
         return self._last_oldest_seq
 
     def _finish(self) -> None:

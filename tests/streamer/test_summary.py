@@ -24,6 +24,7 @@ SUMMARY = RunSummary(
     events={"appeared": 2, "left": 2},
     latency={"detect": StageSummary(80, 12.34, 20.0, 30.0)},
     restarts={"matcher.0": 1},
+    trouble=("the clock shows 1970-01-01",),
 )
 
 
@@ -35,6 +36,7 @@ def test_lines_say_what_became_of_every_frame() -> None:
         "events: 2 appeared, 2 left",
         "latency detect: p50 12.3 ms, p95 20.0 ms, p99 30.0 ms over 80",
         "restarted matcher.0: 1 times",
+        "trouble: the clock shows 1970-01-01",
     ]
 
 
@@ -52,7 +54,15 @@ def test_tables_hold_the_same_figures() -> None:
     paper = io.StringIO()
     print_summary(SUMMARY.as_json(), Console(file=paper, width=160))
     text = paper.getvalue()
-    for figure in ("door", "ended", "100", "15 (overrun 10, unread 5)", "12.3", "20.0"):
+    for figure in (
+        "door",
+        "ended",
+        "100",
+        "15 (overrun 10, unread 5)",
+        "12.3",
+        "20.0",
+        "trouble: the clock",
+    ):
         assert figure in text
 
 

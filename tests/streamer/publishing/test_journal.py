@@ -10,7 +10,10 @@ import pytest
 from pipeline.errors import ConfigError
 from streamer.publishing.journal import Entry, Journal, connect
 from streamer.publishing.journal_keeper import JournalKeeper
+from streamer.publishing.journal_time import DAY_NS
 from streamer.publishing.options import PublishOptions
+
+HOUR_NS = 3600 * 10**9
 
 
 @pytest.fixture
@@ -18,13 +21,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "journal.db"
 
 
-def write(journal: Journal, count: int, camera: str | None = "door", wall_ns: int = 0) -> list[int]:
+def write(journal: Journal, count: int, camera: str | None = "door", time_ns: int = 0) -> list[int]:
     """Number and append events; returns their numbers."""
     entries = []
     for _ in range(count):
         seq, camera_seq = journal.next_number(camera)
         text = '{"padding": "' + "x" * 900 + '"}'
-        entries.append(Entry(seq, camera, camera_seq, wall_ns or time.time_ns(), text))
+        entries.append(Entry(seq, camera, camera_seq, time_ns or journal.time.now_ns(), text))
     journal.append(entries)
     return [entry.seq for entry in entries]
 
@@ -137,7 +140,7 @@ def test_a_foreign_database_is_refused_and_left_alone(path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="must be a folder that this user can write"):
+    with pytest.raises(ConfigError, match=r"journal folder: must be a folder .*--journal"):
         Journal(tmp_path / "file" / "journal.db")
 
 
@@ -158,7 +161,7 @@ def keep(journal: Journal, **options: float) -> None:
 
 def test_events_are_forgotten_by_age(path: Path) -> None:
     journal = Journal(path)
-    write(journal, 500, wall_ns=time.time_ns() - 3 * 86_400 * 10**9)
+    write(journal, 500, time_ns=journal.time.now_ns() - 3 * DAY_NS)
     write(journal, 5)
     keep(journal, journal_keep_days=2.0)
     assert journal.oldest_seq() == 501
@@ -166,6 +169,53 @@ def test_events_are_forgotten_by_age(path: Path) -> None:
     again = Journal(path)
     assert again.next_number("door") == (506, 506)
     again.close()
+
+
+def test_only_what_comes_before_all_that_is_kept_is_forgotten(path: Path) -> None:
+    journal = Journal(path)
+    write(journal, 5)
+    write(journal, 5, time_ns=journal.time.now_ns() - 3 * DAY_NS)
+    keep(journal, journal_keep_days=2.0)
+    assert journal.oldest_seq() == 1
+    journal.close()
+
+
+def test_size_is_kept_to_whatever_the_clock_says(path: Path) -> None:
+    journal = Journal(path)
+    for day in range(6):
+        write(journal, 500, time_ns=journal.time.now_ns() + (day % 2) * 400 * DAY_NS)
+    keep(journal, journal_max_bytes=2**20)
+    assert 1 < journal.oldest_seq() <= 3000
+    journal.close()
+
+
+def test_time_goes_on_across_runs_and_is_known_when_all_events_are_gone(path: Path) -> None:
+    first = Journal(path)
+    before_ns = first.time.now_ns()
+    first.close()
+    second = Journal(path)
+    assert 0 < second.time.now_ns() - before_ns < 60 * 10**9
+    assert second.time.trouble() is None
+    second.close()
+
+
+def test_a_journal_whose_stamps_are_a_wall_clocks_loses_nothing_young(path: Path) -> None:
+    """What 1970 and 2038 wrote into it is taken for as new as its newest event."""
+    old = Journal(path)
+    now_ns = time.time_ns()
+    for stamp_ns in (now_ns - 3 * DAY_NS, 10**9, now_ns + 4000 * DAY_NS, now_ns - 20 * HOUR_NS):
+        write(old, 1, time_ns=stamp_ns)
+    old.close()
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("DELETE FROM meta WHERE key = 'time'")
+    db.close()
+    journal = Journal(path)
+    keep(journal, journal_keep_days=2.0)
+    assert journal.oldest_seq() == 2
+    keep(journal, journal_keep_days=0.5)
+    assert journal.oldest_seq() == 5
+    journal.close()
 
 
 def test_events_are_forgotten_by_size_and_the_file_shrinks(path: Path) -> None:

@@ -17,6 +17,7 @@ import zmq
 from pipeline.errors import ConfigError, WorkerError
 from pipeline.types import Phase
 from streamer.publishing.journal import Journal
+from streamer.publishing.journal_time import JournalTime
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sockets import refuse_used, sink_path
@@ -299,3 +300,24 @@ def test_what_workers_tell_before_the_first_turn_is_not_taken_for_an_old_run(
         first = take(events, 1)
         assert sink.send_sighting(sighting("a", Phase.UPDATED))
         assert [event["type"] for event in first + take(events, 1)] == ["appeared", "updated"]
+
+
+def test_a_journal_that_cannot_be_written_is_told_until_it_can(wire: Wire) -> None:
+    events = wire.subscriber(since=0)
+    assert wire.publisher.summary().trouble == ()
+    stranger = sqlite3.connect(wire.journal_path, isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    wire.sink().send_sighting(sighting("a"))
+    take(events, 1)  # it goes out all the same
+    told = ("the journal cannot be written; events go out anyway",)
+    wait_until(lambda: wire.publisher.summary().trouble == told)
+    stranger.execute("ROLLBACK")
+    stranger.close()
+    wait_until(lambda: wire.publisher.summary().trouble == ())
+
+
+def test_a_clock_that_was_never_set_is_told(wire: Wire) -> None:
+    wire.journal.time = JournalTime(None, None, wall_clock=lambda: 5 * 10**9)
+    assert wire.publisher.summary().trouble == (
+        "the clock shows 1970-01-01, before this program was made; set it",
+    )
