@@ -48,6 +48,14 @@ class State(IntEnum):
     SETTLED = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A track to look at. overdue: the time since its last look in waits; inf: never seen so."""
+
+    track: Track
+    overdue: float
+
+
 @dataclass(slots=True)
 class _Looked:
     at_s: float
@@ -73,14 +81,16 @@ class Attention:
         states: Mapping[int, State],
         now_s: float,
         at_most: int,
-    ) -> list[Track]:
+        pending: Collection[int] = (),
+    ) -> list[Chosen]:
         """Return the tracks to look at in this frame, the most urgent first.
 
         New ones and those that show much more than before come first, of them the surest that are
         not cut off by the border, as what is just coming in is; then the longest overdue in
         proportion to its wait. Unless many are new, half of `at_most` are looked at: a frame that
         is done sooner lets the next one in, and with it what comes into view now.
-        states: by track number; a track that is missing is undecided.
+        states: by track number; a track that is missing is undecided. pending: tracks whose last
+        look has not been answered yet; only a much better view of them is worth another.
         """
         waiting: list[tuple[float, bool, bool, float, Track]] = []
         meeting = _meeting(tracks)
@@ -93,17 +103,19 @@ class Attention:
             if self._may_look(track, looked, state, now_s):
                 quality = view_quality(frame, track)
                 overdue = self._overdue(looked, state, quality, now_s, track)
-                if overdue >= 1.0:
+                is_asked = track.track_id in pending and overdue < np.inf
+                if overdue >= 1.0 and not is_asked:
                     is_cut = not _is_inside(track, frame.size_wh)
                     urgency = -overdue, track.is_whole_frame, is_cut, -track.score
                     waiting.append((*urgency, track))
         waiting.sort(key=lambda entry: entry[:-1])
         n_new = sum(overdue == -np.inf for overdue, *_ in waiting)
         count = at_most if n_new > FEW_NEW else max(1, at_most // 2)
-        chosen = [track for *_, track in waiting[:count]]
-        for track in chosen:
-            self._note(frame, track, states.get(track.track_id, State.UNDECIDED), now_s)
-        self._suspects -= {track.track_id for track in chosen} - meeting
+        chosen = [Chosen(track, -urgency) for urgency, *_, track in waiting[:count]]
+        for track in (each.track for each in chosen):
+            state = states.get(track.track_id, State.UNDECIDED)
+            self._note(frame, track, state, now_s, track.track_id in pending)
+        self._suspects -= {each.track.track_id for each in chosen} - meeting
         return chosen
 
     def is_suspect(self, track: Track) -> bool:
@@ -150,10 +162,14 @@ class Attention:
             return np.inf
         return waited_s / min(FIRST_WAIT_S * 2.0 ** min(looked.n_undecided, 8), LONGEST_WAIT_S)
 
-    def _note(self, frame: Frame, track: Track, state: State, now_s: float) -> None:
+    def _note(
+        self, frame: Frame, track: Track, state: State, now_s: float, is_pending: bool
+    ) -> None:
         before = self._looked.get(track.track_id)
         quality = view_quality(frame, track)
-        n_undecided = before.n_undecided + 1 if before and state is not State.SETTLED else 0
+        n_undecided = 0
+        if before and state is not State.SETTLED:
+            n_undecided = before.n_undecided + (not is_pending)
         best = max(quality, before.quality) if before else quality
         color = box_color(frame, track)
         self._looked[track.track_id] = _Looked(now_s, best, n_undecided, color)

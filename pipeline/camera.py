@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.attend import Attention, State
+from pipeline.attend import Attention, Chosen, State
 from pipeline.boxes import area, bounds, iou_matrix
 from pipeline.decide import Belief, Judgement, match_of
+from pipeline.look import Answer
 from pipeline.options import MatcherOptions, Regions
 from pipeline.shelf import Shelf
 from pipeline.sightings import Identified, Sightings
-from pipeline.timing import FrameClock
+from pipeline.timing import FrameClock, FrameStamp
 from pipeline.track import WHOLE_FRAME_ID, Tracker
-from pipeline.types import Candidate, Detections, Evidence, Frame, Match, Tier, Track
+from pipeline.types import (
+    Candidate,
+    Detections,
+    Evidence,
+    Frame,
+    Match,
+    Sighting,
+    Tier,
+    Track,
+)
 
 LOOKS_PER_FRAME = 2  # tracks identified in a frame at most; the others wait for the next
 LIES_IN_IOU = 0.3  # of a candidate's outline and the track's box; half an item may be out of view
 WHOLE_FRAME_FILLED = 0.25  # share of the frame that an item covers to be told as the whole frame
 
 
-class Camera:
-    """One camera's state; the matcher calls `follow`, `attend`, `learn`, `identify` in this order.
+_trackings = itertools.count()
 
-    regions: fixed regions of this camera, shares of the frame.
+
+class Camera:
+    """One camera's state, which the follow lane alone touches.
+
+    With each frame: `follow`, `attend`, then `step`. With each answer: `learn`, and `tell` where it
+    comes later than its frame's step. regions: fixed regions of this camera, shares of the frame.
+    tracking: a number that no other camera, nor this one after it starts anew, has.
     """
 
     def __init__(self, name: str, shelf: Shelf, options: MatcherOptions, regions: Regions) -> None:
         self.shelf = shelf
+        self.tracking = next(_trackings)
         self.clock = FrameClock()
         catalog = shelf.catalog
         self.sightings = Sightings(options.decide, catalog.name, catalog.generation)
@@ -35,6 +53,8 @@ class Camera:
         self._attention = Attention(options.crop)
         self._beliefs: dict[int, Belief] = {}
         self._confirmed: set[int] = set()  # tracks whose belief a look at this frame bore out
+        self._tracks: list[Track] = []  # of the last frame
+        self._pending: Counter[int] = Counter()  # looks that are not answered yet, by track number
 
     def follow(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
         """Return the tracks in a frame; start a belief for new ones, forget those that are gone."""
@@ -44,8 +64,8 @@ class Camera:
         self._attention.forget(alive)
         return tracks
 
-    def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Track]:
-        """Return the tracks to identify in this frame."""
+    def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Chosen]:
+        """Return the tracks to identify in this frame; each must be answered, or given up."""
         states: dict[int, State] = {}
         for track in tracks:
             belief = self._beliefs[track.track_id]
@@ -59,42 +79,83 @@ class Camera:
             is_settled = verdict.tier is Tier.EXACT and not belief.is_in_doubt
             states[track.track_id] = State.SETTLED if is_settled else State.LIKELY
         self._confirmed.clear()
-        return self._attention.choose(frame, tracks, states, now_s, LOOKS_PER_FRAME)
+        self._tracks = list(tracks)
+        chosen = self._attention.choose(
+            frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending
+        )
+        self._pending.update(each.track.track_id for each in chosen)
+        return chosen
 
     def believed(self, track: Track) -> tuple[Candidate | None, int]:
         """Return what the track is taken for so far, and after how many looks."""
         belief = self._beliefs[track.track_id]
         return belief.item(), belief.n_looks
 
-    def learn(self, track: Track, judgements: Sequence[Judgement]) -> None:
+    def learn(self, answer: Answer) -> None:
         """Take in what one more look at a track has shown."""
-        belief = self._beliefs[track.track_id]
-        belief.add([judgement for judgement in judgements if _lies_in(judgement, track)])
+        track = answer.track
+        self.give_up(track)
+        belief = self._beliefs.get(track.track_id)
+        if belief is None:
+            return
+        belief.add([judgement for judgement in answer.judgements if _lies_in(judgement, track)])
         if belief.item() is not None and not belief.is_in_doubt:
             self._confirmed.add(track.track_id)
 
-    def identify(self, tracks: Sequence[Track]) -> list[Identified]:
+    def give_up(self, track: Track) -> None:
+        """A look at a track has its answer, or will have none."""
+        self._pending[track.track_id] -= 1
+        self._pending += Counter()  # drops what is down to none
+
+    def step(
+        self, stamp: FrameStamp, tracks: Sequence[Track], now_s: float, stage_ms: dict[str, float]
+    ) -> list[Sighting]:
+        """Return what changed with this frame."""
+        known = self._identify(tracks)
+        return self.sightings.step(stamp, known, now_s, stage_ms, self.clock.slowness)
+
+    def tell(self, answer: Answer) -> list[Sighting]:
+        """Return what an answer changes that came after its frame's step.
+
+        A track that is gone by now is told as well, by this look alone: it appeared, and left.
+        """
+        track_id = answer.track.track_id
+        is_gone = track_id not in self._beliefs
+        if is_gone:
+            belief = Belief()
+            belief.add([j for j in answer.judgements if _lies_in(j, answer.track)])
+        else:
+            belief = self._beliefs[track_id]
+        one = self._taken_for(answer.track, belief)
+        if one is None:
+            return []
+        stage_ms = answer.frame_ms | answer.stage_ms
+        return self.sightings.tell(
+            answer.stamp, one, self._identify(self._tracks), answer.now_s, stage_ms, is_gone
+        )
+
+    def _identify(self, tracks: Sequence[Track]) -> list[Identified]:
         """Return the tracks of a frame that are taken for an item well enough to be told."""
-        identified = []
-        for track in tracks:
-            belief = self._beliefs[track.track_id]
-            verdict = belief.verdict(self._options.decide, self.shelf.calibration)
-            if verdict is None or verdict.tier is None:
-                continue
-            label = self.shelf.label[verdict.best.candidate.item_id]
-            match = match_of(verdict, verdict.tier, track, label)
-            if track.is_whole_frame and not _fills(match, track):
-                continue
-            evidence = self._evidence(verdict.best)
-            identified.append(Identified(track, match, evidence, self._is_doubtful(track)))
-        return identified
+        found = (self._taken_for(track, self._beliefs[track.track_id]) for track in tracks)
+        return [one for one in found if one is not None]
+
+    def _taken_for(self, track: Track, belief: Belief) -> Identified | None:
+        verdict = belief.verdict(self._options.decide, self.shelf.calibration)
+        if verdict is None or verdict.tier is None:
+            return None
+        label = self.shelf.label[verdict.best.candidate.item_id]
+        match = match_of(verdict, verdict.tier, track, label)
+        if track.is_whole_frame and not _fills(match, track):
+            return None
+        evidence = self._evidence(verdict.best)
+        return Identified(track, match, evidence, self._is_doubtful(track))
 
     def _is_doubtful(self, track: Track) -> bool:
         """Whether the track may have been exchanged with another, and no look has told yet."""
-        if track.track_id in self._confirmed:
+        belief = self._beliefs.get(track.track_id)
+        if belief is None or track.track_id in self._confirmed:
             return False
-        is_in_doubt = self._beliefs[track.track_id].is_in_doubt
-        return is_in_doubt or self._attention.is_suspect(track)
+        return belief.is_in_doubt or self._attention.is_suspect(track)
 
     def _evidence(self, judgement: Judgement) -> Evidence | None:
         if not self._options.keep_evidence or judgement.verification is None:

@@ -12,8 +12,11 @@ from pipeline.calibration import family_sign
 from pipeline.decide import Judgement, judge
 from pipeline.panels import Panel
 from pipeline.shelf import Shelf
-from pipeline.types import F32, Candidate, Crop, ItemId, Keypoints, Verification
+from pipeline.timing import FrameStamp
+from pipeline.types import F32, Candidate, Crop, ItemId, Keypoints, Track, Verification
 from pipeline.verify import Picture, Verifier
+
+NO_FRAME = FrameStamp("", 0, (0, 0), 0, 0, "file")  # of a single picture
 
 
 @dataclass(slots=True)
@@ -21,7 +24,9 @@ class Look:
     """A crop, and what the stages have found out about it so far.
 
     believed: what its track is taken for. n_looks: at this track before. panel: the panel that
-    the crop shows. first_checks: candidates to check first; none: chosen from the shortlist.
+    the crop shows. stamp, now_s: of its frame; frame_ms: what the stages took for it. tracking: the
+    camera's, when it was taken. overdue: how urgent it is (attend.py). first_checks: candidates to
+    check first; none: chosen from the shortlist.
     """
 
     crop: Crop
@@ -29,11 +34,20 @@ class Look:
     believed: Candidate | None = None
     n_looks: int = 0
     panel: Panel | None = None
+    stamp: FrameStamp = NO_FRAME
+    now_s: float = 0.0
+    tracking: int = 0
+    overdue: float = 0.0
+    frame_ms: dict[str, float] = field(default_factory=dict)
     first_checks: list[Candidate] = field(default_factory=list)
     embedding: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
     shortlist: list[Candidate] = field(default_factory=list)
     verifications: dict[ItemId, Verification] = field(default_factory=dict)
     judgements: list[Judgement] = field(default_factory=list)
+
+    @property
+    def camera(self) -> str:
+        return self.crop.track.camera
 
     @property
     def best_log_odds(self) -> float:
@@ -88,6 +102,21 @@ class Look:
         if self.panel is None or candidate.view_index not in self.panel.view_indices:
             return None
         return self.crop.from_frame(self.panel.outline)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a look has shown. judgements: of its shortlist, the likeliest first. stage_ms: what the
+    stages of its batch took. Others: as the look's.
+    """
+
+    track: Track
+    stamp: FrameStamp
+    now_s: float
+    tracking: int
+    judgements: tuple[Judgement, ...]
+    frame_ms: dict[str, float]
+    stage_ms: dict[str, float]
 
 
 def verify_looks(

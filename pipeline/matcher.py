@@ -6,6 +6,7 @@ the order. `match` serves cameras, `match_pictures` single pictures, with the sa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from pipeline.crop import Cropper
 from pipeline.decide import Judgement
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
-from pipeline.look import Look, verify_looks
-from pipeline.options import MatcherOptions, Regions
+from pipeline.look import Answer, Look, verify_looks
+from pipeline.options import EngineOptions, MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import (
     CENTRE_ID,
@@ -33,7 +34,7 @@ from pipeline.pictures import (
     search_side_px,
 )
 from pipeline.shelf import Shelf, Shelves
-from pipeline.timing import StageTimer
+from pipeline.timing import FrameStamp, StageTimer
 from pipeline.types import U8, Frame, PictureResult, Sighting, Track
 from pipeline.verify import Verifier, load_verifier
 
@@ -65,47 +66,79 @@ class Matcher:
         self.stage_ms: dict[str, float] = {}  # of the last batch
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
-        """Return what appeared, changed or left with these frames, at most one of each camera.
+        """Return what appeared, changed or left with these frames: both lanes in turn.
 
         Nothing of the frames' planes is kept.
         """
-        timer = StageTimer()
-        with timer.stage("detect"):
-            detections = self._detector.detect(frames)
-        looks: list[Look] = []
-        seen: list[tuple[Camera, Frame, list[Track], float]] = []
-        for frame, found in zip(frames, detections, strict=True):
-            camera = self._cameras[frame.camera]
-            with timer.stage("detect"):
-                panels = camera.shelf.find_panels(frame.y)
-            with timer.stage("track"):
-                now_s = camera.clock.advance(frame)
-                tracks = camera.follow(
-                    join_panels(found, panels, frame.size_wh), now_s, frame.size_wh
-                )
-                chosen = camera.attend(frame, tracks, now_s)
-            with timer.stage("crop"):
-                crops = self._cropper.crop(frame, chosen)
-            looks += [
-                Look(crop, camera.shelf, *camera.believed(track), panel_of(track.xyxy, panels))
-                for crop, track in zip(crops, chosen, strict=True)
-            ]
-            seen.append((camera, frame, tracks, now_s))
-        self._describe(looks, timer)
-        with timer.stage("verify"):
-            # The frame must not wait: a track gets further looks.
-            verify_looks(self._verifier, looks, one_by_one=True)
-        sightings: list[Sighting] = []
+        timer, seen, looks = self._look_out(frames)
+        answers = self.identify(looks)
         with timer.stage("decide"):
-            for look in looks:
-                self._cameras[look.crop.track.camera].learn(look.crop.track, look.judgements)
-        for camera, frame, tracks, now_s in seen:
-            known = camera.identify(tracks)
-            sightings += camera.sightings.step(
-                frame, known, now_s, timer.of_frame(frame), camera.clock.slowness
-            )
+            for answer in answers:
+                self._cameras[answer.track.camera].learn(answer)
+        for answer in answers[:1]:  # they share their stages
+            timer.add(answer.stage_ms)
+        sightings: list[Sighting] = []
+        for frame, camera, tracks, now_s in seen:
+            stage_ms = timer.of_frame(frame)
+            sightings += camera.step(FrameStamp.of(frame), tracks, now_s, stage_ms)
         self.stage_ms = timer.stage_ms
         return sightings
+
+    def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[Look]]:
+        """Return what changed with these frames by what is known, and what is to be looked at.
+
+        The follow lane's part. Each look must come back by `apply` or `give_up`.
+        """
+        timer, seen, looks = self._look_out(frames)
+        sightings: list[Sighting] = []
+        for frame, camera, tracks, now_s in seen:
+            stage_ms = timer.of_frame(frame)
+            sightings += camera.step(FrameStamp.of(frame), tracks, now_s, stage_ms)
+            for look in looks:
+                if look.camera == frame.camera:
+                    look.frame_ms = stage_ms
+        self.stage_ms = timer.stage_ms
+        return sightings, looks
+
+    def identify(self, looks: Sequence[Look]) -> list[Answer]:
+        """Return what each look shows. The identify lane's part: it touches no camera's state."""
+        timer = StageTimer()
+        self._describe(looks, timer)
+        with timer.stage("verify"):
+            # The camera must not wait: a track gets further looks.
+            verify_looks(self._verifier, looks, one_by_one=True)
+        return [
+            Answer(
+                look.crop.track,
+                look.stamp,
+                look.now_s,
+                look.tracking,
+                tuple(look.judgements),
+                look.frame_ms,
+                timer.stage_ms,
+            )
+            for look in looks
+        ]
+
+    def apply(self, answers: Sequence[Answer]) -> list[Sighting]:
+        """Return what answers change that come after their frames. The follow lane's part.
+
+        Those about a camera that has started anew meanwhile, or looks for another catalog, are
+        passed over.
+        """
+        sightings: list[Sighting] = []
+        for answer in answers:
+            camera = self._cameras[answer.track.camera]
+            if camera.tracking == answer.tracking:
+                camera.learn(answer)
+                sightings += camera.tell(answer)
+        return sightings
+
+    def give_up(self, look: Look) -> None:
+        """A look will have no answer: its track may be looked at again."""
+        camera = self._cameras[look.camera]
+        if camera.tracking == look.tracking:
+            camera.give_up(look.crop.track)
 
     def match_pictures(
         self, images_bgr: Sequence[U8], catalog: Catalog, k: int = 5
@@ -159,6 +192,11 @@ class Matcher:
             self._verifier.verify([(view, view)])
 
     @property
+    def looks_at_once(self) -> int:
+        """How many looks `identify` is best given: on a CPU one, so that its answer is soon."""
+        return self._embedder.looks_at_once
+
+    @property
     def catalogs(self) -> Mapping[str, Catalog]:
         return {name: camera.shelf.catalog for name, camera in self._cameras.items()}
 
@@ -166,6 +204,43 @@ class Matcher:
     def embedder_sha256(self) -> str:
         """What a catalog must have been built with."""
         return self._embedder.weights_sha256
+
+    def _look_out(
+        self, frames: Sequence[Frame]
+    ) -> tuple[StageTimer, list[tuple[Frame, Camera, list[Track], float]], list[Look]]:
+        """Detect, track, choose and crop: what is in the frames, and the looks to take."""
+        timer = StageTimer()
+        with timer.stage("detect"):
+            detections = self._detector.detect(frames)
+        looks: list[Look] = []
+        seen: list[tuple[Frame, Camera, list[Track], float]] = []
+        for frame, found in zip(frames, detections, strict=True):
+            camera = self._cameras[frame.camera]
+            with timer.stage("detect"):
+                panels = camera.shelf.find_panels(frame.y)
+            with timer.stage("track"):
+                now_s = camera.clock.advance(frame)
+                tracks = camera.follow(
+                    join_panels(found, panels, frame.size_wh), now_s, frame.size_wh
+                )
+                chosen = camera.attend(frame, tracks, now_s)
+            with timer.stage("crop"):
+                crops = self._cropper.crop(frame, [each.track for each in chosen])
+            looks += [
+                Look(
+                    crop,
+                    camera.shelf,
+                    *camera.believed(each.track),
+                    panel_of(each.track.xyxy, panels),
+                    FrameStamp.of(frame),
+                    now_s,
+                    camera.tracking,
+                    each.overdue,
+                )
+                for crop, each in zip(crops, chosen, strict=True)
+            ]
+            seen.append((frame, camera, tracks, now_s))
+        return timer, seen, looks
 
     def _describe(self, looks: Sequence[Look], timer: StageTimer) -> None:
         """Give each look its shortlist; crops of all cameras share the network's batches."""
@@ -258,15 +333,32 @@ def create_matcher(
 
     Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
     """
-    embedder = load_embedder(options.engine, options.embed)
-    verifier = load_verifier(options.engine, options.verify)
+    follows, identifies = lane_engines(options)
+    embedder = load_embedder(identifies, options.embed)
+    verifier = load_verifier(identifies, options.verify)
     by_directory = {
         directory: Catalog.load(directory, embedder.weights_sha256, extractor=verifier.extractor)
         for directory in dict.fromkeys(catalogs.values())
     }
-    detector = load_detector(options.engine, options.detect)
+    detector = load_detector(follows, options.detect)
     matcher = Matcher(options, detector, embedder, verifier, regions)
     for camera, directory in catalogs.items():
         matcher.switch_catalog(camera, by_directory[directory])
     matcher.warm_up()
     return matcher
+
+
+def lane_engines(options: MatcherOptions) -> tuple[EngineOptions, EngineOptions]:
+    """Return where the networks of the follow and of the identify lane run.
+
+    On a CPU the lanes share the cores: both at once on all of them would wait for each other.
+    """
+    if options.lockstep or options.engine.threads:
+        return options.engine, options.engine
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    n_follow = max(1, (n_cores or 1) // 2)
+    n_identify = max(1, (n_cores or 1) - n_follow)
+    return (
+        options.engine.model_copy(update={"threads": n_follow}),
+        options.engine.model_copy(update={"threads": n_identify}),
+    )

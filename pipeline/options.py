@@ -21,7 +21,9 @@ class EngineOptions(Options):
         "auto", description="auto: openvino on a CPU, torch on a GPU"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; asked and absent: error")
-    threads: int = Field(0, ge=0, description="CPU threads of the networks; 0: all cores")
+    threads: int = Field(
+        0, ge=0, description="CPU threads of each network; 0: both lanes share the cores"
+    )
     precision: Literal["f32", "auto"] = Field(
         "auto", description="auto: bf16 where the CPU has it in hardware, else f32"
     )
@@ -139,4 +141,8 @@ class MatcherOptions(Options):
     search: SearchOptions = SearchOptions()
     verify: VerifyOptions = VerifyOptions()
     decide: DecideOptions = DecideOptions()
+    lockstep: bool = Field(
+        False,
+        description="detection waits for identification: slow, and the same events every time",
+    )
     keep_evidence: bool = Field(False, description="sightings carry their crop (evidence pictures)")

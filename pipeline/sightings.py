@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline.boxes import area, bounds, intersection_matrix
 from pipeline.options import DecideOptions
-from pipeline.types import F32, Evidence, Frame, Match, Phase, Sighting, Track
+from pipeline.timing import FrameStamp
+from pipeline.types import F32, Evidence, Match, Phase, Sighting, Track
 
 BETTER_BY = 0.05  # a rise in probability that is worth an update
 SAME_OBJECT_SHARE = 0.6  # of the smaller box (or outline) that two tracks of one item share if one
@@ -31,29 +32,6 @@ class Identified:
     is_doubtful: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """A frame without its planes, which belong to the ring."""
-
-    camera: str
-    number: int
-    size_wh: tuple[int, int]
-    captured_ns: int
-    wall_ns: int
-    clock: str
-
-    @classmethod
-    def of(cls, frame: Frame) -> _Moment:
-        return cls(
-            frame.camera,
-            frame.number,
-            frame.size_wh,
-            frame.captured_ns,
-            frame.wall_ns,
-            frame.clock,
-        )
-
-
 @dataclass(slots=True)
 class _Open:
     sighting_id: str
@@ -72,11 +50,11 @@ class Sightings:
         self._generation = generation
         self._leave_after_s = options.leave_after_s
         self._open: dict[int, _Open] = {}  # by track number
-        self._moment: _Moment | None = None  # of the last frame
+        self._stamp: FrameStamp | None = None  # of the last frame
 
     def step(
         self,
-        frame: Frame,
+        stamp: FrameStamp,
         identified: Sequence[Identified],
         now_s: float,
         stage_ms: dict[str, float],
@@ -89,43 +67,79 @@ class Sightings:
         item that is not seen leaves so much later.
         """
         self._leave_after_s = self._options.leave_after_s * slowness
-        self._moment = _Moment.of(frame)
+        self._stamp = stamp
         events: list[Sighting] = []
-        present = {one.track.track_id for one in identified}
         for one in identified:
-            known = self._open.get(one.track.track_id) or self._adopt(one, present)
-            if known is not None and known.now.match.item_id != one.match.item_id:
-                events.append(self._left(known, "gone", stage_ms))
-                known = None
-            if known is None:
-                if not one.is_doubtful and not self._is_shown_by_another(one, identified):
-                    events.append(self._appeared(one, now_s, stage_ms))
-                continue
-            known.seen_s = now_s
-            if one.is_doubtful:
-                continue
-            known.now = one
-            if self._is_news(known, now_s):
-                known.told, known.told_s = one.match, now_s
-                events.append(self._sighting(known, Phase.UPDATED, stage_ms))
+            events += self._take(one, identified, now_s, stage_ms)
         for known in list(self._open.values()):
             if now_s - known.seen_s > self._leave_after_s:
                 events.append(self._left(known, "gone", stage_ms))
         return events
+
+    def tell(
+        self,
+        stamp: FrameStamp,
+        one: Identified,
+        identified: Sequence[Identified],
+        now_s: float,
+        stage_ms: dict[str, float],
+        is_gone: bool = False,
+    ) -> list[Sighting]:
+        """Return what an answer about an earlier frame changes: it is told with that frame's time.
+
+        identified: what the tracks of the last frame are taken for. is_gone: its track has ended
+        meanwhile, so that what appears leaves as well.
+        """
+        last, self._stamp = self._stamp, stamp
+        try:
+            events = self._take(one, [*identified, one], now_s, stage_ms)
+            known = self._open.get(one.track.track_id)
+            if is_gone and known is not None and one.track.track_id == known.now.track.track_id:
+                events.append(self._left(known, "gone", stage_ms))
+            return events
+        finally:
+            self._stamp = last or stamp
 
     def tick(self, now_ns: int) -> list[Sighting]:
         """Return `left` for all when a live camera gave no frame for leave_after_s.
 
         now_ns: time.monotonic_ns. A file's time stands still between its frames.
         """
-        if self._moment is None or self._moment.clock == "file":
+        if self._stamp is None or self._stamp.clock == "file":
             return []
-        silent_s = (now_ns - self._moment.captured_ns) / 1e9
+        silent_s = (now_ns - self._stamp.captured_ns) / 1e9
         return self.close("gone") if silent_s > self._leave_after_s else []
 
     def close(self, reason: str) -> list[Sighting]:
         """Return `left` for all open sightings."""
         return [self._left(known, reason, {}) for known in list(self._open.values())]
+
+    def _take(
+        self,
+        one: Identified,
+        identified: Sequence[Identified],
+        now_s: float,
+        stage_ms: dict[str, float],
+    ) -> list[Sighting]:
+        """Return what one track's identity changes, beside what the others are taken for."""
+        events: list[Sighting] = []
+        present = {each.track.track_id for each in identified}
+        known = self._open.get(one.track.track_id) or self._adopt(one, present)
+        if known is not None and known.now.match.item_id != one.match.item_id:
+            events.append(self._left(known, "gone", stage_ms))
+            known = None
+        if known is None:
+            if not one.is_doubtful and not self._is_shown_by_another(one, identified):
+                events.append(self._appeared(one, now_s, stage_ms))
+            return events
+        known.seen_s = max(known.seen_s, now_s)
+        if one.is_doubtful:
+            return events
+        known.now = one
+        if self._is_news(known, now_s):
+            known.told, known.told_s = one.match, now_s
+            events.append(self._sighting(known, Phase.UPDATED, stage_ms))
+        return events
 
     def _is_news(self, known: _Open, now_s: float) -> bool:
         told, match = known.told, known.now.match
@@ -166,19 +180,19 @@ class Sightings:
         return replace(self._sighting(known, Phase.LEFT, stage_ms), reason=reason, evidence=None)
 
     def _sighting(self, known: _Open, phase: Phase, stage_ms: dict[str, float]) -> Sighting:
-        moment = self._moment
-        assert moment is not None  # a sighting is opened by a frame
+        stamp = self._stamp
+        assert stamp is not None  # a sighting is opened by a frame
         return Sighting(
             sighting_id=known.sighting_id,
             phase=phase,
-            camera=moment.camera,
+            camera=stamp.camera,
             track_id=known.now.track.track_id,
             match=known.now.match,
-            frame_number=moment.number,
-            frame_size_wh=moment.size_wh,
-            captured_ns=moment.captured_ns,
-            wall_ns=moment.wall_ns,
-            clock=moment.clock,
+            frame_number=stamp.number,
+            frame_size_wh=stamp.size_wh,
+            captured_ns=stamp.captured_ns,
+            wall_ns=stamp.wall_ns,
+            clock=stamp.clock,
             catalog=self._catalog,
             catalog_generation=self._generation,
             stage_ms=stage_ms,

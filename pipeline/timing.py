@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
 
 from pipeline.types import Frame
@@ -31,11 +32,40 @@ class StageTimer:
             spent_ms = (time.perf_counter_ns() - start_ns) / 1e6
             self.stage_ms[name] = self.stage_ms.get(name, 0.0) + spent_ms
 
+    def add(self, stage_ms: Mapping[str, float]) -> None:
+        """Count what others have measured."""
+        for name, spent_ms in stage_ms.items():
+            self.stage_ms[name] = self.stage_ms.get(name, 0.0) + spent_ms
+
     def of_frame(self, frame: Frame) -> dict[str, float]:
         """Return the stages of one frame of the batch, with its decoding and its wait before."""
         waited_ms = (self.started_ns - frame.captured_ns) / 1e6 - frame.decode_ms
         before = {"decode": frame.decode_ms, "wait": max(0.0, waited_ms)}
         return {name: round(ms, 3) for name, ms in (before | self.stage_ms).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FrameStamp:
+    """A frame without its planes, which belong to the ring."""
+
+    camera: str
+    number: int
+    size_wh: tuple[int, int]
+    captured_ns: int
+    wall_ns: int
+    clock: str
+
+    @classmethod
+    def of(cls, frame: Frame) -> FrameStamp:
+        """Return when and where a frame was taken."""
+        return cls(
+            frame.camera,
+            frame.number,
+            frame.size_wh,
+            frame.captured_ns,
+            frame.wall_ns,
+            frame.clock,
+        )
 
 
 class FrameClock:

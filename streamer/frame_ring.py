@@ -221,6 +221,11 @@ class RingReader:
         self._changed_at_ns = 0
         self._credit = Ringer(_credit_path(run_dir, camera))
 
+    @property
+    def is_lossless(self) -> bool:
+        """Whether the camera's frames wait for this reader; False before the ring is found."""
+        return self._attached is not None and self._attached.ring.is_lossless
+
     def take(self) -> Frame | None:
         """Return the newest unseen frame (lossless: the next), or None when there is none.
 

@@ -17,10 +17,11 @@ from pipeline.errors import CatalogError
 from pipeline.library_pages import give_back_pages
 from pipeline.options import Regions
 from pipeline.types import Frame, Sighting
-from streamer.bell import Bell, matcher_bell
+from streamer.bell import Bell, Ringer, matcher_bell
 from streamer.catalog_watch import CatalogWatch
 from streamer.child import ChildContext, WorkerState
 from streamer.frame_ring import RingReader
+from streamer.identify_lane import IdentifyLane
 from streamer.latency import Histogram, Histograms
 from streamer.matcher_args import CameraFeed, MatcherArgs, ended_mark
 from streamer.publishing.sink import EventSink
@@ -34,6 +35,8 @@ MAX_FAILURES_IN_A_ROW = 20
 CATALOG_TRY_AGAIN_S = 1.0
 GAPS_KEPT, LEAST_GAPS = 8, 3  # between a camera's frames; the first ones may come in one go
 SLOWEST_GAP_NS = 65e9 / 3
+PLACES_A_CAMERA = 8  # in the waiting room
+LOOKS_A_FRAME = 2  # at most, as pipeline/camera.py has it
 
 log = Log("matcher")
 
@@ -43,10 +46,19 @@ class FrameMatcher(Protocol):
 
     @property
     def stage_ms(self) -> Mapping[str, float]:
-        """What each stage took in the last call of `match`."""
+        """What each stage took in the last call of `match` or `follow`."""
+        ...
+
+    @property
+    def looks_at_once(self) -> int:
+        """How many looks `identify` is best given in one call."""
         ...
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]: ...
+    def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[Any]]: ...
+    def identify(self, looks: Sequence[Any]) -> Sequence[Any]: ...
+    def apply(self, answers: Sequence[Any]) -> list[Sighting]: ...
+    def give_up(self, look: Any) -> None: ...
     def tick(self, camera: str, now_ns: int) -> list[Sighting]: ...
     def reset_camera(self, camera: str) -> list[Sighting]: ...
     def load_catalog(self, directory: Path) -> Any: ...
@@ -132,11 +144,12 @@ class _Camera:
         self.ended_mark = ended_mark(run_dir, feed.name)
         self.incarnation: int | None = None
         self.is_drained = False
+        self.is_held_back = False
         self.gaps = FrameGaps(time.monotonic_ns())
 
 
 class _Loop:
-    """The working loop; every turn stamps the heartbeat."""
+    """The follow lane; every turn stamps the heartbeat, unless the identify lane is stuck."""
 
     def __init__(
         self, context: ChildContext, args: MatcherArgs, matcher: FrameMatcher, bell: Bell
@@ -153,6 +166,11 @@ class _Loop:
             from streamer.evidence import EvidenceWriter
 
             self._evidence = EvidenceWriter(args.evidence, lambda camera: matcher.catalogs[camera])
+        self._lane: IdentifyLane | None = None  # none: both lanes in turn
+        if not args.options.lockstep:
+            self._ringer = Ringer(matcher_bell(context.run_dir, args.index))
+            n_places = PLACES_A_CAMERA * len(args.feeds)
+            self._lane = IdentifyLane(matcher, n_places, matcher.looks_at_once, self._ringer.ring)
         self._histograms: Histograms = {}
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0
@@ -162,12 +180,15 @@ class _Loop:
 
     def run(self) -> None:
         while not self._context.is_stopping():
-            self._context.beat()
+            if self._lane is None or not self._lane.is_stuck():
+                self._context.beat()
             frames = self._take()
-            self._look_after_quiet_cameras({frame.camera for frame in frames})
             if frames:
                 self._work(frames)
+            self._apply_answers()
+            self._look_after_quiet_cameras({frame.camera for frame in frames})
             for camera, catalog in self._watch.ready():
+                self._forget_looks(camera)
                 self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
             self._say()
             self._give_back_pages()
@@ -175,6 +196,9 @@ class _Loop:
                 self._sleep()
 
     def close(self) -> None:
+        if self._lane is not None:
+            self._lane.close()
+            self._ringer.close()
         self._say(is_last=True)
         self._sink.close()
         if self._evidence is not None:
@@ -188,13 +212,21 @@ class _Loop:
         self._bell.clear()
 
     def _take(self) -> list[Frame]:
-        """Return one frame of each camera that has one: the batch."""
-        frames = []
+        """Return one frame of each camera that has one: the batch.
+
+        A recording waits while the identify lane has no room for its looks: it loses nothing.
+        """
+        frames: list[Frame] = []
         for camera in self._cameras.values():
+            if camera.reader.is_lossless and not self._has_room(len(frames) + 1):
+                camera.is_held_back = True
+                continue
+            camera.is_held_back = False
             frame = camera.reader.take()
             if frame is None:
                 continue
             if camera.incarnation not in (None, frame.incarnation):
+                self._forget_looks(camera.name)
                 self._send(self._matcher.reset_camera(camera.name), "camera_lost")
             camera.incarnation = frame.incarnation
             camera.gaps.note(time.monotonic_ns())
@@ -206,7 +238,11 @@ class _Loop:
         taken_ns = time.monotonic_ns()
         is_done = False
         try:
-            sightings = self._matcher.match(frames)
+            if self._lane is None:
+                sightings = self._matcher.match(frames)
+            else:
+                sightings, looks = self._matcher.follow(frames)
+                self._lane.put(looks)
             is_done = True
         except Exception as error:  # whatever one odd picture does, the others must go on
             self._n_failures_in_a_row += 1
@@ -224,6 +260,25 @@ class _Loop:
         for frame in frames:
             self._cameras[frame.camera].reader.release(frame, failed=not is_done)
         self._n_frames += len(frames)
+
+    def _apply_answers(self) -> None:
+        """Take in what the identify lane has found, and tell what it changes."""
+        if self._lane is None:
+            return
+        for look in self._lane.given_up():
+            self._matcher.give_up(look)
+        for answer in self._lane.answers():
+            self._send(self._matcher.apply([answer]))
+            for stage, ms in answer.stage_ms.items():
+                self._add(stage, ms)
+            self._add("capture to answer", (time.monotonic_ns() - answer.stamp.captured_ns) / 1e6)
+
+    def _has_room(self, n_frames: int) -> bool:
+        return self._lane is None or self._lane.has_room(n_frames * LOOKS_A_FRAME)
+
+    def _forget_looks(self, camera: str) -> None:
+        if self._lane is not None:
+            self._lane.forget(camera)
 
     def _measure(self, frames: list[Frame], before_ms: Mapping[str, Mapping[str, float]]) -> None:
         done_ns = time.monotonic_ns()
@@ -245,11 +300,12 @@ class _Loop:
         """
         now_ns = time.monotonic_ns()
         for camera in self._cameras.values():
-            if camera.name in busy or camera.is_drained:
+            if camera.name in busy or camera.is_drained or camera.is_held_back:
                 continue
             if camera.gaps.is_silent(now_ns, self._leave_after_ns):
                 self._send(self._matcher.tick(camera.name, now_ns), "camera_lost")
-            if camera.ended_mark.exists():
+            is_done = self._lane is None or self._lane.is_done_with(camera.name)
+            if is_done and camera.ended_mark.exists():
                 camera.is_drained = True
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")
                 self._say(is_last=True)
@@ -287,6 +343,15 @@ class _Loop:
             "failed": sum(self._trouble.total.values()),
             "lost_events": self._sink.n_lost,
         }
+        if self._lane is not None:
+            looks = self._lane.figures()
+            figures |= {
+                "looks_waiting": looks.waiting,
+                "looks_done": looks.taken,
+                "looks_replaced": looks.replaced,
+                "looks_dropped": looks.dropped,
+                "look_waited_s": round(looks.oldest_s, 2),
+            }
         if "capture to decision" in self._histograms:
             latency = self._histograms["capture to decision"].percentiles()
             figures["latency_p50_ms"] = round(latency.p50_ms, 2)

@@ -137,6 +137,20 @@ class ScriptedMatcher:
         self.stage_ms = {"detect": 0.5, "track": 0.1}
         return found
 
+    looks_at_once = 1
+
+    def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[object]]:
+        return self.match(frames), []
+
+    def identify(self, looks: Sequence[object]) -> list[object]:
+        return []
+
+    def apply(self, answers: Sequence[object]) -> list[Sighting]:
+        return []
+
+    def give_up(self, look: object) -> None:
+        pass
+
     def tick(self, camera: str, now_ns: int) -> list[Sighting]:
         seen = self._open.get(camera)
         if seen is not None and (now_ns - self._seen_ns[camera]) / 1e9 > self._leave_after_s:

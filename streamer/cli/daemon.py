@@ -58,6 +58,9 @@ def run(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N.")] = None,
     engine: Annotated[str | None, typer.Option(help="auto, openvino, torch.")] = None,
+    lockstep: Annotated[
+        bool, typer.Option("--lockstep", help="Slow, and the same events every time.")
+    ] = False,
     journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Journal of events.")] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let other machines reach the sockets, without keys.")
@@ -82,6 +85,7 @@ def run(
         (("evidence",), evidence, "--evidence"),
         (("matcher", "engine", "device"), device, "--device"),
         (("matcher", "engine", "engine"), engine, "--engine"),
+        (("matcher", "lockstep"), lockstep or None, "--lockstep"),
         (("publish", "journal"), journal, "--journal"),
         (("publish", "insecure"), insecure or None, "--insecure"),
         (("summary_json",), summary_json, "--summary-json"),

@@ -23,7 +23,7 @@ def _track(track_id: int, x: float) -> Track:
 def _looked_at(attention: Attention, frame: Frame, xs: tuple[float, float], now_s: float) -> set:
     settled = {1: State.SETTLED, 2: State.SETTLED}
     tracks = [_track(1, xs[0]), _track(2, xs[1])]
-    return {track.track_id for track in attention.choose(frame, tracks, settled, now_s, 4)}
+    return {one.track.track_id for one in attention.choose(frame, tracks, settled, now_s, 4)}
 
 
 def test_settled_tracks_apart_are_left_alone_until_their_recheck(frame):
@@ -102,7 +102,7 @@ def _chosen(
 ) -> list[int]:
     """The numbers of those that a frame with two looks at most looks at."""
     states = {track_id: State.SETTLED for track_id in settled}
-    return [track.track_id for track in attention.choose(frame, tracks, states, now_s, 2)]
+    return [one.track.track_id for one in attention.choose(frame, tracks, states, now_s, 2)]
 
 
 def test_looks_at_an_unknown_object_go_through_the_whole_shortlist():

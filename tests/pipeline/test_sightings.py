@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.options import DecideOptions
 from pipeline.sightings import Identified, Sightings
+from pipeline.timing import FrameStamp
 from pipeline.types import Frame, ItemId, Match, Phase, Sighting, Tier, Track
 
 FPS = 10
@@ -39,7 +40,7 @@ def play(
     sightings = Sightings(options or DecideOptions(update_every_s=0), "shelf", 1)
     told: list[Sighting] = []
     for number, identified in enumerate(frames):
-        told += sightings.step(frame(number), identified, number / FPS, {})
+        told += sightings.step(FrameStamp.of(frame(number)), identified, number / FPS, {})
     lives: dict[str, list[Phase]] = {}
     for sighting in told:
         lives.setdefault(sighting.sighting_id, []).append(sighting.phase)
@@ -120,7 +121,7 @@ def test_track_that_turns_out_to_be_another_item_leaves_and_appears() -> None:
 
 def test_left_says_why_and_comes_once() -> None:
     sightings = Sightings(DecideOptions(), "shelf", 7)
-    sightings.step(frame(0), [seen(1), seen(2, "milk", x=300)], 0.0, {"detect": 3.0})
+    sightings.step(FrameStamp.of(frame(0)), [seen(1), seen(2, "milk", x=300)], 0.0, {"detect": 3.0})
     lefts = sightings.close("catalog_changed")
     assert [(s.reason, s.catalog_generation) for s in lefts] == [("catalog_changed", 7)] * 2
     assert sightings.close("catalog_changed") == []
@@ -130,7 +131,7 @@ def test_tick_ends_sightings_of_silent_live_cameras_only() -> None:
     for clock, expected in (("arrival", 1), ("rtcp", 1), ("file", 0)):
         sightings = Sightings(DecideOptions(leave_after_s=1.0), "shelf", 1)
         assert sightings.tick(10**12) == []
-        sightings.step(frame(0, clock), [seen(1)], 0.0, {})
+        sightings.step(FrameStamp.of(frame(0, clock)), [seen(1)], 0.0, {})
         assert sightings.tick(900_000_000) == []
         assert len(sightings.tick(1_100_000_000)) == expected
 

@@ -1,0 +1,132 @@
+"""Between the two lanes: looks that wait to be identified, one a track, fair between cameras."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a process that only hands looks on loads nothing heavy
+    from pipeline.look import Look
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFigures:
+    """What became of the looks so far. oldest_s: how long the oldest has been waiting now.
+
+    replaced: by a better view of the same track. dropped: the room was full of more urgent ones.
+    """
+
+    waiting: int = 0
+    taken: int = 0
+    replaced: int = 0
+    dropped: int = 0
+    oldest_s: float = 0.0
+
+
+class WaitingRoom:
+    """Bounded; `put` is the follow lane's, `take` the identify lane's.
+
+    A look at a track takes the place of the one that waits already. Cameras are served in turn,
+    within a camera the most urgent look first. When the room is full, the least urgent look of the
+    camera that has most of them waiting makes room.
+    """
+
+    def __init__(self, n_places: int) -> None:
+        self._n_places = n_places
+        self._changed = threading.Condition()
+        self._waiting: dict[tuple[str, int], tuple[Look, float]] = {}  # and since when
+        self._served: dict[str, int] = {}  # by camera, the turn in which it was served last
+        self._turn = 0
+        self._is_closed = False
+        self._figures = RoomFigures()
+
+    def put(self, look: Look) -> Look | None:
+        """Let a look wait; returns the one, if any, that had to go (of another track)."""
+        key = look.camera, look.crop.track.track_id
+        with self._changed:
+            known = self._waiting.get(key)
+            self._waiting[key] = look, known[1] if known else time.monotonic()
+            if known is not None:
+                self._count(replaced=self._figures.replaced + 1)
+                return None
+            gone = self._make_room() if len(self._waiting) > self._n_places else None
+            self._changed.notify()
+            return gone
+
+    def take(
+        self,
+        at_most: int,
+        within_s: float,
+        on_take: Callable[[tuple[str, ...]], None] = lambda cameras: None,
+    ) -> list[Look]:
+        """Return the looks to identify next, none when none comes in time or the room is closed.
+
+        on_take: called with their cameras before anyone can see that they wait no more.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed, within_s)
+            taken = [self._next() for _ in range(min(at_most, len(self._waiting)))]
+            if taken:
+                on_take(tuple({look.camera for look in taken}))
+            self._count(taken=self._figures.taken + len(taken))
+            return taken
+
+    def places_left(self) -> int:
+        """Return how many more tracks may wait without another having to go."""
+        with self._changed:
+            return self._n_places - len(self._waiting)
+
+    def holds(self, camera: str) -> bool:
+        """Whether a look of this camera waits."""
+        with self._changed:
+            return any(name == camera for name, _ in self._waiting)
+
+    def forget(self, camera: str) -> None:
+        """Drop all looks of a camera that starts anew."""
+        with self._changed:
+            self._waiting = {k: v for k, v in self._waiting.items() if k[0] != camera}
+
+    def close(self) -> None:
+        """Wake who waits; nothing is taken any more."""
+        with self._changed:
+            self._is_closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def figures(self) -> RoomFigures:
+        """Return what became of the looks so far."""
+        with self._changed:
+            since_s = [since_s for _, since_s in self._waiting.values()]
+            oldest_s = time.monotonic() - min(since_s) if since_s else 0.0
+            return replace(self._figures, waiting=len(since_s), oldest_s=oldest_s)
+
+    def _count(self, **numbers: int) -> None:
+        self._figures = replace(self._figures, **numbers)
+
+    def _next(self) -> Look:
+        camera = min({c for c, _ in self._waiting}, key=lambda c: self._served.get(c, -1))
+        self._turn += 1
+        self._served[camera] = self._turn
+        key = max(
+            (key for key in self._waiting if key[0] == camera),
+            key=lambda key: _urgency(self._waiting[key][0]),
+        )
+        return self._waiting.pop(key)[0]
+
+    def _make_room(self) -> Look:
+        cameras = [camera for camera, _ in self._waiting]
+        fullest = max(set(cameras), key=cameras.count)
+        key = min(
+            (key for key in self._waiting if key[0] == fullest),
+            key=lambda key: _urgency(self._waiting[key][0]),
+        )
+        self._count(dropped=self._figures.dropped + 1)
+        return self._waiting.pop(key)[0]
+
+
+def _urgency(look: Look) -> tuple[float, float]:
+    """Never seen or much better to see (inf) first, of those the newest; then the most overdue."""
+    return look.overdue, look.now_s

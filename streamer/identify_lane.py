@@ -1,0 +1,137 @@
+"""The identify lane of a matcher process: a thread that takes looks from the waiting room.
+
+It holds nothing of any camera: answers go back to the follow lane, which alone applies them. A slow
+look here never holds up detection there.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from pipeline.waiting_room import RoomFigures, WaitingRoom
+from streamer.reporting import Log, Tally
+
+IDLE_S = 0.2
+STUCK_S = 5.0  # a look that takes longer stops the process's heart
+MAX_FAILURES_IN_A_ROW = 20
+
+log = Log("identify")
+
+
+class Identifier(Protocol):
+    """What the lane asks of a matcher."""
+
+    def identify(self, looks: Sequence[Any]) -> Sequence[Any]:
+        """Return an answer a look; touches no camera's state."""
+        ...
+
+
+class IdentifyLane:
+    """Identifies what waits, beside the follow lane. wake: called after each answer."""
+
+    def __init__(
+        self, matcher: Identifier, n_places: int, at_most: int, wake: Callable[[], None]
+    ) -> None:
+        self._matcher, self._at_most, self._wake = matcher, at_most, wake
+        self._room = WaitingRoom(n_places)
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._given_up: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._working_on: tuple[str, ...] = ()  # cameras
+        self._busy_since_s: float | None = None
+        self._trouble = Tally(log, "looks failed")
+        self._n_failures_in_a_row = 0
+        self._is_stopping = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="identify", daemon=True)
+        self._thread.start()
+
+    def put(self, looks: Sequence[Any]) -> None:
+        """Let looks wait for their turn."""
+        for look in looks:
+            gone = self._room.put(look)
+            if gone is not None:
+                self._given_up.put(gone)
+
+    def answers(self) -> list[Any]:
+        """Return the answers since the last call, in the order in which they were found.
+
+        Raises what ended the lane: too many looks in a row failed.
+        """
+        if self._error is not None:
+            raise self._error
+        return _drain(self._answers)
+
+    def given_up(self) -> list[Any]:
+        """Return the looks since the last call that will not be answered."""
+        return _drain(self._given_up)
+
+    def has_room(self, n_looks: int) -> bool:
+        """Whether so many looks may wait without others having to go."""
+        return self._room.places_left() >= n_looks
+
+    def is_done_with(self, camera: str) -> bool:
+        """Whether nothing of a camera waits, is worked on or is to be applied."""
+        return (
+            not self._room.holds(camera)
+            and camera not in self._working_on
+            and self._answers.empty()
+            and self._given_up.empty()
+        )
+
+    def is_stuck(self) -> bool:
+        """Whether one call has taken so long that the lane may never come back."""
+        since_s = self._busy_since_s
+        return since_s is not None and time.monotonic() - since_s > STUCK_S
+
+    def forget(self, camera: str) -> None:
+        """Drop what waits of a camera that starts anew."""
+        self._room.forget(camera)
+
+    def figures(self) -> RoomFigures:
+        """Return what became of the looks so far."""
+        self._trouble.flush()
+        return self._room.figures()
+
+    def close(self) -> None:
+        """End the lane; a look that is worked on ends with the process."""
+        self._is_stopping = True
+        self._room.close()
+        self._thread.join(timeout=0.5)
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            looks = self._room.take(self._at_most, IDLE_S, self._note)
+            if not looks:
+                continue
+            try:
+                for answer in self._matcher.identify(looks):
+                    self._answers.put(answer)
+                self._n_failures_in_a_row = 0
+            except Exception as error:  # whatever one odd crop does, the others must go on
+                self._fail(error, looks)
+            self._working_on, self._busy_since_s = (), None
+            self._wake()
+
+    def _note(self, cameras: tuple[str, ...]) -> None:
+        """Called while the looks still count as waiting: is_done_with must miss none."""
+        self._working_on, self._busy_since_s = cameras, time.monotonic()
+
+    def _fail(self, error: Exception, looks: Sequence[Any]) -> None:
+        self._n_failures_in_a_row += 1
+        self._trouble.add(type(error).__name__, len(looks))
+        log.debug("looks failed", error=f"{type(error).__name__}: {error}")
+        for look in looks:
+            self._given_up.put(look)
+        if self._n_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            self._error = error
+
+
+def _drain(waiting: "queue.SimpleQueue[Any]") -> list[Any]:
+    found = []
+    while True:
+        try:
+            found.append(waiting.get_nowait())
+        except queue.Empty:
+            return found
