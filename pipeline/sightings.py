@@ -87,14 +87,18 @@ class Sightings:
     ) -> list[Sighting]:
         """Return what an answer about an earlier frame changes: it is told with that frame's time.
 
-        identified: what the tracks of the last frame are taken for. is_gone: its track has ended
-        meanwhile, so that what appears leaves as well.
+        A sighting that is open already learns of it with the next frame. identified: what the
+        tracks of the last frame are taken for. is_gone: the track has ended meanwhile, so that what
+        appears leaves as well.
         """
+        known = self._open.get(one.track.track_id)
+        if known is not None and known.now.match.item_id == one.match.item_id:
+            return []
         last, self._stamp = self._stamp, stamp
         try:
             events = self._take(one, [*identified, one], now_s, stage_ms)
             known = self._open.get(one.track.track_id)
-            if is_gone and known is not None and one.track.track_id == known.now.track.track_id:
+            if is_gone and known is not None and known.now is one:
                 events.append(self._left(known, "gone", stage_ms))
             return events
         finally:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a process that only hands looks on loads nothing heavy
     from pipeline.look import Look
 
+LONG_WAIT_S = 1.0  # newest first alone would let the oldest wait for ever when too much comes
+
 
 @dataclass(frozen=True, slots=True)
 class RoomFigures:
@@ -110,23 +112,26 @@ class WaitingRoom:
         camera = min({c for c, _ in self._waiting}, key=lambda c: self._served.get(c, -1))
         self._turn += 1
         self._served[camera] = self._turn
-        key = max(
-            (key for key in self._waiting if key[0] == camera),
-            key=lambda key: _urgency(self._waiting[key][0]),
-        )
+        key = max(self._of(camera), key=self._urgency_of)
         return self._waiting.pop(key)[0]
+
+    def _of(self, camera: str) -> list[tuple[str, int]]:
+        return [key for key in self._waiting if key[0] == camera]
+
+    def _urgency_of(self, key: tuple[str, int]) -> tuple[float, float, float]:
+        look, since_s = self._waiting[key]
+        return _urgency(look, time.monotonic() - since_s)
 
     def _make_room(self) -> Look:
         cameras = [camera for camera, _ in self._waiting]
         fullest = max(set(cameras), key=cameras.count)
-        key = min(
-            (key for key in self._waiting if key[0] == fullest),
-            key=lambda key: _urgency(self._waiting[key][0]),
-        )
+        key = min(self._of(fullest), key=self._urgency_of)
         self._count(dropped=self._figures.dropped + 1)
         return self._waiting.pop(key)[0]
 
 
-def _urgency(look: Look) -> tuple[float, float]:
-    """Never seen or much better to see (inf) first, of those the newest; then the most overdue."""
-    return look.overdue, look.now_s
+def _urgency(look: Look, waited_s: float) -> tuple[float, float, float]:
+    """What has waited too long comes first, the oldest of it; then what was never seen, or never so
+    well (overdue: inf), of that the newest track; then the most overdue.
+    """
+    return max(0.0, waited_s - LONG_WAIT_S), look.overdue, look.now_s

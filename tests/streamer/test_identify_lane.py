@@ -1,0 +1,106 @@
+"""The identify lane: a thread that answers looks, and never holds up who asks."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+from streamer.identify_lane import MAX_FAILURES_IN_A_ROW, IdentifyLane
+from tests.fakes import wait_until
+
+
+@dataclass
+class Look:
+    camera: str
+    number: int
+    overdue: float = float("inf")
+    now_s: float = 0.0
+
+    @property
+    def crop(self) -> SimpleNamespace:
+        return SimpleNamespace(track=SimpleNamespace(track_id=self.number))
+
+
+class Matcher:
+    """Answers each look by its number, when it may; fails on those below zero."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.may.set()
+
+    def identify(self, looks: Sequence[Look]) -> list[int]:
+        assert self.may.wait(30)
+        if any(look.number < 0 for look in looks):
+            raise ValueError("an odd crop")
+        return [look.number for look in looks]
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]]:
+    matcher, woken = Matcher(), threading.Event()
+    with closing(IdentifyLane(matcher, 8, 1, woken.set)) as lane:
+        yield lambda: (matcher, lane, woken)
+        matcher.may.set()
+
+
+Started = Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]
+
+
+def test_answers_come_back_and_wake_who_asked(started: Started) -> None:
+    _, lane, woken = started()
+    lane.put([Look("door", 1), Look("till", 2)])
+    assert woken.wait(10)
+    found: list[int] = []
+    wait_until(lambda: len(found.extend(lane.answers()) or found) == 2)
+    assert sorted(found) == [1, 2]
+
+
+def test_a_slow_look_holds_nobody_up_and_is_not_done(started: Started) -> None:
+    matcher, lane, _ = started()
+    matcher.may.clear()
+    lane.put([Look("door", 1)])
+    wait_until(lambda: lane.figures().taken == 1)
+    lane.put([Look("till", 2)])
+    assert lane.answers() == []
+    assert not lane.is_done_with("door") and not lane.is_done_with("till")
+    assert lane.is_done_with("yard") and not lane.is_stuck()
+    matcher.may.set()
+    found: list[int] = []
+    wait_until(lambda: len(found.extend(lane.answers()) or found) == 2)
+    wait_until(lambda: lane.is_done_with("door") and lane.is_done_with("till"))
+
+
+def test_a_look_that_fails_is_given_up_and_the_others_go_on(started: Started) -> None:
+    _, lane, _ = started()
+    lane.put([Look("door", -1), Look("till", 7)])
+    found: list[int] = []
+    wait_until(lambda: found.extend(lane.answers()) or found == [7])
+    given_up: list[Look] = []
+    wait_until(lambda: given_up.extend(lane.given_up()) or given_up)
+    assert [look.number for look in given_up] == [-1]
+
+
+def test_looks_that_had_to_go_are_given_up(started: Started) -> None:
+    matcher, lane, _ = started()
+    matcher.may.clear()
+    lane.put([Look("door", n, overdue=float(n)) for n in range(20)])
+    assert len(lane.given_up()) >= 20 - 8 - 1
+    assert not lane.has_room(2)
+
+
+def test_too_many_failures_in_a_row_end_the_process(started: Started) -> None:
+    _, lane, _ = started()
+
+    def fails() -> bool:
+        lane.put([Look("door", -1)])
+        try:
+            lane.answers()
+        except ValueError:
+            return True
+        return False
+
+    wait_until(fails)
+    assert MAX_FAILURES_IN_A_ROW > 1
