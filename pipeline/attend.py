@@ -50,10 +50,14 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A track to look at. overdue: the time since its last look in waits; inf: never seen so."""
+    """A track to look at. overdue: the time since its last look in waits; inf: never seen so.
+
+    is_suspect: it may have been exchanged with another since it was last looked at.
+    """
 
     track: Track
     overdue: float
+    is_suspect: bool
 
 
 @dataclass(slots=True)
@@ -111,7 +115,10 @@ class Attention:
         waiting.sort(key=lambda entry: entry[:-1])
         n_new = sum(overdue == -np.inf for overdue, *_ in waiting)
         count = at_most if n_new > FEW_NEW else max(1, at_most // 2)
-        chosen = [Chosen(track, -urgency) for urgency, *_, track in waiting[:count]]
+        chosen = [
+            Chosen(track, -urgency, track.track_id in self._suspects)
+            for urgency, *_, track in waiting[:count]
+        ]
         for track in (each.track for each in chosen):
             state = states.get(track.track_id, State.UNDECIDED)
             self._note(frame, track, state, now_s, track.track_id in pending)

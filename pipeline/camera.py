@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from pipeline.attend import Attention, Chosen, State
 from pipeline.boxes import area, bounds, iou_matrix
@@ -16,6 +19,7 @@ from pipeline.sightings import Identified, Sightings
 from pipeline.timing import FrameClock, FrameStamp
 from pipeline.track import WHOLE_FRAME_ID, Tracker
 from pipeline.types import (
+    F32,
     Candidate,
     Detections,
     Evidence,
@@ -37,9 +41,9 @@ _trackings = itertools.count()
 class Camera:
     """One camera's state, which the follow lane alone touches.
 
-    With each frame: `follow`, `attend`, then `step`. With each answer: `learn`, and `tell` where it
-    comes later than its frame's step. regions: fixed regions of this camera, shares of the frame.
-    tracking: a number that no other camera, nor this one after it starts anew, has.
+    With each frame: `follow`, `attend`, then `step`, or `coast`. With each answer: `learn`, and
+    `tell` where it comes later than its frame's step. regions: fixed regions of this camera, shares
+    of the frame. tracking: a number that no other camera, nor this one after it starts anew, has.
     """
 
     def __init__(self, name: str, shelf: Shelf, options: MatcherOptions, regions: Regions) -> None:
@@ -53,16 +57,47 @@ class Camera:
         self._attention = Attention(options.crop)
         self._beliefs: dict[int, Belief] = {}
         self._confirmed: set[int] = set()  # tracks whose belief a look at this frame bore out
-        self._tracks: list[Track] = []  # of the last frame
+        self._tracks: list[Track] = []  # of the last frame that was looked at
+        self._tracked_s = 0.0
+        self._motion: dict[int, F32] = {}  # px a second of a track's box, by track number
         self._pending: Counter[int] = Counter()  # looks that are not answered yet, by track number
+        self._unsure: set[int] = set()  # tracks that may have been exchanged, until an answer
 
     def follow(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
         """Return the tracks in a frame; start a belief for new ones, forget those that are gone."""
         tracks = self._tracker.track(detections, now_s, size_wh, self.clock.slowness)
+        self._note_motion(tracks, now_s)
         alive = self._tracker.alive()
         self._beliefs = {track_id: self._beliefs.get(track_id, Belief()) for track_id in alive}
         self._attention.forget(alive)
+        self._unsure &= alive
         return tracks
+
+    def coast(self, frame: Frame) -> list[Sighting]:
+        """Return what changed with a frame that is not looked at: boxes go on as they moved."""
+        now_s = self.clock.advance(frame)
+        limit = np.array([*frame.size_wh, *frame.size_wh], np.float32)
+        step_s = np.float32(now_s - self._tracked_s)
+        tracks = []
+        for track in self._tracks:
+            motion = self._motion.get(track.track_id)
+            if motion is not None:
+                xyxy = np.clip(track.xyxy + motion * step_s, 0, limit)
+                if (xyxy[2:] - xyxy[:2]).min() < 1:
+                    continue  # it has left the picture
+                track = replace(track, xyxy=xyxy)
+            tracks.append(track)
+        return self.step(FrameStamp.of(frame), tracks, now_s, {})
+
+    def _note_motion(self, tracks: Sequence[Track], now_s: float) -> None:
+        before = {track.track_id: track.xyxy for track in self._tracks}
+        step_s = now_s - self._tracked_s
+        self._motion = {
+            track.track_id: (track.xyxy - before[track.track_id]) / np.float32(step_s)
+            for track in tracks
+            if track.track_id in before and step_s > 0 and not track.is_whole_frame
+        }
+        self._tracks, self._tracked_s = list(tracks), now_s
 
     def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Chosen]:
         """Return the tracks to identify in this frame; each must be answered, or given up."""
@@ -79,11 +114,11 @@ class Camera:
             is_settled = verdict.tier is Tier.EXACT and not belief.is_in_doubt
             states[track.track_id] = State.SETTLED if is_settled else State.LIKELY
         self._confirmed.clear()
-        self._tracks = list(tracks)
         chosen = self._attention.choose(
             frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending
         )
         self._pending.update(each.track.track_id for each in chosen)
+        self._unsure |= {each.track.track_id for each in chosen if each.is_suspect}
         return chosen
 
     def believed(self, track: Track) -> tuple[Candidate | None, int]:
@@ -95,6 +130,7 @@ class Camera:
         """Take in what one more look at a track has shown."""
         track = answer.track
         self.give_up(track)
+        self._unsure.discard(track.track_id)
         belief = self._beliefs.get(track.track_id)
         if belief is None:
             return
@@ -155,7 +191,8 @@ class Camera:
         belief = self._beliefs.get(track.track_id)
         if belief is None or track.track_id in self._confirmed:
             return False
-        return belief.is_in_doubt or self._attention.is_suspect(track)
+        is_unsure = track.track_id in self._unsure or self._attention.is_suspect(track)
+        return belief.is_in_doubt or is_unsure
 
     def _evidence(self, judgement: Judgement) -> Evidence | None:
         if not self._options.keep_evidence or judgement.verification is None:

@@ -100,6 +100,10 @@ class Matcher:
         self.stage_ms = timer.stage_ms
         return sightings, looks
 
+    def coast(self, frames: Sequence[Frame]) -> list[Sighting]:
+        """Return what changed with frames that are not looked at: tracks go on as they moved."""
+        return [s for frame in frames for s in self._cameras[frame.camera].coast(frame)]
+
     def identify(self, looks: Sequence[Look]) -> list[Answer]:
         """Return what each look shows. The identify lane's part: it touches no camera's state."""
         timer = StageTimer()

@@ -15,6 +15,7 @@ from streamer.bell import matcher_bell
 from streamer.child import ChildContext, WorkerState
 from streamer.errors import StalledError
 from streamer.frame_ring import Drop, RingWriter, Skip
+from streamer.pacer import Pacer
 from streamer.sources.base import Damaged, Picture, Remark, SourceOptions, create_source
 
 _FIRST_RETRY_S, _RETRY_S, _PATIENT_RETRY_S = 0.5, 2.0, 30.0
@@ -132,25 +133,6 @@ class FrozenWatch:
             self._last, self._since_ns, self._n_same = content, picture.captured_ns, 0
         is_long = picture.captured_ns - self._since_ns >= self.after_s * 1e9
         return is_long and self._n_same >= _LEAST_SAME
-
-
-class Pacer:
-    """Leaves frames out so that no more than `max_fps` remain, evenly."""
-
-    def __init__(self, max_fps: float) -> None:
-        self._period_ns = 1e9 / max_fps if max_fps else 0.0
-        self._due_ns = 0.0
-
-    def is_due(self, picture: Picture) -> bool:
-        """Return whether this picture is delivered."""
-        if not self._period_ns:
-            return True
-        time_ns = picture.media_ns if picture.media_ns >= 0 else picture.captured_ns
-        if time_ns < self._due_ns - self._period_ns * 0.01:
-            return False
-        late_ns = time_ns - self._due_ns
-        self._due_ns = (time_ns if late_ns > self._period_ns else self._due_ns) + self._period_ns
-        return True
 
 
 class _Camera:

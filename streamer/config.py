@@ -27,6 +27,13 @@ class CameraOptions(SourceOptions):
     """One camera: its stream and what it looks for."""
 
     catalog: Path | None = Field(None, description="what it looks for; none: the one above")
+    detect_fps: float = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="frames a second that are searched for objects; between them tracks go on as "
+        "they moved; 0: all",
+    )
     regions: Regions = Field(
         (), description="its own fixed regions, as matcher.detect.regions; none: those"
     )

@@ -10,11 +10,15 @@ DEFAULT_CREATOR = "pipeline.matcher:create_matcher"
 
 @dataclass(frozen=True, slots=True)
 class CameraFeed:
-    """A camera that this matcher looks after, what it searches, and its fixed regions if any."""
+    """A camera that this matcher looks after, what it searches, and its fixed regions if any.
+
+    detect_fps: frames a second that are searched for objects; 0: all.
+    """
 
     name: str
     catalog: Path
     regions: Regions = ()
+    detect_fps: float = 0
 
 
 @dataclass(frozen=True, slots=True)

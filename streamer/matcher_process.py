@@ -24,6 +24,7 @@ from streamer.frame_ring import RingReader
 from streamer.identify_lane import IdentifyLane
 from streamer.latency import Histogram, Histograms
 from streamer.matcher_args import CameraFeed, MatcherArgs, ended_mark
+from streamer.pacer import Pacer
 from streamer.publishing.sink import EventSink
 from streamer.reporting import Log, Tally
 
@@ -56,6 +57,7 @@ class FrameMatcher(Protocol):
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]: ...
     def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[Any]]: ...
+    def coast(self, frames: Sequence[Frame]) -> list[Sighting]: ...
     def identify(self, looks: Sequence[Any]) -> Sequence[Any]: ...
     def apply(self, answers: Sequence[Any]) -> list[Sighting]: ...
     def give_up(self, look: Any) -> None: ...
@@ -141,6 +143,7 @@ class _Camera:
     def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
         self.name = feed.name
         self.reader = RingReader(run_dir, feed.name)
+        self.pacer = Pacer(feed.detect_fps)
         self.ended_mark = ended_mark(run_dir, feed.name)
         self.incarnation: int | None = None
         self.is_drained = False
@@ -183,8 +186,14 @@ class _Loop:
             if self._lane is None or not self._lane.is_stuck():
                 self._context.beat()
             frames = self._take()
-            if frames:
-                self._work(frames)
+            due: list[Frame] = []
+            between: list[Frame] = []
+            for frame in frames:
+                is_due = self._cameras[frame.camera].pacer.is_due(frame)
+                (due if is_due else between).append(frame)
+            self._coast(between)
+            if due:
+                self._work(due)
             self._apply_answers()
             self._look_after_quiet_cameras({frame.camera for frame in frames})
             for camera, catalog in self._watch.ready():
@@ -259,6 +268,13 @@ class _Loop:
             self._measure(frames, before_ms)
         for frame in frames:
             self._cameras[frame.camera].reader.release(frame, failed=not is_done)
+        self._n_frames += len(frames)
+
+    def _coast(self, frames: list[Frame]) -> None:
+        """Follow what is known through frames that are not searched, and give them back."""
+        self._send(self._matcher.coast(frames))
+        for frame in frames:
+            self._cameras[frame.camera].reader.release(frame)
         self._n_frames += len(frames)
 
     def _apply_answers(self) -> None:

@@ -42,7 +42,12 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
         args=MatcherArgs(
             index=index,
             feeds=tuple(
-                CameraFeed(name, config.catalog_of(name), config.cameras[name].regions)
+                CameraFeed(
+                    name,
+                    config.catalog_of(name),
+                    config.cameras[name].regions,
+                    config.cameras[name].detect_fps,
+                )
                 for name in cameras
             ),
             options=options,

@@ -142,6 +142,9 @@ class ScriptedMatcher:
     def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[object]]:
         return self.match(frames), []
 
+    def coast(self, frames: Sequence[Frame]) -> list[Sighting]:
+        return self.match(frames)
+
     def identify(self, looks: Sequence[object]) -> list[object]:
         return []
 

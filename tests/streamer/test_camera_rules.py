@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.types import ColorMatrix, ColorRange
-from streamer.camera_process import FrozenWatch, Pacer, Retry
+from streamer.camera_process import FrozenWatch, Retry
 from streamer.errors import (
     AuthenticationError,
     CodecError,
@@ -15,6 +15,7 @@ from streamer.errors import (
     UnreachableError,
     UnsupportedError,
 )
+from streamer.pacer import Pacer
 from streamer.sources.base import Picture
 
 

@@ -28,7 +28,7 @@ def test_matchers_come_first_and_share_the_cameras() -> None:
     first, second, *cameras = (row.args for row in table)
     assert isinstance(first, MatcherArgs) and isinstance(second, MatcherArgs)
     assert [feed.name for feed in first.feeds] == ["cam0", "cam2"]
-    assert second.feeds == (CameraFeed("cam1", Path("shelf1")),)
+    assert second.feeds == (CameraFeed("cam1", Path("shelf1"), (), 10),)
     assert first.feeds[0].regions == ((0.0, 0.0, 0.5, 0.5),)
     assert first.options.keep_evidence and first.evidence == Path("evidence")
     assert [args.matcher for args in cameras if isinstance(args, CameraArgs)] == [0, 1, 0]

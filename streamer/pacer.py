@@ -1,0 +1,31 @@
+"""Leaves pictures out of a stream, evenly, so that no more than a rate remain."""
+
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """A picture with its times: media_ns of a recording, -1 else; captured_ns (monotonic)."""
+
+    @property
+    def media_ns(self) -> int: ...
+    @property
+    def captured_ns(self) -> int: ...
+
+
+class Pacer:
+    """Says which pictures remain. max_fps: 0: all."""
+
+    def __init__(self, max_fps: float) -> None:
+        self._period_ns = 1e9 / max_fps if max_fps else 0.0
+        self._due_ns = 0.0
+
+    def is_due(self, picture: Timed) -> bool:
+        """Return whether this picture remains."""
+        if not self._period_ns:
+            return True
+        time_ns = picture.media_ns if picture.media_ns >= 0 else picture.captured_ns
+        if time_ns < self._due_ns - self._period_ns * 0.01:
+            return False
+        late_ns = time_ns - self._due_ns
+        self._due_ns = (time_ns if late_ns > self._period_ns else self._due_ns) + self._period_ns
+        return True
