@@ -6,7 +6,6 @@ the order. `match` serves cameras, `match_pictures` single pictures, with the sa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,8 +19,9 @@ from pipeline.crop import Cropper
 from pipeline.decide import Judgement
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
+from pipeline.engines import share_cores
 from pipeline.look import Answer, Look, verify_looks
-from pipeline.options import EngineOptions, MatcherOptions, Regions
+from pipeline.options import MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import (
     CENTRE_ID,
@@ -337,7 +337,7 @@ def create_matcher(
 
     Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
     """
-    follows, identifies = lane_engines(options)
+    follows, identifies = share_cores(options.engine, is_shared=not options.lockstep)
     embedder = load_embedder(identifies, options.embed)
     verifier = load_verifier(identifies, options.verify)
     by_directory = {
@@ -350,19 +350,3 @@ def create_matcher(
         matcher.switch_catalog(camera, by_directory[directory])
     matcher.warm_up()
     return matcher
-
-
-def lane_engines(options: MatcherOptions) -> tuple[EngineOptions, EngineOptions]:
-    """Return where the networks of the follow and of the identify lane run.
-
-    On a CPU the lanes share the cores: both at once on all of them would wait for each other.
-    """
-    if options.lockstep or options.engine.threads:
-        return options.engine, options.engine
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    n_follow = max(1, (n_cores or 1) // 2)
-    n_identify = max(1, (n_cores or 1) - n_follow)
-    return (
-        options.engine.model_copy(update={"threads": n_follow}),
-        options.engine.model_copy(update={"threads": n_identify}),
-    )

@@ -6,11 +6,9 @@ It knows no stage: pipeline/matcher.py does. It knows frames, reasons and clocks
 import importlib
 import select
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, Protocol
 
 from pipeline.errors import CatalogError
@@ -20,11 +18,10 @@ from pipeline.types import Frame, Sighting
 from streamer.bell import Bell, Ringer, matcher_bell
 from streamer.catalog_watch import CatalogWatch
 from streamer.child import ChildContext, WorkerState
-from streamer.frame_ring import RingReader
+from streamer.feed import Feed
 from streamer.identify_lane import IdentifyLane
 from streamer.latency import Histogram, Histograms
-from streamer.matcher_args import CameraFeed, MatcherArgs, ended_mark
-from streamer.pacer import Pacer
+from streamer.matcher_args import MatcherArgs
 from streamer.publishing.sink import EventSink
 from streamer.reporting import Log, Tally
 
@@ -34,8 +31,6 @@ GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
 CATALOG_TRY_AGAIN_S = 1.0
-GAPS_KEPT, LEAST_GAPS = 8, 3  # between a camera's frames; the first ones may come in one go
-SLOWEST_GAP_NS = 65e9 / 3
 PLACES_A_CAMERA = 8  # in the waiting room
 LOOKS_A_FRAME = 2  # at most, as pipeline/camera.py has it
 
@@ -111,46 +106,6 @@ def _create_patiently(
                 return None
 
 
-class FrameGaps:
-    """How far apart a camera's frames come, and when it has been silent for too long."""
-
-    def __init__(self, now_ns: int) -> None:
-        self._last_ns = now_ns
-        self._gaps_ns: deque[int] | None = None  # none before the first frame
-
-    def note(self, now_ns: int) -> None:
-        """A frame was taken."""
-        if self._gaps_ns is None:
-            self._gaps_ns = deque(maxlen=GAPS_KEPT)
-        else:
-            self._gaps_ns.append(now_ns - self._last_ns)
-        self._last_ns = now_ns
-
-    def is_silent(self, now_ns: int, allowed_ns: float) -> bool:
-        """Whether no frame came for `allowed_ns`, or for three times the usual gap if longer.
-
-        A slow camera, or a slow matcher, is not a lost camera; nor is one of a picture a minute
-        whose gap is not known yet.
-        """
-        gaps_ns = self._gaps_ns or ()
-        usual_ns = median(gaps_ns) if len(gaps_ns) >= LEAST_GAPS else SLOWEST_GAP_NS
-        return now_ns - self._last_ns >= max(allowed_ns, 3 * usual_ns)
-
-
-class _Camera:
-    """One camera as this process sees it."""
-
-    def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
-        self.name = feed.name
-        self.reader = RingReader(run_dir, feed.name)
-        self.pacer = Pacer(feed.detect_fps)
-        self.ended_mark = ended_mark(run_dir, feed.name)
-        self.incarnation: int | None = None
-        self.is_drained = False
-        self.is_held_back = False
-        self.gaps = FrameGaps(time.monotonic_ns())
-
-
 class _Loop:
     """The follow lane; every turn stamps the heartbeat, unless the identify lane is stuck."""
 
@@ -161,7 +116,7 @@ class _Loop:
         self._matcher = matcher
         self._bell = bell
         self._leave_after_ns = round(args.options.decide.leave_after_s * 1e9)
-        self._cameras = {feed.name: _Camera(context.run_dir, feed) for feed in args.feeds}
+        self._cameras = {feed.name: Feed(context.run_dir, feed) for feed in args.feeds}
         self._sink = EventSink(context.run_dir, context.name, context.incarnation)
         self._watch = CatalogWatch({feed.name: feed.catalog for feed in args.feeds}, matcher)
         self._evidence = None
@@ -191,7 +146,8 @@ class _Loop:
             for frame in frames:
                 is_due = self._cameras[frame.camera].pacer.is_due(frame)
                 (due if is_due else between).append(frame)
-            self._coast(between)
+            if between:
+                self._coast(between)
             if due:
                 self._work(due)
             self._apply_answers()
@@ -245,36 +201,47 @@ class _Loop:
     def _work(self, frames: list[Frame]) -> None:
         """Match one batch and hand its sightings over; a batch that fails is counted, not fatal."""
         taken_ns = time.monotonic_ns()
-        is_done = False
+        sightings = self._attempt(frames, self._search)
+        if sightings is not None:
+            before_ms = {frame.camera: _before_ms(frame, taken_ns) for frame in frames}
+            for sighting in sightings:
+                stage_ms = {**before_ms.get(sighting.camera, {}), **sighting.stage_ms}
+                self._send([replace(sighting, stage_ms=stage_ms)])
+            self._measure(frames, before_ms)
+        self._give_back(frames, failed=sightings is None)
+
+    def _search(self, frames: list[Frame]) -> list[Sighting]:
+        if self._lane is None:
+            return self._matcher.match(frames)
+        sightings, looks = self._matcher.follow(frames)
+        self._lane.put(looks)
+        return sightings
+
+    def _coast(self, frames: list[Frame]) -> None:
+        """Follow what is known through frames that are not searched."""
+        sightings = self._attempt(frames, self._matcher.coast)
+        self._send(sightings or [])
+        self._give_back(frames, failed=sightings is None)
+
+    def _attempt(
+        self, frames: list[Frame], work: Callable[[list[Frame]], list[Sighting]]
+    ) -> list[Sighting] | None:
+        """Return what the work gives, or None when it fails, which is counted."""
         try:
-            if self._lane is None:
-                sightings = self._matcher.match(frames)
-            else:
-                sightings, looks = self._matcher.follow(frames)
-                self._lane.put(looks)
-            is_done = True
+            sightings = work(frames)
         except Exception as error:  # whatever one odd picture does, the others must go on
             self._n_failures_in_a_row += 1
             if self._n_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise
             self._trouble.add(type(error).__name__, len(frames))
             log.debug("a batch failed", error=f"{type(error).__name__}: {error}")
-        if is_done:
-            self._n_failures_in_a_row = 0
-            before_ms = {frame.camera: _before_ms(frame, taken_ns) for frame in frames}
-            for sighting in sightings:
-                stage_ms = {**before_ms.get(sighting.camera, {}), **sighting.stage_ms}
-                self._send([replace(sighting, stage_ms=stage_ms)])
-            self._measure(frames, before_ms)
-        for frame in frames:
-            self._cameras[frame.camera].reader.release(frame, failed=not is_done)
-        self._n_frames += len(frames)
+            return None
+        self._n_failures_in_a_row = 0
+        return sightings
 
-    def _coast(self, frames: list[Frame]) -> None:
-        """Follow what is known through frames that are not searched, and give them back."""
-        self._send(self._matcher.coast(frames))
+    def _give_back(self, frames: list[Frame], failed: bool) -> None:
         for frame in frames:
-            self._cameras[frame.camera].reader.release(frame)
+            self._cameras[frame.camera].reader.release(frame, failed=failed)
         self._n_frames += len(frames)
 
     def _apply_answers(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamer.matcher_process import FrameGaps
+from streamer.feed import FrameGaps
 
 S = 1_000_000_000
 

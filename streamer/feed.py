@@ -1,0 +1,57 @@
+"""A camera as its matcher sees it: where its frames come from, and how they come."""
+
+import time
+from collections import deque
+from pathlib import Path
+from statistics import median
+
+from streamer.frame_ring import RingReader
+from streamer.matcher_args import CameraFeed, ended_mark
+from streamer.pacer import Pacer
+
+GAPS_KEPT, LEAST_GAPS = 8, 3  # between a camera's frames; the first ones may come in one go
+SLOWEST_GAP_NS = 65e9 / 3
+
+
+class FrameGaps:
+    """How far apart a camera's frames come, and when it has been silent for too long."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._last_ns = now_ns
+        self._gaps_ns: deque[int] | None = None  # none before the first frame
+
+    def note(self, now_ns: int) -> None:
+        """A frame was taken."""
+        if self._gaps_ns is None:
+            self._gaps_ns = deque(maxlen=GAPS_KEPT)
+        else:
+            self._gaps_ns.append(now_ns - self._last_ns)
+        self._last_ns = now_ns
+
+    def is_silent(self, now_ns: int, allowed_ns: float) -> bool:
+        """Whether no frame came for `allowed_ns`, or for three times the usual gap if longer.
+
+        A slow camera, or a slow matcher, is not a lost camera; nor is one of a picture a minute
+        whose gap is not known yet.
+        """
+        gaps_ns = self._gaps_ns or ()
+        usual_ns = median(gaps_ns) if len(gaps_ns) >= LEAST_GAPS else SLOWEST_GAP_NS
+        return now_ns - self._last_ns >= max(allowed_ns, 3 * usual_ns)
+
+
+class Feed:
+    """One camera's frames.
+
+    pacer: says which are searched. incarnation: of the camera process that gave the last one.
+    is_held_back: they wait until the identify lane has room. is_drained: the last one is done.
+    """
+
+    def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
+        self.name = feed.name
+        self.reader = RingReader(run_dir, feed.name)
+        self.pacer = Pacer(feed.detect_fps)
+        self.ended_mark = ended_mark(run_dir, feed.name)
+        self.incarnation: int | None = None
+        self.is_drained = False
+        self.is_held_back = False
+        self.gaps = FrameGaps(time.monotonic_ns())
