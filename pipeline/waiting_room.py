@@ -29,15 +29,14 @@ class RoomFigures:
 
 
 class WaitingRoom:
-    """Bounded; `put` is the follow lane's, `take` the identify lane's.
+    """Bounded for each camera; `put` is the follow lane's, `take` the identify lane's.
 
     A look at a track takes the place of the one that waits already. Cameras are served in turn,
-    within a camera the most urgent look first. When the room is full, the least urgent look of the
-    camera that has most of them waiting makes room.
+    within a camera the most urgent look first. Where a camera's places are taken, its least urgent
+    look has to go.
     """
 
-    def __init__(self, n_places: int) -> None:
-        self._n_places = n_places
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: dict[tuple[str, int], tuple[Look, float]] = {}  # and since when
         self._served: dict[str, int] = {}  # by camera, the turn in which it was served last
@@ -45,8 +44,11 @@ class WaitingRoom:
         self._is_closed = False
         self._figures = RoomFigures()
 
-    def put(self, look: Look) -> Look | None:
-        """Let a look wait; returns the one, if any, that had to go (of another track)."""
+    def put(self, look: Look, n_places: int) -> Look | None:
+        """Let a look wait; returns the one, if any, that had to go.
+
+        n_places: of its camera.
+        """
         key = look.camera, look.crop.track.track_id
         with self._changed:
             known = self._waiting.get(key)
@@ -54,9 +56,12 @@ class WaitingRoom:
             if known is not None:
                 self._count(replaced=self._figures.replaced + 1)
                 return None
-            gone = self._make_room() if len(self._waiting) > self._n_places else None
+            mine = self._of(look.camera)
             self._changed.notify()
-            return gone
+            if len(mine) <= n_places:
+                return None
+            self._count(dropped=self._figures.dropped + 1)
+            return self._waiting.pop(min(mine, key=self._urgency_of))[0]
 
     def take(
         self,
@@ -76,15 +81,10 @@ class WaitingRoom:
             self._count(taken=self._figures.taken + len(taken))
             return taken
 
-    def places_left(self) -> int:
-        """Return how many more tracks may wait without another having to go."""
+    def n_waiting(self, camera: str) -> int:
+        """Return how many looks of a camera wait."""
         with self._changed:
-            return self._n_places - len(self._waiting)
-
-    def holds(self, camera: str) -> bool:
-        """Whether a look of this camera waits."""
-        with self._changed:
-            return any(name == camera for name, _ in self._waiting)
+            return len(self._of(camera))
 
     def forget(self, camera: str) -> None:
         """Drop all looks of a camera that starts anew."""
@@ -109,7 +109,9 @@ class WaitingRoom:
         self._figures = replace(self._figures, **numbers)
 
     def _next(self) -> Look:
-        camera = min({c for c, _ in self._waiting}, key=lambda c: self._served.get(c, -1))
+        camera = min(
+            (name for name, _ in self._waiting), key=lambda name: self._served.get(name, -1)
+        )
         self._turn += 1
         self._served[camera] = self._turn
         key = max(self._of(camera), key=self._urgency_of)
@@ -121,13 +123,6 @@ class WaitingRoom:
     def _urgency_of(self, key: tuple[str, int]) -> tuple[float, float, float]:
         look, since_s = self._waiting[key]
         return _urgency(look, time.monotonic() - since_s)
-
-    def _make_room(self) -> Look:
-        cameras = [camera for camera, _ in self._waiting]
-        fullest = max(set(cameras), key=cameras.count)
-        key = min(self._of(fullest), key=self._urgency_of)
-        self._count(dropped=self._figures.dropped + 1)
-        return self._waiting.pop(key)[0]
 
 
 def _urgency(look: Look, waited_s: float) -> tuple[float, float, float]:

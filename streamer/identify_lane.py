@@ -31,11 +31,9 @@ class Identifier(Protocol):
 class IdentifyLane:
     """Identifies what waits, beside the follow lane. wake: called after each answer."""
 
-    def __init__(
-        self, matcher: Identifier, n_places: int, at_most: int, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, matcher: Identifier, at_most: int, wake: Callable[[], None]) -> None:
         self._matcher, self._at_most, self._wake = matcher, at_most, wake
-        self._room = WaitingRoom(n_places)
+        self._room = WaitingRoom()
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._given_up: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._working_on: tuple[str, ...] = ()  # cameras
@@ -47,12 +45,11 @@ class IdentifyLane:
         self._thread = threading.Thread(target=self._run, name="identify", daemon=True)
         self._thread.start()
 
-    def put(self, looks: Sequence[Any]) -> None:
-        """Let looks wait for their turn."""
-        for look in looks:
-            gone = self._room.put(look)
-            if gone is not None:
-                self._given_up.put(gone)
+    def put(self, look: Any, n_places: int) -> None:
+        """Let a look wait for its turn in one of its camera's places."""
+        gone = self._room.put(look, n_places)
+        if gone is not None:
+            self._given_up.put(gone)
 
     def answers(self) -> list[Any]:
         """Return the answers since the last call, in the order in which they were found.
@@ -67,14 +64,14 @@ class IdentifyLane:
         """Return the looks since the last call that will not be answered."""
         return _drain(self._given_up)
 
-    def has_room(self, n_looks: int) -> bool:
-        """Whether so many looks may wait without others having to go."""
-        return self._room.places_left() >= n_looks
+    def n_waiting(self, camera: str) -> int:
+        """Return how many looks of a camera wait."""
+        return self._room.n_waiting(camera)
 
     def is_done_with(self, camera: str) -> bool:
         """Whether nothing of a camera waits, is worked on or is to be applied."""
         return (
-            not self._room.holds(camera)
+            not self._room.n_waiting(camera)
             and camera not in self._working_on
             and self._answers.empty()
             and self._given_up.empty()

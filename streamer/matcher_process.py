@@ -31,7 +31,9 @@ GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
 CATALOG_TRY_AGAIN_S = 1.0
-PLACES_A_CAMERA = 8  # in the waiting room
+# In the waiting room. Before a live camera a fresh look is better than one that has waited long; a
+# recording is held back when its places are taken.
+LIVE_PLACES, RECORDING_PLACES = 2, 8
 LOOKS_A_FRAME = 2  # at most, as pipeline/camera.py has it
 
 log = Log("matcher")
@@ -127,8 +129,7 @@ class _Loop:
         self._lane: IdentifyLane | None = None  # none: both lanes in turn
         if not args.options.lockstep:
             self._ringer = Ringer(matcher_bell(context.run_dir, args.index))
-            n_places = PLACES_A_CAMERA * len(args.feeds)
-            self._lane = IdentifyLane(matcher, n_places, matcher.looks_at_once, self._ringer.ring)
+            self._lane = IdentifyLane(matcher, matcher.looks_at_once, self._ringer.ring)
         self._histograms: Histograms = {}
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0
@@ -183,7 +184,7 @@ class _Loop:
         """
         frames: list[Frame] = []
         for camera in self._cameras.values():
-            if camera.reader.is_lossless and not self._has_room(len(frames) + 1):
+            if camera.reader.is_lossless and not self._has_room(camera):
                 camera.is_held_back = True
                 continue
             camera.is_held_back = False
@@ -214,7 +215,9 @@ class _Loop:
         if self._lane is None:
             return self._matcher.match(frames)
         sightings, looks = self._matcher.follow(frames)
-        self._lane.put(looks)
+        for look in looks:
+            is_lossless = self._cameras[look.camera].reader.is_lossless
+            self._lane.put(look, RECORDING_PLACES if is_lossless else LIVE_PLACES)
         return sightings
 
     def _coast(self, frames: list[Frame]) -> None:
@@ -256,8 +259,10 @@ class _Loop:
                 self._add(stage, ms)
             self._add("capture to answer", (time.monotonic_ns() - answer.stamp.captured_ns) / 1e6)
 
-    def _has_room(self, n_frames: int) -> bool:
-        return self._lane is None or self._lane.has_room(n_frames * LOOKS_A_FRAME)
+    def _has_room(self, camera: Feed) -> bool:
+        if self._lane is None:
+            return True
+        return self._lane.n_waiting(camera.name) + LOOKS_A_FRAME <= RECORDING_PLACES
 
     def _forget_looks(self, camera: str) -> None:
         if self._lane is not None:

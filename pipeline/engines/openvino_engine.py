@@ -37,6 +37,8 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": options.threads or len(os.sched_getaffinity(0)),
             "INFERENCE_PRECISION_HINT": self.precision,
+            # Bound to cores, the networks of both lanes would all wait for the first one.
+            "ENABLE_CPU_PINNING": False,
         }
         try:
             with network_file(weights) as network:

@@ -41,9 +41,14 @@ class Matcher:
 @pytest.fixture
 def started() -> Iterator[Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]]:
     matcher, woken = Matcher(), threading.Event()
-    with closing(IdentifyLane(matcher, 8, 1, woken.set)) as lane:
+    with closing(IdentifyLane(matcher, 1, woken.set)) as lane:
         yield lambda: (matcher, lane, woken)
         matcher.may.set()
+
+
+def put(lane: IdentifyLane, *looks: Look) -> None:
+    for look in looks:
+        lane.put(look, 8)
 
 
 Started = Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]
@@ -51,7 +56,7 @@ Started = Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]
 
 def test_answers_come_back_and_wake_who_asked(started: Started) -> None:
     _, lane, woken = started()
-    lane.put([Look("door", 1), Look("till", 2)])
+    put(lane, Look("door", 1), Look("till", 2))
     assert woken.wait(10)
     found: list[int] = []
     wait_until(lambda: len(found.extend(lane.answers()) or found) == 2)
@@ -61,9 +66,9 @@ def test_answers_come_back_and_wake_who_asked(started: Started) -> None:
 def test_a_slow_look_holds_nobody_up_and_is_not_done(started: Started) -> None:
     matcher, lane, _ = started()
     matcher.may.clear()
-    lane.put([Look("door", 1)])
+    put(lane, Look("door", 1))
     wait_until(lambda: lane.figures().taken == 1)
-    lane.put([Look("till", 2)])
+    put(lane, Look("till", 2))
     assert lane.answers() == []
     assert not lane.is_done_with("door") and not lane.is_done_with("till")
     assert lane.is_done_with("yard") and not lane.is_stuck()
@@ -75,7 +80,7 @@ def test_a_slow_look_holds_nobody_up_and_is_not_done(started: Started) -> None:
 
 def test_a_look_that_fails_is_given_up_and_the_others_go_on(started: Started) -> None:
     _, lane, _ = started()
-    lane.put([Look("door", -1), Look("till", 7)])
+    put(lane, Look("door", -1), Look("till", 7))
     found: list[int] = []
     wait_until(lambda: found.extend(lane.answers()) or found == [7])
     given_up: list[Look] = []
@@ -86,16 +91,16 @@ def test_a_look_that_fails_is_given_up_and_the_others_go_on(started: Started) ->
 def test_looks_that_had_to_go_are_given_up(started: Started) -> None:
     matcher, lane, _ = started()
     matcher.may.clear()
-    lane.put([Look("door", n, overdue=float(n)) for n in range(20)])
+    put(lane, *(Look("door", n, overdue=float(n)) for n in range(20)))
     assert len(lane.given_up()) >= 20 - 8 - 1
-    assert not lane.has_room(2)
+    assert lane.n_waiting("door") <= 8
 
 
 def test_too_many_failures_in_a_row_end_the_process(started: Started) -> None:
     _, lane, _ = started()
 
     def fails() -> bool:
-        lane.put([Look("door", -1)])
+        put(lane, Look("door", -1))
         try:
             lane.answers()
         except ValueError:
