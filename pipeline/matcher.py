@@ -2,8 +2,8 @@
 
 Cameras have two lanes. `follow`: detect → track → attend → crop, and what is told of what is known.
 `identify`: embed → search → verify, of the looks that wait, without a camera's state; `apply` takes
-its answers in. `match` is both in turn. `match_pictures` serves single pictures with the same stages.
-Plain calls; only this file knows the order.
+its answers in. `match` is both in turn. `match_pictures` serves single pictures, with the same
+stages. Plain calls; only this file knows the order.
 """
 
 from __future__ import annotations
