@@ -65,6 +65,18 @@ class Look:
         best = self.judgements[0]
         return best.is_verified and not self.shelf.has_near_twin(best.candidate.view_index)
 
+    def answer(self, stage_ms: dict[str, float]) -> Answer:
+        """Return what the look has shown, after stages that took so long."""
+        return Answer(
+            self.crop.track,
+            self.stamp,
+            self.now_s,
+            self.tracking,
+            tuple(self.judgements),
+            self.frame_ms,
+            stage_ms,
+        )
+
     def unchecked_near_twin(self) -> list[Candidate]:
         """Return the near-twin of the likeliest item, unless it was checked: one or none.
 

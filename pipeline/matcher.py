@@ -113,18 +113,7 @@ class Matcher:
         with timer.stage("verify"):
             # The camera must not wait: a track gets further looks.
             verify_looks(self._verifier, looks, one_by_one=True)
-        return [
-            Answer(
-                look.crop.track,
-                look.stamp,
-                look.now_s,
-                look.tracking,
-                tuple(look.judgements),
-                look.frame_ms,
-                timer.stage_ms,
-            )
-            for look in looks
-        ]
+        return [look.answer(timer.stage_ms) for look in looks]
 
     def apply(self, answers: Sequence[Answer]) -> list[Sighting]:
         """Return what answers change that come after their frames. The follow lane's part.

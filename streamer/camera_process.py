@@ -142,7 +142,7 @@ class _Camera:
         self._context, self._options = context, args.source
         self._source = create_source(args.source)
         self._pacer = Pacer(args.source.max_fps)
-        self._ring = RingWriter.create(
+        self._ring = RingWriter(
             context.run_dir,
             args.name,
             context.incarnation,

@@ -85,20 +85,6 @@ class RingWriter:
         self._bell = None if bell is None else Ringer(bell)
         self._credit = Bell(_credit_path(run_dir, camera)) if self._is_lossless else None
 
-    @classmethod
-    def create(
-        cls,
-        run_dir: Path,
-        camera: str,
-        incarnation: int,
-        size_wh: tuple[int, int],
-        policy: Policy,
-        n_slots: int = 4,
-        bell: Path | None = None,
-    ) -> "RingWriter":
-        """Return a new ring's writing end; as the constructor."""
-        return cls(run_dir, camera, incarnation, size_wh, policy, n_slots, bell)
-
     def write(self, picture: Picture, timeout_s: float = 0.0) -> bool:
         """Copy a picture into the ring and wake the matcher.
 

@@ -8,8 +8,6 @@ import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Protocol
 
 from pipeline.errors import CatalogError
 from pipeline.library_pages import give_back_pages
@@ -19,6 +17,7 @@ from streamer.bell import Bell, Ringer, matcher_bell
 from streamer.catalog_watch import CatalogWatch
 from streamer.child import ChildContext, WorkerState
 from streamer.feed import Feed
+from streamer.frame_matcher import FrameMatcher
 from streamer.identify_lane import IdentifyLane
 from streamer.latency import Histogram, Histograms
 from streamer.matcher_args import MatcherArgs
@@ -37,33 +36,6 @@ LIVE_PLACES, RECORDING_PLACES = 2, 8
 LOOKS_A_FRAME = 2  # at most, as pipeline/camera.py has it
 
 log = Log("matcher")
-
-
-class FrameMatcher(Protocol):
-    """What the process asks of a matcher (pipeline.matcher.Matcher, or a scripted one)."""
-
-    @property
-    def stage_ms(self) -> Mapping[str, float]:
-        """What each stage took in the last call of `match` or `follow`."""
-        ...
-
-    @property
-    def looks_at_once(self) -> int:
-        """How many looks `identify` is best given in one call."""
-        ...
-
-    def match(self, frames: Sequence[Frame]) -> list[Sighting]: ...
-    def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[Any]]: ...
-    def coast(self, frames: Sequence[Frame]) -> list[Sighting]: ...
-    def identify(self, looks: Sequence[Any]) -> Sequence[Any]: ...
-    def apply(self, answers: Sequence[Any]) -> list[Sighting]: ...
-    def give_up(self, look: Any) -> None: ...
-    def tick(self, camera: str, now_ns: int) -> list[Sighting]: ...
-    def reset_camera(self, camera: str) -> list[Sighting]: ...
-    def load_catalog(self, directory: Path) -> Any: ...
-    def switch_catalog(self, camera: str, catalog: Any) -> list[Sighting]: ...
-    @property
-    def catalogs(self) -> Mapping[str, Any]: ...
 
 
 def run_matcher(context: ChildContext, args: MatcherArgs) -> None:

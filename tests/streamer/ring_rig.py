@@ -55,7 +55,7 @@ class Rings:
     def writer(
         self, camera: str, incarnation: int, size_wh: tuple[int, int], policy: Any, **options: Any
     ) -> RingWriter:
-        writer = RingWriter.create(self._run_dir, camera, incarnation, size_wh, policy, **options)
+        writer = RingWriter(self._run_dir, camera, incarnation, size_wh, policy, **options)
         self._stack.callback(writer.close)
         return writer
 

@@ -21,7 +21,7 @@ import sys, itertools
 from pathlib import Path
 from streamer.frame_ring import RingWriter
 from tests.streamer.ring_rig import picture
-writer = RingWriter.create(Path(sys.argv[1]), "door", int(sys.argv[2]), (640, 480), sys.argv[3])
+writer = RingWriter(Path(sys.argv[1]), "door", int(sys.argv[2]), (640, 480), sys.argv[3])
 for value in itertools.count():
     writer.write(picture(value, (640, 480)), timeout_s=60)
     if value == 5: print("started", flush=True)
