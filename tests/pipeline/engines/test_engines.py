@@ -222,3 +222,18 @@ def test_a_network_call_has_the_rows_that_suit_its_device(
 ) -> None:
     engine = SimpleNamespace(name="torch", device=device)
     assert batch_size(cast(Engine, engine), asked, cpu=2, gpu=64) == expected
+
+
+def test_a_network_compiled_for_one_shape_gives_the_same_answers(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.engines import openvino_engine
+
+    pictures = np.random.default_rng(0).random((3, 3, 128, 128), np.float32)
+    free = load_engine(weights, EngineOptions(engine="openvino", precision="f32"))
+    monkeypatch.setitem(openvino_engine.SHAPES_OF, "embedder", 1)
+    fixed = load_engine(weights, EngineOptions(engine="openvino", precision="f32"))
+    for rows in (pictures[:1], pictures[1:2], pictures, pictures[:0], pictures[2:]):
+        (expected,), (found,) = free(rows), fixed(rows)
+        assert found.shape == expected.shape == (len(rows), 32)
+        assert np.allclose(found, expected, atol=1e-5)
