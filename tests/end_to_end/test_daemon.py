@@ -189,6 +189,19 @@ def is_not_the_end(event: MatchEvent | StatusEvent) -> bool:
     return isinstance(event, MatchEvent) or event.state != "ended"
 
 
+def test_a_slow_camera_is_not_lost_between_its_pictures(tmp_path: Path) -> None:
+    """Two pictures a second, where 0.2 s without one would be a lost camera at 25."""
+    catalog = write_scripted_catalog(tmp_path / "shelf", period=10**6, appear=0, leave=10**6)
+    config = one_camera(catalog, "test:?size=320x240&fps=2&frames=8")
+    config["matcher"] = {"decide": {"leave_after_s": 0.2}}
+    with (
+        running_daemon(tmp_path, config) as daemon,
+        daemon.subscribe() as subscriber,
+    ):
+        told = [(event.type, event.reason) for event in matches(daemon, subscriber)]
+    assert told == [("appeared", None), ("left", "source_ended")]
+
+
 def test_running_daemon_takes_up_a_new_catalog_within_a_second(tmp_path: Path) -> None:
     catalog = write_scripted_catalog(tmp_path / "shelf", period=10**6, appear=1, leave=10**6)
     with (
