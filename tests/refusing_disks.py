@@ -28,14 +28,18 @@ def can_mount() -> bool:
 def run_with_tmpfs(
     mounts: dict[str | Path, str], *arguments: object, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run Python where each folder of `mounts` is a tmpfs of those options ("size=64k", "ro").
+    """Run Python where each folder of `mounts` is a tmpfs of those options ("size=64k").
 
-    Skips the test where that cannot be done.
+    "ro": it keeps what is in it, this checkout perhaps, and takes nothing more. Skips the test
+    where that cannot be done.
     """
     if not can_mount():
         pytest.skip("mounts in a namespace are not allowed here")
     script = "".join(
-        f"mount -t tmpfs -o {options} none '{folder}' && " for folder, options in mounts.items()
+        f"mount --bind '{folder}' '{folder}' && mount -o remount,ro,bind '{folder}' && "
+        if options == "ro"
+        else f"mount -t tmpfs -o {options} none '{folder}' && "
+        for folder, options in mounts.items()
     )
     return subprocess.run(
         ["unshare", "-rm", "sh", "-c", script + 'exec "$@"', "sh", sys.executable]
