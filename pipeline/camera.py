@@ -41,9 +41,10 @@ _trackings = itertools.count()
 class Camera:
     """One camera's state, which the follow lane alone touches.
 
-    With each frame: `follow`, `attend`, then `step`, or `coast`. With each answer: `learn`, and
-    `tell` where it comes later than its frame's step. regions: fixed regions of this camera, shares
-    of the frame. tracking: a number that no other camera, nor this one after it starts anew, has.
+    With each frame: `follow`, `attend`, then `step`, or `coast`. With each answer: `learn`; where
+    it comes later than its frame's step, `ask` before and `tell` after. regions: fixed regions of
+    this camera, shares of the frame. tracking: a number that no other camera, nor this one after it
+    starts anew, has.
     """
 
     def __init__(self, name: str, shelf: Shelf, options: MatcherOptions, regions: Regions) -> None:
@@ -100,7 +101,7 @@ class Camera:
         self._tracks, self._tracked_s = list(tracks), now_s
 
     def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Chosen]:
-        """Return the tracks to identify in this frame; each must be answered, or given up."""
+        """Return the tracks to identify in this frame."""
         states: dict[int, State] = {}
         for track in tracks:
             belief = self._beliefs[track.track_id]
@@ -117,7 +118,6 @@ class Camera:
         chosen = self._attention.choose(
             frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending
         )
-        self._pending.update(each.track.track_id for each in chosen)
         self._unsure |= {each.track.track_id for each in chosen if each.is_suspect}
         return chosen
 
@@ -125,6 +125,10 @@ class Camera:
         """Return what the track is taken for so far, and after how many looks."""
         belief = self._beliefs[track.track_id]
         return belief.item(), belief.n_looks
+
+    def ask(self, track: Track) -> None:
+        """A look at a track was handed on; it must be answered, or given up."""
+        self._pending[track.track_id] += 1
 
     def learn(self, answer: Answer) -> None:
         """Take in what one more look at a track has shown."""

@@ -99,6 +99,8 @@ class Matcher:
             for look in looks:
                 if look.camera == frame.camera:
                     look.frame_ms = stage_ms
+        for look in looks:  # last: where a frame's work fails, nobody waits for its looks
+            self._cameras[look.camera].ask(look.crop.track)
         self.stage_ms = timer.stage_ms
         return sightings, looks
 

@@ -45,7 +45,7 @@ class WaitingRoom:
         self._figures = RoomFigures()
 
     def put(self, look: Look, n_places: int) -> Look | None:
-        """Let a look wait; returns the one, if any, that had to go.
+        """Let a look wait; returns the one, if any, that had to go and will have no answer.
 
         n_places: of its camera.
         """
@@ -55,7 +55,7 @@ class WaitingRoom:
             self._waiting[key] = look, known[1] if known else time.monotonic()
             if known is not None:
                 self._count(replaced=self._figures.replaced + 1)
-                return None
+                return known[0]
             mine = self._of(look.camera)
             self._changed.notify()
             if len(mine) <= n_places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_a_look_that_is_given_up_may_be_asked_again(catalog: Path) -> None:
         for look in new:
             matcher.give_up(look)
     assert max(asked.count(track_id) for track_id in set(asked)) > 2
+
+
+@pytest.mark.parametrize("stage", ["identify", "_look_out"])
+def test_a_track_is_looked_at_again_after_frames_whose_work_failed(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    matcher = make_matcher({"door": catalog})
+    work = getattr(matcher, stage)
+
+    def fail(*given: object) -> None:
+        work(*given)
+        raise ValueError("an odd crop")
+
+    monkeypatch.setattr(matcher, stage, fail)
+    frames = [draw_frame([(KNOWN[2], (100, 90))], number) for number in range(60)]
+    for frame in frames[:10]:
+        with contextlib.suppress(ValueError):
+            matcher.match([frame])
+    monkeypatch.setattr(matcher, stage, work)
+    told = [s.match.item_id for frame in frames[10:] for s in matcher.match([frame])]
+    assert set(told) == {"pack-2"}
 
 
 def test_strangers_are_never_told(catalog: Path) -> None:

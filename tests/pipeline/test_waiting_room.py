@@ -48,7 +48,7 @@ def test_an_empty_room_gives_nothing_in_time() -> None:
 def test_a_better_view_takes_the_place_of_the_one_that_waits() -> None:
     room = WaitingRoom()
     first, better = Look("door", 1, 2.0), Look("door", 1)
-    assert put(room, first, Look("till", 1), better) == []
+    assert put(room, first, Look("till", 1), better) == [first]
     assert take(room) == [better, Look("till", 1)]
     assert (room.figures().replaced, room.figures().taken) == (1, 2)
 

@@ -17,6 +17,13 @@ def jpeg(number: int) -> bytes:
     return data.getvalue()
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answers a test's requests without a line about each."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

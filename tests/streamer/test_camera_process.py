@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from streamer.errors import CodecError
 from streamer.frame_ring import read_counters
 from tests.streamer.camera_rig import DEADLINE_S, Rig
 from tests.streamer.clips import moving_square, write_clip
-from tests.streamer.mjpeg import jpeg, serving
+from tests.streamer.mjpeg import QuietHandler, jpeg, serving
 from tests.streamer.rtsp import RtspServer, is_rtsp_server_there
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +127,7 @@ def test_a_camera_that_nobody_answers_is_reconnecting_and_stops_at_once(
     assert "nothing listens there" in said and "hunter2" not in said and "anna" not in said
 
 
-class Picky(BaseHTTPRequestHandler):
+class Picky(QuietHandler):
     """An MJPEG camera: /frozen shows one picture until `moves` is set; /silent says no more after
     ten pictures."""
 
@@ -154,9 +153,6 @@ class Picky(BaseHTTPRequestHandler):
                 if self.over.wait(0.1 if self.path == "/slow" else 0.02):
                     return
             self.over.wait(DEADLINE_S)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture

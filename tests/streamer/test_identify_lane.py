@@ -96,6 +96,17 @@ def test_looks_that_had_to_go_are_given_up(started: Started) -> None:
     assert lane.n_waiting("door") <= 8
 
 
+def test_a_look_whose_place_a_better_view_takes_is_given_up(started: Started) -> None:
+    matcher, lane, _ = started()
+    matcher.may.clear()
+    put(lane, Look("till", 0))
+    wait_until(lambda: lane.figures().taken == 1)
+    first = Look("door", 1, 2.0)
+    put(lane, first, Look("door", 1))
+    assert [id(look) for look in lane.given_up()] == [id(first)]
+    assert lane.n_waiting("door") == 1
+
+
 def test_too_many_failures_in_a_row_end_the_process(started: Started) -> None:
     _, lane, _ = started()
 

@@ -7,7 +7,6 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,12 +20,12 @@ from streamer.errors import (
 )
 from streamer.sources.base import Damaged, Picture, SourceOptions, create_source
 from streamer.sources.probe import probe, report_lines
-from tests.streamer.mjpeg import jpeg, serving
+from tests.streamer.mjpeg import QuietHandler, jpeg, serving
 
 JPEGS = [jpeg(number) for number in range(10)]
 
 
-class Firmware(BaseHTTPRequestHandler):
+class Firmware(QuietHandler):
     """/mjpeg: a stream, odd in the ways that the query asks for; /snap: one picture a request."""
 
     protocol_version = "HTTP/1.1"
@@ -114,9 +113,6 @@ class Firmware(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def _md5(text: str) -> str:

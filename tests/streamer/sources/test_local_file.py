@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import av
@@ -17,7 +16,7 @@ from streamer.errors import CodecError
 from streamer.sources.base import SourceOptions, check_source
 from streamer.sources.probe import probe, save_picture
 from tests.streamer.clips import write_clip
-from tests.streamer.mjpeg import serving
+from tests.streamer.mjpeg import QuietHandler, serving
 from tests.streamer.sources.reading import pictures_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -107,13 +106,10 @@ def test_a_playlist_on_disk_reaches_no_network(
 ) -> None:
     asked: list[str] = []
 
-    class Server(BaseHTTPRequestHandler):
+    class Server(QuietHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            pass
 
     with serving(Server) as address:
         (tmp_path / name).write_text(text(address))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,7 +31,7 @@ from streamer.errors import (
 from streamer.sources.base import Picture, SourceOptions, create_source
 from streamer.sources.failures import capture_ffmpeg_log
 from tests.streamer.clips import write_clip
-from tests.streamer.mjpeg import jpeg, serving
+from tests.streamer.mjpeg import QuietHandler, jpeg, serving
 
 FAST = {"open_timeout_s": 3.0, "read_timeout_s": 1.0}
 
@@ -54,7 +54,7 @@ def pictures_of(url: str, n: int = 10**9, **options: object) -> list[Picture]:
 # --- HTTP -------------------------------------------------------------------------------
 
 
-class Camera(BaseHTTPRequestHandler):
+class Camera(QuietHandler):
     """/mjpeg for ever; /short: five pictures, then the end; /silent: five, then nothing."""
 
     hold = threading.Event()
@@ -78,9 +78,6 @@ class Camera(BaseHTTPRequestHandler):
                 self.wfile.write(head.encode() + data + b"\r\n")
             if path == "/silent":
                 self.hold.wait(30)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -176,9 +173,8 @@ def test_hls_may_be_silent_between_its_segments() -> None:
     assert hls.silence_s > 12 and hls.longest_call_s >= hls.silence_s
 
 
-class _Files(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+class _Files(QuietHandler, SimpleHTTPRequestHandler):
+    """A folder."""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import av
@@ -22,7 +21,7 @@ from streamer.sources.frame_facts import TurnReader
 from streamer.sources.planes import PlaneMaker
 from streamer.sources.probe import probe
 from tests.streamer.camera_rig import Rig
-from tests.streamer.mjpeg import serving
+from tests.streamer.mjpeg import QuietHandler, serving
 from tests.streamer.sources.reading import bgr, keep, pictures_of, read, sleep
 
 ORIENTATION = 0x0112
@@ -106,8 +105,8 @@ def test_a_stream_of_jpegs_is_turned_picture_by_picture() -> None:
         assert_shows(picture, data)
 
 
-def multipart_of(pictures: list[bytes]) -> type[BaseHTTPRequestHandler]:
-    class Camera(BaseHTTPRequestHandler):
+def multipart_of(pictures: list[bytes]) -> type[QuietHandler]:
+    class Camera(QuietHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
@@ -115,9 +114,6 @@ def multipart_of(pictures: list[bytes]) -> type[BaseHTTPRequestHandler]:
             for data in pictures:
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data + b"\r\n")
-
-        def log_message(self, *_: object) -> None:
-            pass
 
     return Camera
 
