@@ -172,7 +172,8 @@ def settle_normalisation(network: Embedder, photos: list[np.ndarray]) -> None:
 def export_embedder(run: TrainingRun, network: Embedder) -> Path:
     """Write the network as weights and give their path."""
     spec = network.spec
-    path = run.options.out / f"magpie-embedder-r{spec.backbone.removeprefix('resnet')}.safetensors"
+    short = spec.backbone.replace("resnet", "r").removeprefix("tf_efficientnet_")
+    path = run.options.out / f"magpie-embedder-{short}.safetensors"
     side = spec.input_side_px
     metadata = run.metadata(
         kind="embedder",

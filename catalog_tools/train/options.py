@@ -70,6 +70,20 @@ class EmbedderOptions(TrainOptions):
     turns: bool = Field(False, description="views turned by any angle, not only about upright")
 
 
+class TaughtOptions(TrainOptions):
+    """Teaching the embedder what published networks know."""
+
+    batch: int = Field(64, ge=2, description="things a step, a clean and a camera's view of each")
+    check_count: int = Field(60, ge=1, description="unseen families of packs in each check")
+    teachers: list[Path] = Field(min_length=1, description="weights of the networks that teach")
+    side: int = Field(192, ge=64, le=448, multiple_of=32, description="of the network's input, px")
+    packs: int = Field(3000, ge=8, description="families of packs that are rendered first")
+    turns: bool = Field(False, description="views turned by any angle, not only about upright")
+    fresh_rates: bool = Field(
+        False, description="one rate for all layers, for a start that knows little"
+    )
+
+
 class DetectorOptions(TrainOptions):
     """Training or fine-tuning the detector."""
 
@@ -134,6 +148,8 @@ def command_of(name: str, options: TrainOptions) -> str:
         flag = "--" + key.replace("_", "-")
         if isinstance(value, Path):
             words.append(f"{flag} {value.name if key == 'start' else key.upper()}")
+        elif isinstance(value, list):
+            words += [f"{flag} {path.name}" for path in value]
         elif isinstance(value, float):
             words.append(f"{flag} {value:g}")
         else:

@@ -8,7 +8,7 @@ import io
 import logging
 import re
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import IO
@@ -25,6 +25,7 @@ from pipeline.printable import printable
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _FORMATS = {"JPEG", "PNG", "WebP", "BMP"}
 _BOXES_SOURCE = "detect"
+VAL_EVERY = 10  # picture of a source with YOLO files beside its pictures is kept for checks
 log = logging.getLogger(__name__)
 
 
@@ -108,10 +109,20 @@ def open_pool(folder: Path) -> Pool:
         rule = f"cannot be read: {error.strerror}"
         raise ConfigError.at("--pool", rule, str(error.filename)) from error
     pictures = {n: data for n, data in encoded.items() if is_pool_picture(n, data)}
-    plain = {n: data for n, data in pictures.items() if not n.startswith(f"{_BOXES_SOURCE}/")}
+    beside = _boxes_beside(pictures, encoded)
+    plain = {
+        n: data
+        for n, data in pictures.items()
+        if not n.startswith(f"{_BOXES_SOURCE}/") and n.split("/")[0] not in beside
+    }
     if not plain:
         raise ConfigError.at("--pool", "must hold pictures (jpg, png, webp)", str(folder))
-    return Pool(plain, _group_views(plain), _read_boxes(pictures, encoded))
+    labelled = _read_boxes(pictures, encoded)
+    for source in sorted(beside):
+        for number, picture in enumerate(beside[source]):
+            split = "val" if number % VAL_EVERY == 0 else "train"
+            labelled.setdefault(split, []).append(picture)
+    return Pool(plain, _group_views(plain), labelled)
 
 
 def is_pool_picture(name: str, encoded: bytes) -> bool:
@@ -182,6 +193,26 @@ def _read_boxes(
         found.setdefault(parts[2], []).append(
             label_picture(pictures[name], encoded.get(place), place)
         )
+    return found
+
+
+def _boxes_beside(
+    pictures: dict[str, bytes], encoded: dict[str, bytes]
+) -> dict[str, list[LabelledPicture]]:
+    """Find the sources whose pictures have YOLO files beside them, with what these say.
+
+    A picture of such a source without a file has no box. All boxes are of one class there: what a pool's
+    sources call their classes has nothing to do with each other.
+    """
+    places = {n: n[: -len(PurePath(n).suffix)] + ".txt" for n in pictures}
+    sources = {n.split("/")[0] for n, place in places.items() if place in encoded and "/" in n}
+    found: dict[str, list[LabelledPicture]] = {}
+    for name in sorted(pictures):
+        source = name.split("/")[0]
+        if source in sources and source != _BOXES_SOURCE:
+            label = label_picture(pictures[name], encoded.get(places[name]), places[name])
+            one_class = replace(label, classes=np.zeros_like(label.classes), source=source)
+            found.setdefault(source, []).append(one_class)
     return found
 
 

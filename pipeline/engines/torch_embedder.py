@@ -17,12 +17,14 @@ class EmbedderSpec:
     """The numbers that the architecture is built from.
 
     projection: whether pooled features are projected to `dim`; without, `dim` is the backbone's.
+    fit: how a picture becomes a square: stretched, or whole in the middle of grey (letterbox).
     """
 
     backbone: str = "resnet18"
     dim: int = 256
     input_side_px: int = 128
     projection: bool = field(default=True, metadata={"later": True})
+    fit: str = field(default="stretch", metadata={"later": True})
 
 
 class Embedder(torch.nn.Module):
@@ -59,10 +61,13 @@ class Embedder(torch.nn.Module):
 
         images: (B, 3, H, W) float32 RGB 0..1; returns (B, dim) float32.
         """
+        return functional.normalize(self.whitening(self.projection(self.pooled(images))), dim=1)
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """Give the features of each picture that the projection gets: (B, C) float32."""
         features = self.backbone((images - self.mean) / self.std)
         power = self.gem_power.clamp(1.0, 8.0)
-        pooled = features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1.0 / power)
-        return functional.normalize(self.whitening(self.projection(pooled)), dim=1)
+        return features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1.0 / power)
 
 
 def build_embedder(spec: EmbedderSpec) -> Embedder:

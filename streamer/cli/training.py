@@ -16,6 +16,7 @@ from catalog_tools.train.options import (
     EmbedderOptions,
     KeypointsOptions,
     MatcherOptions,
+    TaughtOptions,
     TrainOptions,
     check_options,
 )
@@ -24,7 +25,11 @@ from streamer.cli.terminal import say
 train_app = typer.Typer(
     no_args_is_help=True, help="Train the networks, or fit them to your own items."
 )
-_FLAGS = {"resume": "--resume/--fresh", "turns": "--turns"}  # all others are `--name VALUE`
+_FLAGS = {
+    "resume": "--resume/--fresh",
+    "turns": "--turns",
+    "fresh_rates": "--fresh-rates",
+}  # all others are `--name VALUE`
 
 
 def _add_training(name: str, options_type: type[TrainOptions], told: str) -> None:
@@ -52,6 +57,11 @@ def _add_training(name: str, options_type: type[TrainOptions], told: str) -> Non
 
 _add_training(
     "embedder", EmbedderOptions, "Train the embedder, or fit it to a catalog; print its path."
+)
+_add_training(
+    "taught",
+    TaughtOptions,
+    "Teach the embedder what published networks know; print its path.",
 )
 _add_training(
     "detector",
