@@ -62,7 +62,8 @@ class Embedder(torch.nn.Module):
         features = self.backbone((images - self.mean) / self.std)
         power = self.gem_power.clamp(1.0, 8.0)
         pooled = features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1.0 / power)
-        return functional.normalize(self.whitening(self.projection(pooled)), dim=1)
+        # In float32 also where half floats compute the rest: a vector's length must be 1.
+        return functional.normalize(self.whitening(self.projection(pooled)).float(), dim=1)
 
 
 def build_embedder(spec: EmbedderSpec) -> Embedder:

@@ -1,0 +1,75 @@
+"""The benchmarks' drawings, each a PNG beside its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_COLORS = ("#3a6ea5", "#c8553d", "#588b4a", "#8a5a9e", "#b8860b", "#4b4b4b")
+
+
+@contextmanager
+def drawing(path: Path, size_in: tuple[float, float] = (7, 3.4)) -> Iterator[Any]:
+    """Give an axis; what is drawn on it is in the file afterwards."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=size_in)
+    try:
+        yield axis
+        figure.tight_layout()
+        figure.savefig(path)
+    finally:
+        pyplot.close(figure)
+
+
+def draw_stages(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw what a row of a batch takes, a line a network and precision, at most threads."""
+    most = max(row["threads"] for row in rows)
+    lines: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["threads"] == most:
+            shape = "x".join(map(str, row["shape"]))
+            name = f"{row['network']} {shape} {row['precision']}"
+            lines.setdefault(name, {})[row["batch"]] = row["ms_a_row"]
+    with drawing(path, (8, 4.5)) as axis:
+        for number, (name, points) in enumerate(lines.items()):
+            style = ("-", "--", ":")[number // len(_COLORS) % 3]
+            axis.plot(
+                *zip(*points.items(), strict=True),
+                f"o{style}", label=name, color=_COLORS[number % len(_COLORS)], markersize=3,
+            )  # fmt: skip
+        axis.set(xlabel="batch", ylabel="ms a row", xscale="log", yscale="log")
+        axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def draw_throughput(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw frames a second and efficiency by the number of cameras."""
+    names = [str(run["cameras"]) for run in runs]
+    with drawing(path) as axis:
+        axis.bar(names, [run["frames_a_second"] for run in runs], color=_COLORS[0])
+        axis.set(xlabel="cameras, flat out", ylabel="frames a second")
+        other = axis.twinx()
+        other.plot(names, [run["efficiency"] for run in runs], "o-", color=_COLORS[1])
+        other.set(ylabel="efficiency", ylim=(0, 1.1))
+
+
+def draw_density(runs: Sequence[Mapping[str, Any]], limit_ms: float, path: Path) -> None:
+    """Draw the latencies by the number of cameras, with the limit."""
+    ordered = sorted(runs, key=lambda run: run["cameras"])
+    with drawing(path) as axis:
+        for number, key in enumerate(("p50", "p95", "p99")):
+            points = [
+                (run["cameras"], run["capture_to_event_ms"][key])
+                for run in ordered
+                if run["capture_to_event_ms"]
+            ]
+            if points:
+                axis.plot(*zip(*points, strict=True), "o-", label=key, color=_COLORS[number])
+        axis.axhline(limit_ms, color="black", linestyle=":", label="limit of p99")
+        axis.set(xlabel="cameras", ylabel="capture to event, ms", yscale="log")
+        axis.legend()
