@@ -59,23 +59,8 @@ PY
 }
 
 magpie() { "$python" -c 'from streamer.cli import main; main()' "$@"; }
-material() {
-  "$python" - "$work/material" "$device" <<'PY'
-import sys
-from pathlib import Path
-
-if __name__ == "__main__":
-    from benchmarks.material import Scene, demo_material, scene_material
-    from catalog_tools.demo.script import FAST_CLIP_S
-    from streamer.cli.bench import MAGPIE
-
-    folder, engine = Path(sys.argv[1]), ["--engine", "torch", "--device", sys.argv[2]]
-    print(demo_material(folder, MAGPIE, engine, FAST_CLIP_S))
-    print(scene_material(folder, MAGPIE, Scene(), engine))
-PY
-}
-export -f facts magpie material
-export python device work
+export -f facts magpie
+export python
 
 if [ -n "$wheels" ]; then
   step wheels 60 "$python" -m pip install --quiet --no-index --no-deps --target "$work/site" \
@@ -86,8 +71,9 @@ step facts 40 bash -c facts
 step tests 100 "$python" -m pytest -q -p no:cacheprovider -W default -m 'gpu and not slow' \
   tests/pipeline/engines tests/pipeline/test_matcher_on_cuda.py \
   tests/catalog_tools/train/test_training.py --durations=5
-step material 60 bash -c material
 common=(--out "$out" --material "$work/material" --engine torch --device "$device")
+step material 70 bash -c 'magpie bench material "$@"' - --out "$work/material" --fast --scene \
+  --engine torch --device "$device"
 step stages 70 bash -c 'magpie bench stages "$@"' - "${common[@]}" --fast --seconds 0.15
 step throughput 80 bash -c 'magpie bench throughput "$@"' - "${common[@]}" --fast --seconds 6 \
   --cameras 1 --cameras 8

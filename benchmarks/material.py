@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -21,6 +24,7 @@ from pipeline.writable import make_ready
 
 _SEED = 1_000_400_000  # of packs that no training drew
 _PICTURE_SIDE_PX = 400
+_CHUNK_FRAMES = 8
 _STAY_S, _AWAY_S = 3.6, 0.4  # of a pack at its place, and of the place between two packs
 
 
@@ -42,7 +46,7 @@ class Scene:
 
     size_wh: tuple[int, int] = (1920, 1080)
     fps: int = 30
-    seconds: float = 8.0
+    seconds: float = 6.0
     in_view: int = 4
     n_items: int = 100
     still: bool = False
@@ -89,19 +93,42 @@ def write_pictures(folder: Path, n_items: int) -> Path:
 
 
 def draw_scene(scene: Scene) -> Iterator[np.ndarray]:
-    """Yield the scene's frames, (H, W, 3) uint8 BGR each."""
-    from catalog_tools.synthesize.scenes import make_background, paste_pack
+    """Yield the scene's frames, (H, W, 3) uint8 BGR each, drawn on all cores."""
+    n_frames = round(scene.fps * scene.seconds)
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(max(1, min(16, os.cpu_count() or 1))) as pool:
+        starts = range(0, n_frames, _CHUNK_FRAMES)
+        chunks = [(scene, first, min(first + _CHUNK_FRAMES, n_frames)) for first in starts]
+        for frames in pool.imap(_draw_chunk, chunks):
+            yield from frames
 
+
+def _draw_chunk(chunk: tuple[Scene, int, int]) -> list[np.ndarray]:
+    from catalog_tools.synthesize.scenes import paste_pack
+
+    cv2.setNumThreads(1)  # one process a core already
+    scene, first, last = chunk
     width, height = scene.size_wh
-    backdrop = make_background(np.random.default_rng([_SEED, 1]), scene.size_wh)
-    noise = np.random.default_rng([_SEED, 2]).normal(0, 3, (height + 32, width + 32, 3))
-    grain = np.clip(noise, -64, 64).astype(np.int16)
-    for number in range(round(scene.fps * scene.seconds)):
+    backdrop, grain = _ground_of(scene.size_wh)
+    frames = []
+    for number in range(first, last):
         image = backdrop.copy()
         for pack, quad in packs_at(scene, 0.0 if scene.still else number / scene.fps):
             paste_pack(image, _print_of(pack, round(height * 0.45)), quad)
         x, y = np.random.default_rng([_SEED, 3, number]).integers(0, 32, 2)
-        yield cv2.add(image, grain[y : y + height, x : x + width], dtype=cv2.CV_8U)
+        frames.append(cv2.add(image, grain[y : y + height, x : x + width], dtype=cv2.CV_8U))
+    return frames
+
+
+@lru_cache(maxsize=1)
+def _ground_of(size_wh: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The scene's ground (H, W, 3) uint8 BGR, and the sensor's noise, int16, a little larger."""
+    from catalog_tools.synthesize.scenes import make_background
+
+    width, height = size_wh
+    backdrop = make_background(np.random.default_rng([_SEED, 1]), size_wh)
+    noise = np.random.default_rng([_SEED, 2]).normal(0, 3, (height + 32, width + 32, 3))
+    return backdrop, np.clip(noise, -64, 64).astype(np.int16)
 
 
 def packs_at(scene: Scene, time_s: float) -> list[tuple[int, np.ndarray]]:
@@ -132,19 +159,12 @@ def packs_at(scene: Scene, time_s: float) -> list[tuple[int, np.ndarray]]:
     return shown
 
 
-_prints: dict[tuple[int, int], np.ndarray] = {}
-
-
+@lru_cache(maxsize=64)
 def _print_of(number: int, long_side_px: int) -> np.ndarray:
     from catalog_tools.synthesize.packs import natural_size_wh, render_pack
 
-    key = number, long_side_px
-    if key not in _prints:
-        if len(_prints) > 64:
-            _prints.clear()
-        seed = _SEED + number
-        _prints[key] = render_pack(seed, natural_size_wh(seed, long_side_px))
-    return _prints[key]
+    seed = _SEED + number
+    return render_pack(seed, natural_size_wh(seed, long_side_px))
 
 
 def _build(catalog: Path, pictures: Path, magpie: Sequence[str], engine: Sequence[str]) -> Path:
@@ -171,4 +191,4 @@ def _mark_made(clip: Path, scene: Scene) -> None:
 
 
 def _as_json(scene: Scene) -> dict[str, object]:
-    return {**asdict(scene), "size_wh": list(scene.size_wh), "drawing": 1}
+    return {**asdict(scene), "size_wh": list(scene.size_wh), "drawing": 2}

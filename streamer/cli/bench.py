@@ -84,6 +84,22 @@ def _engine_words(engine: str | None, device: str | None) -> list[str]:
     return [*words, "--device", device] if device else words
 
 
+@bench_app.command("material")
+def bench_material(
+    out: Out = OUT,
+    scene: Annotated[bool, typer.Option("--scene", help="Also the scene of 1080p30.")] = False,
+    engine: EngineName = None,
+    device: Device = None,
+    fast: Fast = False,
+) -> None:
+    """Make the clip and the catalog that the others measure on, for their --material."""
+    from streamer.cli.terminal import say
+
+    say(_demo(out, engine, device, fast).clip)
+    if scene:
+        say(_scene(out, engine, device, 100, 4).clip)
+
+
 Seconds = Annotated[float, typer.Option(min=1, help="How long each run.")]
 Matchers = Annotated[int, typer.Option(min=1, max=64, help="Matcher processes.")]
 IsScene = Annotated[
