@@ -36,7 +36,7 @@ step() {
 }
 
 facts() {
-  nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv || return 1
+  nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv
   nproc
   "$python" - <<'PY'
 import importlib, platform, sys

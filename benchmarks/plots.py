@@ -73,3 +73,35 @@ def draw_density(runs: Sequence[Mapping[str, Any]], limit_ms: float, path: Path)
         axis.axhline(limit_ms, color="black", linestyle=":", label="limit of p99")
         axis.set(xlabel="cameras", ylabel="capture to event, ms", yscale="log")
         axis.legend()
+
+
+def draw_search(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw one query's time and recall@1 by the number of views."""
+    sizes = [row["n_views"] for row in rows]
+    with drawing(path) as axis:
+        for number, key in enumerate(k for k in rows[0] if k.startswith("one_query_ms_")):
+            threads = key.split("_")[3]
+            for quantile, style in (("p50", "o-"), ("p99", "o:")):
+                label = f"{quantile}, {threads} threads"
+                times_ms = [row[key][quantile] for row in rows]
+                axis.plot(sizes, times_ms, style, label=label, color=_COLORS[number])
+        axis.set(xlabel="views", ylabel="one query, ms", xscale="log", yscale="log")
+        axis.legend()
+        other = axis.twinx()
+        other.plot(sizes, [row["recall_at_1"] for row in rows], "s", color=_COLORS[5])
+        other.set(ylabel="recall@1 (squares)", ylim=(0.9, 1.005))
+
+
+def draw_ring(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the write and the hand-over by the size of the pictures."""
+    names = [row["size"] for row in rows]
+    with drawing(path) as axis:
+        for number, (key, label) in enumerate(
+            (("write_ms", "write"), ("hand_over_ms", "write to reader"))
+        ):
+            for quantile, style in (("p50", "o-"), ("p99", "o:")):
+                times_ms = [row[key][quantile] for row in rows]
+                text = f"{label}, {quantile}"
+                axis.plot(names, times_ms, style, label=text, color=_COLORS[number])
+        axis.set(ylabel="ms a frame", ylim=(0, None))
+        axis.legend()
