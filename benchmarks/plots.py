@@ -105,3 +105,37 @@ def draw_ring(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
                 axis.plot(names, times_ms, style, label=text, color=_COLORS[number])
         axis.set(ylabel="ms a frame", ylim=(0, None))
         axis.legend()
+
+
+def draw_latency(latencies_ms: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw which share of the events is no older than what, a line a size."""
+    with drawing(path) as axis:
+        for number, (name, found) in enumerate(latencies_ms.items()):
+            ordered = sorted(found)
+            shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
+            axis.step(ordered, shares, where="post", label=name, color=_COLORS[number])
+        axis.set(xlabel="last packet sent to event received, ms", ylabel="share of events")
+        axis.legend()
+
+
+def draw_shares(processed: Mapping[str, int], path: Path) -> None:
+    """Draw how many frames of each camera were processed, with the mean and a tenth about it."""
+    mean = sum(processed.values()) / max(1, len(processed))
+    with drawing(path) as axis:
+        axis.bar(list(processed), list(processed.values()), color=_COLORS[0])
+        axis.axhspan(0.9 * mean, 1.1 * mean, color=_COLORS[1], alpha=0.2, label="mean ± 10 %")
+        axis.axhline(mean, color="black", linewidth=0.8)
+        axis.set(ylabel="frames processed")
+        axis.tick_params(axis="x", labelrotation=60, labelsize=7)
+        axis.legend()
+
+
+def draw_publish(figures: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Draw the time from hand-over to receipt by the rate."""
+    named = {name: rows["received"] for name, rows in figures.items() if rows["received"]}
+    with drawing(path) as axis:
+        for number, key in enumerate(("p50", "p95", "p99")):
+            times_ms = [row[key] for row in named.values()]
+            axis.plot(list(named), times_ms, "o-", label=key, color=_COLORS[number])
+        axis.set(xlabel="events", ylabel="hand-over to receipt, ms", yscale="log")
+        axis.legend()

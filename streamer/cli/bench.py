@@ -45,7 +45,7 @@ def bench_publish(
     out: Out = OUT,
     seconds: Annotated[float, typer.Option(min=1, help="How long at each rate.")] = 5.0,
 ) -> None:
-    """How long an event takes from the matcher to a subscriber, at 10, 100 and 1000 a second."""
+    """How long an event takes from the matcher to a subscriber, at 10 to 10,000 a second."""
     from benchmarks.bench_publish import run_benchmark
     from streamer.cli.terminal import say
 
@@ -175,3 +175,76 @@ def _scene(
 
     scene = Scene(n_items=items, in_view=in_view, still=still)
     return scene_material(folder, MAGPIE, scene, _engine_words(engine, device))
+
+
+@bench_app.command("search")
+def bench_search(
+    out: Out = OUT,
+    sizes: Annotated[
+        list[int] | None, typer.Option("--size", min=100, help="Views; default 1k to 1M.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long single queries.")] = 2.0,
+) -> None:
+    """The shortlist's search by the catalog's size: time of a query, recall against exact."""
+    from benchmarks.bench_search import SIZES, run_benchmark
+
+    run_benchmark(out, sizes or SIZES, seconds)
+
+
+@bench_app.command("ring")
+def bench_ring(
+    out: Out = OUT,
+    seconds: Annotated[float, typer.Option(min=0.5, help="How long each figure.")] = 3.0,
+) -> None:
+    """The way from a camera's process to a matcher's: copy, hand-over, frames a second."""
+    from benchmarks.bench_ring import run_benchmark
+
+    run_benchmark(out, seconds)
+
+
+@bench_app.command("latency")
+def bench_latency(
+    out: Out = OUT,
+    material: Made = None,
+    seconds: Annotated[float, typer.Option(min=10, help="How long each size.")] = 30.0,
+    detect_fps: Annotated[float, typer.Option(min=0, help="Searched frames a second.")] = 10.0,
+    height: Annotated[
+        list[int] | None, typer.Option(min=240, help="Lines of the pictures; default 720, 1080.")
+    ] = None,
+    engine: EngineName = None,
+    device: Device = None,
+) -> None:
+    """Real RTSP at 30 fps: from a picture's last packet to a subscriber's receipt of its event."""
+    from benchmarks.bench_latency import run_benchmark
+    from benchmarks.material import Scene, scene_material
+
+    options = read_matcher_options(None, None, engine, device)
+    words = _engine_words(engine, device)
+    made = {
+        f"{lines}p": scene_material(
+            material or out, MAGPIE, Scene(size_wh=(lines * 16 // 9, lines)), words
+        )
+        for lines in height or (720, 1080)
+    }
+    run_benchmark(out, MAGPIE, options, made, seconds, detect_fps)
+
+
+@bench_app.command("overload")
+def bench_overload(
+    out: Out = OUT,
+    material: Made = None,
+    full: Annotated[int, typer.Option(min=1, help="Cameras that the machine just serves.")] = 2,
+    times: Annotated[int, typer.Option(min=2, help="So many times more.")] = 4,
+    seconds: Annotated[float, typer.Option(min=10, help="How long the overload.")] = 60.0,
+    matchers: Matchers = 1,
+    items: Items = 100,
+    in_view: InView = 4,
+    engine: EngineName = None,
+    device: Device = None,
+) -> None:
+    """Several times more cameras of 1080p30 than can be served: lateness, memory, fairness."""
+    from benchmarks.bench_overload import run_benchmark
+
+    options = read_matcher_options(None, None, engine, device)
+    made = _scene(material or out, engine, device, items, in_view)
+    run_benchmark(out, MAGPIE, options, made, full, times, seconds, matchers)
