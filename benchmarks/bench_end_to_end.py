@@ -6,11 +6,7 @@ does. Prints a table; writes JSON and a histogram of the latencies from capture 
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import ProcessCosts, percentiles, write_result
-from pipeline.errors import ConfigError, WorkerError
-from streamer.publishing import Subscriber
-
-_STARTED = re.compile(r"started worker=(?P<name>\S+) pid=(?P<pid>\d+)")
-_START_WITHIN_S = 120.0
-_SILENT_S = 60.0
+from benchmarks.daemon_run import RunOptions, gather_figures, run_daemon
+from benchmarks.harness import percentiles, write_result
+from benchmarks.material import demo_material
+from pipeline.errors import ConfigError
 
 
 def run_benchmark(
@@ -44,128 +37,29 @@ def run_benchmark(
     if (source is None) != (catalog is None):
         raise ConfigError.at("bench end-to-end", "expected both --source and --catalog, or none")
     if source is None or catalog is None:
-        source, catalog = _demo_material(out, magpie)
+        made = demo_material(out, magpie)
+        source, catalog = str(made.clip), made.catalog
     config = {
         "source": Path(source).name,
         "cameras": n_cameras,
         "realtime": is_realtime,
         "duration_s": duration_s,
     }
+    options = RunOptions(
+        {f"cam{number}": source for number in range(n_cameras)},
+        catalog,
+        duration_s,
+        camera={"realtime": is_realtime},
+    )
     with tempfile.TemporaryDirectory(prefix="magpie-bench-") as folder:
-        figures = _run(Path(folder), magpie, source, catalog, config)
-    latencies = figures.pop("latencies_ms")
+        result = run_daemon(Path(folder), magpie, options)
+    figures = gather_figures(result)
     path = write_result(out, "end_to_end", config, figures)
-    if latencies:
-        draw_histogram(latencies, path.with_suffix(".png"))
+    if result.latencies_ms:
+        draw_histogram(result.latencies_ms, path.with_suffix(".png"))
     print_figures(figures)
     print(path)
     return path
-
-
-def _demo_material(out: Path, magpie: Sequence[str]) -> tuple[str, Path]:
-    """Give the demo's clip and catalog, made when they are not there yet."""
-    from catalog_tools.demo.clip import make_demo_clip
-
-    clip_dir = make_demo_clip(out)
-    catalog = out / "catalog"
-    command = [*magpie, "catalog", "build", str(clip_dir / "items.csv"), "--out", str(catalog)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise WorkerError.at("bench", "the catalog can't be built", done.stderr.strip())
-    return str(clip_dir / "clip.mp4"), catalog
-
-
-def _run(
-    folder: Path, magpie: Sequence[str], source: str, catalog: Path, config: dict[str, Any]
-) -> dict[str, Any]:
-    options = ["--catalog", str(catalog), "--publish", "tcp://127.0.0.1:*"]
-    options += ["--journal", str(folder / "journal.db"), "--log-level", "debug"]
-    options += ["--summary-json", str(folder / "summary.json")]
-    options += ["--realtime"] if config["realtime"] else []
-    options += ["--duration", str(config["duration_s"])] if config["duration_s"] else []
-    sources = [f"cam{number}={source}" for number in range(config["cameras"])]
-    log_path = folder / "daemon.log"
-    with log_path.open("w") as log:
-        daemon = subprocess.Popen(
-            [*magpie, "run", *sources, *options], stdout=subprocess.PIPE, stderr=log, text=True
-        )
-
-    def pids() -> dict[str, int]:
-        return {"daemon": daemon.pid, **worker_pids(log_path.read_text())}
-
-    try:
-        endpoint, ask = _endpoints(daemon, log_path)
-        with Subscriber(endpoint, ask_endpoint=ask, since=0) as subscriber, ProcessCosts(pids) as c:
-            events = _collect(subscriber, daemon)
-    finally:
-        if daemon.poll() is None:
-            daemon.terminate()
-        daemon.communicate(timeout=15)
-    if daemon.returncode:
-        got = " | ".join(log_path.read_text().splitlines()[-5:])
-        raise WorkerError.at("bench", "the daemon must run to its end", got)
-    summary = json.loads((folder / "summary.json").read_text())
-    return {**gather_figures(summary, events), "processes": c.figures()}
-
-
-def worker_pids(log: str) -> dict[str, int]:
-    """Give the process id of each worker from the daemon's log; the last start counts."""
-    return {found["name"]: int(found["pid"]) for found in _STARTED.finditer(log)}
-
-
-def _endpoints(daemon: subprocess.Popen[str], log_path: Path) -> tuple[str, str]:
-    assert daemon.stdout is not None
-    words = daemon.stdout.readline().split()
-    if len(words) != 4:
-        got = " | ".join(log_path.read_text().splitlines()[-5:])
-        raise WorkerError.at("bench", "the daemon must tell where its events are", got)
-    return words[1], words[3]
-
-
-def _collect(subscriber: Subscriber, daemon: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = []
-    heard_s = time.monotonic()
-    while time.monotonic() - heard_s < (_SILENT_S if events else _START_WITHIN_S):
-        has_ended = daemon.poll() is not None
-        event = subscriber.receive_dict(0.1)
-        if event is not None:
-            events.append(event)
-            heard_s = time.monotonic()
-        elif has_ended:
-            return events
-    raise WorkerError.at("bench", "the daemon must end or publish", f"nothing for {_SILENT_S:g} s")
-
-
-def gather_figures(summary: dict[str, Any], events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Join the daemon's own account with what a subscriber saw.
-
-    Latency from capture to event is taken of `appeared` and `updated`: a `left` is late by nature.
-    """
-    seen = [event for event in events if event["type"] in ("appeared", "updated")]
-    latencies = [float(event["latency_ms"]) for event in seen]
-    stages: dict[str, list[float]] = {}
-    for event in seen:
-        for stage, ms in event["stage_ms"].items():
-            stages.setdefault(stage, []).append(float(ms))
-    cameras = {
-        name: {
-            "fps_processed": camera["fps"],
-            **{key: camera["counters"][key] for key in ("decoded", "processed")},
-            "skipped": camera["counters"]["skipped"],
-            "dropped": camera["counters"]["dropped"],
-        }
-        for name, camera in summary["cameras"].items()
-    }
-    return {
-        "seconds": summary["seconds"],
-        "cameras": cameras,
-        "events": summary["events"],
-        "capture_to_event_ms": percentiles(latencies),
-        "stage_ms_of_all_frames": summary["latency"],
-        "stage_ms_of_frames_with_events": {s: percentiles(ms) for s, ms in stages.items()},
-        "restarts": summary["restarts"],
-        "latencies_ms": latencies,
-    }
 
 
 def draw_histogram(latencies_ms: Sequence[float], path: Path) -> None:

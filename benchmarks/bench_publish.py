@@ -1,15 +1,17 @@
 """How long an event takes from the matcher's hand-over to a subscriber: `magpie bench publish`.
 
 Three processes as in a run: one sends sightings at a steady rate over its sink, this one numbers,
-journals (on the disk of --out) and publishes, one subscribes and looks at the clock. Prints a
-table and writes JSON. `published`: hand-over to just before the commit and send, as `stage_ms`
-tells; `received`: hand-over until a subscriber has the event.
+journals (on the disk of --out) and publishes, one subscribes and looks at the clock. Once more with
+another subscriber that never reads. Prints a table, writes JSON, draws both. `published`: hand-over
+to just before the commit and send, as `stage_ms` tells; `received`: hand-over until a subscriber
+has the event.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import percentiles, write_result
+from benchmarks.plots import draw_publish
 from pipeline.types import ItemId, Match, Phase, Sighting, Tier
 from pipeline.writable import make_ready
 from streamer.publishing import Subscriber
@@ -30,7 +33,8 @@ from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sink import EventSink
 
-RATES = (10, 100, 1000)
+RATES = (10, 100, 1000, 10_000)
+STALLED_RATE = 1000  # at which a subscriber that never reads is measured
 _SILENT_S = 10.0
 
 
@@ -38,17 +42,22 @@ def run_benchmark(out: Path, seconds: float = 5.0, rates: Sequence[int] = RATES)
     """Send for `seconds` at each rate (events a second); return the JSON's path."""
     make_ready(out, "--out", "choose another")
     figures = {f"{rate}/s": _measure(out, rate, seconds) for rate in rates}
+    figures["one stalled"] = _measure(out, STALLED_RATE, seconds, has_stalled=True)
     path = write_result(out, "publish", {"seconds": seconds, "rates": list(rates)}, figures)
-    table = Table("events", "", "n", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    table = Table("events", "", "n", "a second", "p50 ms", "p95 ms", "p99 ms", "max ms")
     for rate, rows in figures.items():
-        for name, row in rows.items():
-            table.add_row(rate, name, *(str(row[key]) for key in ("n", "p50", "p95", "p99", "max")))
+        for name in ("published", "received"):
+            row = rows[name]
+            if row is not None:
+                times_ms = (str(row[key]) for key in ("p50", "p95", "p99", "max"))
+                table.add_row(rate, name, str(row["n"]), str(rows["a_second"]), *times_ms)
     Console().print(table)
+    draw_publish(figures, path.with_suffix(".png"))
     return path
 
 
-def _measure(out: Path, rate: int, seconds: float) -> dict[str, Any]:
-    """Latencies of one rate, in ms."""
+def _measure(out: Path, rate: int, seconds: float, has_stalled: bool = False) -> dict[str, Any]:
+    """Latencies of one rate, in ms, and how many events a second were received."""
     n_events = max(2, int(rate * seconds))
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=out) as disk:
@@ -57,19 +66,38 @@ def _measure(out: Path, rate: int, seconds: float) -> dict[str, Any]:
             journal = Journal(Path(disk) / "journal.db")
             publisher = Publisher(PublishOptions(endpoint="tcp://127.0.0.1:0"), journal, run_dir)
             publisher.start()
-            ours, theirs = spawn.Pipe()
             where = (publisher.endpoint, publisher.ask_endpoint)
+            ours, theirs = spawn.Pipe()
+            stalled = spawn.Process(target=_stall, args=(*where, theirs))
+            if has_stalled:
+                stalled.start()
+                ours.recv()  # it is subscribed, and reads no more
             reader = spawn.Process(target=_read, args=(*where, n_events, theirs))
             reader.start()
             ours.recv()  # it is subscribed
             sender = spawn.Process(target=_send, args=(run_dir, rate, n_events))
             sender.start()
-            published_ms, received_ms = ours.recv()
+            published_ms, received_ms, took_s = ours.recv()
             sender.join()
             reader.join()
+            if has_stalled:
+                stalled.terminate()
+                stalled.join()
             publisher.stop()
             journal.close()
-    return {"published": percentiles(published_ms), "received": percentiles(received_ms)}
+    return {
+        "published": percentiles(published_ms),
+        "received": percentiles(received_ms),
+        "a_second": round(len(received_ms) / took_s, 1) if took_s else 0.0,
+    }
+
+
+def _stall(endpoint: str, ask: str, results: Connection) -> None:
+    """A subscriber that is there and never reads."""
+    with Subscriber(endpoint, ask_endpoint=ask, since=0) as events:
+        events.receive_dict(0.5)
+        results.send("subscribed")
+        threading.Event().wait()
 
 
 def _send(run_dir: Path, rate: int, n_events: int) -> None:
@@ -83,7 +111,9 @@ def _send(run_dir: Path, rate: int, n_events: int) -> None:
 
 
 def _read(endpoint: str, ask: str, n_events: int, results: Connection) -> None:
-    published_ms, received_ms = [], []
+    published_ms: list[float] = []
+    received_ms: list[float] = []
+    began_s = ended_s = 0.0
     with Subscriber(endpoint, ask_endpoint=ask, since=0) as events:
         events.receive_dict(0.5)
         results.send("subscribed")
@@ -92,10 +122,12 @@ def _read(endpoint: str, ask: str, n_events: int, results: Connection) -> None:
             now_ns = time.time_ns()
             if event is None:
                 break
+            ended_s = time.monotonic()
+            began_s = began_s or ended_s
             captured = datetime.fromisoformat(event["time"]["captured"])
             received_ms.append(now_ns / 1e6 - captured.timestamp() * 1e3)
             published_ms.append(event["stage_ms"]["publish"])
-    results.send((published_ms, received_ms))
+    results.send((published_ms, received_ms, ended_s - began_s))
 
 
 def _sighting(number: int) -> Sighting:
@@ -129,7 +161,3 @@ def _sighting(number: int) -> Sighting:
         catalog_generation=1,
         stage_ms={"decode": 1.0, "wait": 2.0, "detect": 20.0, "embed": 3.0, "verify": 9.0},
     )
-
-
-if __name__ == "__main__":
-    print(run_benchmark(Path("bench-output")))

@@ -24,7 +24,11 @@ import psutil
 from pipeline.writable import make_ready
 from streamer.redaction import redact
 
-_PACKAGES = ("av", "faiss-gpu", "faiss-cpu", "numpy", "opencv-python", "openvino", "pyzmq", "torch")
+_PACKAGES = (
+    *("av", "faiss-gpu", "faiss-cpu", "kornia", "numpy", "opencv-python", "opencv-python-headless"),
+    *("openvino", "pyzmq", "timm", "torch", "trackers", "ultralytics"),
+)
+COMMIT_VARIABLE = "MAGPIE_COMMIT"  # where the files were carried without their history
 _SAMPLE_EVERY_S = 0.5
 
 
@@ -36,11 +40,26 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "vector_units": [name for name in ("avx2", "avx512f", "amx_bf16") if name in flags],
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "gpus": _gpus(),
         "load_before": [round(value, 2) for value in os.getloadavg()],
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
     }
+
+
+def _gpus() -> list[str]:
+    """Give each GPU's name, memory and driver, as NVIDIA's tool tells them."""
+    command = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,driver_version",
+        "--format=csv,noheader",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.strip().splitlines() if done.returncode == 0 else []
 
 
 def _cpu_info(key: str) -> str:
@@ -63,6 +82,8 @@ def _version(package: str) -> str | None:
 
 def current_commit() -> str:
     """Give the checkout's commit, with `+changes` when files differ from it; "" outside of one."""
+    if COMMIT_VARIABLE in os.environ:
+        return os.environ[COMMIT_VARIABLE]
     root = Path(__file__).resolve().parent.parent
     command = ["git", "-C", str(root), "describe", "--always", "--dirty=+changes"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -76,6 +97,19 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
     p50, p95, p99 = np.percentile(values, [50, 95, 99])
     shown = {"p50": p50, "p95": p95, "p99": p99, "max": max(values)}
     return {"n": len(values), **{key: round(float(value), 3) for key, value in shown.items()}}
+
+
+def time_calls(call: Callable[[], object], seconds: float, at_least: int = 5) -> list[float]:
+    """Return what single calls took, in ms: for so many seconds, after two that do not count."""
+    for _ in range(2):
+        call()
+    times_ms: list[float] = []
+    end_s = time.perf_counter() + seconds
+    while len(times_ms) < at_least or time.perf_counter() < end_s:
+        began_s = time.perf_counter()
+        call()
+        times_ms.append((time.perf_counter() - began_s) * 1e3)
+    return times_ms
 
 
 def write_result(out: Path, name: str, config: Mapping[str, Any], figures: Any) -> Path:
@@ -124,6 +158,12 @@ class _Cost:
     first: tuple[float, float] | None = None
 
 
+def _quarter(values: Sequence[float], number: int) -> float:
+    """The median of the values' quarter of this number, 0..3; of all where they are few."""
+    size = len(values) // 4
+    return float(np.median(values[number * size : (number + 1) * size] if size else values))
+
+
 class ProcessCosts:
     """Samples CPU time and private memory (USS: what the process shares with no other) of processes
     by name, in a thread.
@@ -145,12 +185,16 @@ class ProcessCosts:
         self._thread.join(5)
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Give each process's share of one core in % and its private memory in MB."""
+        """Give each process's share of one core in % and its private memory in MB: the median, the
+        most, and the medians of the second and of the last quarter of its time.
+        """
         return {
             name: {
                 "cpu_percent": round(100 * cost.cpu_s / cost.wall_s, 1) if cost.wall_s else 0.0,
                 "private_mb_median": round(float(np.median(cost.private_mb)), 1),
                 "private_mb_max": round(max(cost.private_mb), 1),
+                "private_mb_early": round(_quarter(cost.private_mb, 1), 1),
+                "private_mb_late": round(_quarter(cost.private_mb, 3), 1),
             }
             for name, cost in self._costs.items()
             if cost.private_mb

@@ -61,7 +61,9 @@ class Embedder(torch.nn.Module):
 
         images: (B, 3, H, W) float32 RGB 0..1; returns (B, dim) float32.
         """
-        return functional.normalize(self.whitening(self.projection(self.pooled(images))), dim=1)
+        projected = self.whitening(self.projection(self.pooled(images)))
+        # In float32 also where half floats compute the rest: a vector's length must be 1.
+        return functional.normalize(projected.float(), dim=1)
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
         """Give the features of each picture that the projection gets: (B, C) float32."""

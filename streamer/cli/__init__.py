@@ -5,7 +5,8 @@ catalog.py  catalog build, add, remove, list, check, query
 evaluate.py catalog evaluate
 models.py   weights
 training.py train
-shows.py    demo, bench
+shows.py    demo
+bench.py    bench
 terminal.py how all of them print
 """
 

@@ -8,7 +8,8 @@ from unittest.mock import Mock
 import pytest
 
 import benchmarks.harness
-from benchmarks.bench_end_to_end import draw_histogram, gather_figures, print_figures, worker_pids
+from benchmarks.bench_end_to_end import draw_histogram, print_figures
+from benchmarks.daemon_run import RunResult, gather_figures, worker_pids
 from benchmarks.harness import ProcessCosts, describe_machine, percentiles, write_result
 
 
@@ -63,13 +64,21 @@ def test_figures_join_summary_and_events(tmp_path, capsys):
         {"type": "appeared", "latency_ms": 50.0, "stage_ms": {"detect": 20.0}},
         {"type": "left", "latency_ms": 1000.0, "stage_ms": {}},
     ]
-    figures = gather_figures(summary, events)
+    result = RunResult(summary, events, {})
+    assert result.latencies_ms == [50.0]
+    assert (result.counted("decoded"), result.dropped("overrun"), result.dropped("stale")) == (
+        10,
+        1,
+        0,
+    )
+    assert (result.stage_count("detect"), result.stage_count("embed")) == (9, 0)
+    figures = gather_figures(result)
     assert figures["capture_to_event_ms"]["p50"] == 50.0
     assert figures["cameras"]["a"]["dropped"] == {"overrun": 1}
     assert figures["stage_ms_of_frames_with_events"]["detect"]["n"] == 1
-    draw_histogram(figures["latencies_ms"], tmp_path / "h.png")
+    draw_histogram(result.latencies_ms, tmp_path / "h.png")
     assert (tmp_path / "h.png").stat().st_size > 1000
-    print_figures({**figures, "processes": {}})
+    print_figures(figures)
     assert "overrun 1" in capsys.readouterr().out
 
 

@@ -293,6 +293,23 @@ def test_training_stops_resumes_and_hands_over_weights(
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not count_cuda_devices(), reason="needs a CUDA device")
+def test_a_step_on_cuda_learns_what_it_is_shown(small_pool: Path, tmp_path: Path) -> None:
+    """The embedder's loss on one batch, shown again and again, falls."""
+    rng = np.random.default_rng(0)
+    options = EmbedderOptions(pool=small_pool, out=tmp_path, minutes=1, device="cuda")
+    batches = EmbedderBatches(options, 64, Clock(0.0, 0.0, 1e12))
+    torch.manual_seed(0)
+    recipe = EmbedderRecipe(begin_embedder(options).to("cuda"), batches, options)
+    assert recipe.device.type == "cuda"
+    images = rng.integers(0, 255, (8, 3, 64, 64)).astype(np.uint8)
+    labels = np.array([0, 1, 2, 3, 0, 1, 2, 3])
+    losses = [recipe.step((images, labels), 0.5)["loss"] for _ in range(12)]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert all(p.isfinite().all() and p.is_cuda for p in recipe.network.parameters())
+
+
+@pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.skipif(not count_cuda_devices(), reason="needs a CUDA device")
 @pytest.mark.parametrize(
