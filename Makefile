@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench bench-check clean
 
 help: ## what can be made here
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: ## install everything into .venv/
 	@bash scripts/setup.sh
@@ -22,6 +22,9 @@ lint: setup ## ruff and mypy
 
 bench: setup ## latency and throughput on this machine
 	@.venv/bin/magpie bench end-to-end
+
+bench-check: setup ## are the ratios of benchmarks/budgets.toml kept (3 minutes)
+	@.venv/bin/magpie bench check
 
 clean: ## remove what was made here
 	rm -rf .venv demo-output bench-output

@@ -19,13 +19,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.daemon_run import RunOptions, RunResult, run_daemon
+from benchmarks.daemon_run import LOST, RunOptions, RunResult, run_daemon
 from benchmarks.harness import percentiles, write_result
 from benchmarks.material import Material
 from benchmarks.plots import draw_density
 from pipeline.options import MatcherOptions
 
-_LOST = ("overrun", "unread", "stale", "failed", "matcher_died")
 UPDATE_EVERY_S = 0.5  # events tell the latency: more of them tell it better
 
 
@@ -129,7 +128,7 @@ def figures_of(result: RunResult, n_cameras: int) -> dict[str, Any]:
         "seconds": result.summary["seconds"],
         "decoded": decoded,
         "processed": sum(processed),
-        "dropped_share": round(result.dropped(*_LOST) / max(1, decoded), 5),
+        "dropped_share": round(result.dropped(*LOST) / max(1, decoded), 5),
         "least_share": round(min(processed) / max(1.0, float(np.mean(processed))), 3),
         "capture_to_event_ms": percentiles(result.latencies_ms),
         "searched": result.stage_count("wait"),

@@ -41,8 +41,8 @@ _SILENT_S = 10.0
 def run_benchmark(out: Path, seconds: float = 5.0, rates: Sequence[int] = RATES) -> Path:
     """Send for `seconds` at each rate (events a second); return the JSON's path."""
     make_ready(out, "--out", "choose another")
-    figures = {f"{rate}/s": _measure(out, rate, seconds) for rate in rates}
-    figures["one stalled"] = _measure(out, STALLED_RATE, seconds, has_stalled=True)
+    figures = {f"{rate}/s": measure_rate(out, rate, seconds) for rate in rates}
+    figures["one stalled"] = measure_rate(out, STALLED_RATE, seconds, has_stalled=True)
     path = write_result(out, "publish", {"seconds": seconds, "rates": list(rates)}, figures)
     table = Table("events", "", "n", "a second", "p50 ms", "p95 ms", "p99 ms", "max ms")
     for rate, rows in figures.items():
@@ -56,7 +56,7 @@ def run_benchmark(out: Path, seconds: float = 5.0, rates: Sequence[int] = RATES)
     return path
 
 
-def _measure(out: Path, rate: int, seconds: float, has_stalled: bool = False) -> dict[str, Any]:
+def measure_rate(out: Path, rate: int, seconds: float, has_stalled: bool = False) -> dict[str, Any]:
     """Latencies of one rate, in ms, and how many events a second were received."""
     n_events = max(2, int(rate * seconds))
     spawn = multiprocessing.get_context("spawn")

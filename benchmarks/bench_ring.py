@@ -41,7 +41,7 @@ def run_benchmark(out: Path, seconds: float = 3.0) -> Path:
         rows.append(
             {
                 "size": "{}x{}".format(*size_wh),
-                "write_ms": percentiles(_write_alone(size_wh, seconds)),
+                "write_ms": percentiles(write_times_ms(size_wh, seconds)),
                 "hand_over_ms": percentiles(_between_processes(size_wh, "newest", _FPS, seconds)),
                 "flat_out_fps": round(len(flat_out) / seconds, 1),
             }
@@ -53,7 +53,7 @@ def run_benchmark(out: Path, seconds: float = 3.0) -> Path:
     return path
 
 
-def _picture(size_wh: tuple[int, int], seed: int = 0) -> Picture:
+def draw_picture(size_wh: tuple[int, int], seed: int = 0) -> Picture:
     """A picture of noise, captured now."""
     width, height = size_wh
     rng = np.random.default_rng(seed)
@@ -65,9 +65,9 @@ def _picture(size_wh: tuple[int, int], seed: int = 0) -> Picture:
     )  # fmt: skip
 
 
-def _write_alone(size_wh: tuple[int, int], seconds: float) -> list[float]:
+def write_times_ms(size_wh: tuple[int, int], seconds: float) -> list[float]:
     """What the copy takes with nobody at the other end, ms; pictures differ, as real ones do."""
-    pictures = [_picture(size_wh, seed) for seed in range(8)]
+    pictures = [draw_picture(size_wh, seed) for seed in range(8)]
     number = 0
     with tempfile.TemporaryDirectory(prefix="mb-", dir=_memory_folder()) as folder:
         writer = RingWriter(Path(folder), CAMERA, 1, size_wh, "newest")
@@ -100,7 +100,7 @@ def _between_processes(
         writer = RingWriter(
             Path(folder), CAMERA, 1, size_wh, policy, bell=matcher_bell(Path(folder), 0)
         )
-        picture = _picture(size_wh)
+        picture = draw_picture(size_wh)
         _write_for(writer, picture, fps, seconds)
         ours.send("enough")
         times_ms: list[float] = ours.recv()

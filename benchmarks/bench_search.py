@@ -101,12 +101,14 @@ def _measure(size: int, seconds: float) -> dict[str, Any]:
     n_cores = len(os.sched_getaffinity(0))
     for n_threads in dict.fromkeys((1, n_cores)):
         limit_search_threads(n_threads)
-        row[f"one_query_ms_{n_threads}_threads"] = percentiles(_ask(searcher, queries, seconds))
+        row[f"one_query_ms_{n_threads}_threads"] = percentiles(
+            query_times_ms(searcher, queries, seconds)
+        )
     limit_search_threads(n_cores)
     return row
 
 
-def _ask(searcher: Searcher, queries: F32, seconds: float) -> list[float]:
+def query_times_ms(searcher: Searcher, queries: F32, seconds: float) -> list[float]:
     """Return what single queries take, ms; each is another one."""
     times_ms: list[float] = []
     end_s = time.perf_counter() + seconds

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.alone import Alone, efficiency, measure_alone
-from benchmarks.daemon_run import RunOptions, RunResult, run_daemon
+from benchmarks.daemon_run import LOST, RunOptions, RunResult, run_daemon
 from benchmarks.harness import write_result
 from benchmarks.material import Material
 from benchmarks.plots import draw_throughput
@@ -75,7 +75,7 @@ def figures_of(result: RunResult, alone: Alone, n_cameras: int) -> dict[str, Any
         "processed": processed,
         "searched": searched,
         "looks": looks,
-        "dropped": result.dropped(),
+        "lost": result.dropped(*LOST),
         "frames_a_second": round(processed / seconds, 2),
         "searched_a_second": round(searched / seconds, 2),
         "looks_a_second": round(looks / seconds, 2),

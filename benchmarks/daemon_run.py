@@ -19,6 +19,8 @@ from pipeline.errors import WorkerError
 from streamer.publishing import Subscriber
 
 _STARTED = re.compile(r"started worker=(?P<name>\S+) pid=(?P<pid>\d+)")
+# Causes for which a frame is lost while a run goes on; others count what its beginning or end left.
+LOST = ("overrun", "failed", "corrupt", "matcher_died")
 _START_WITHIN_S = 120.0
 _SILENT_S = 60.0
 

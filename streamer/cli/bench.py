@@ -248,3 +248,16 @@ def bench_overload(
     options = read_matcher_options(None, None, engine, device)
     made = _scene(material or out, engine, device, items, in_view)
     run_benchmark(out, MAGPIE, options, made, full, times, seconds, matchers)
+
+
+@bench_app.command("check")
+def bench_check(
+    out: Out = OUT, material: Made = None, engine: EngineName = None, device: Device = None
+) -> None:
+    """Whether the ratios of benchmarks/budgets.toml are kept; exit 1 when one is breached."""
+    from benchmarks.bench_check import run_benchmark
+
+    options = read_matcher_options(None, None, engine, device)
+    made = _demo(material or out, engine, device, fast=True)
+    if not run_benchmark(out, MAGPIE, options, made):
+        raise typer.Exit(1)
