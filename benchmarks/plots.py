@@ -139,3 +139,14 @@ def draw_publish(figures: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             axis.plot(list(named), times_ms, "o-", label=key, color=_COLORS[number])
         axis.set(xlabel="events", ylabel="hand-over to receipt, ms", yscale="log")
         axis.legend()
+
+
+def draw_peers(summary: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the frames a second of Magpie and its peers."""
+    with drawing(path, (6, 3)) as axis:
+        bars = axis.barh(
+            [row["name"] for row in summary], [row["fps"] for row in summary], color=_COLORS[0]
+        )
+        axis.bar_label(bars, labels=[f"{row['fps']:.1f}" for row in summary], padding=3)
+        axis.invert_yaxis()
+        axis.set(xlabel="frames a second of one camera, flat out")

@@ -261,3 +261,29 @@ def bench_check(
     made = _demo(material or out, engine, device, fast=True)
     if not run_benchmark(out, MAGPIE, options, made):
         raise typer.Exit(1)
+
+
+@bench_app.command("peers")
+def bench_peers(
+    out: Out = OUT,
+    material: Made = None,
+    loop: Annotated[
+        list[str] | None, typer.Option(help="plain, export, strong; default all.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Each runs once a round.")] = 5,
+    seconds: Annotated[float, typer.Option(min=5, help="A loop ends after so long.")] = 60.0,
+    engine: EngineName = None,
+    device: Device = None,
+    fast: Fast = False,
+) -> None:
+    """Against scripts that do the same work in one loop, on the same weights, catalog and clip."""
+    from benchmarks.bench_peers import run_benchmark
+    from benchmarks.peer_loops import LOOPS
+    from pipeline.errors import ConfigError
+
+    unknown = sorted(set(loop or ()) - set(LOOPS))
+    if unknown:
+        raise ConfigError.at("--loop", f"expected {', '.join(LOOPS)}", ", ".join(unknown))
+    options = read_matcher_options(None, None, engine, device)
+    made = _demo(material or out, engine, device, fast)
+    run_benchmark(out, MAGPIE, options, made, loop or LOOPS, rounds, seconds)
