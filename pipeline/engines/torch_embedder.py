@@ -69,7 +69,8 @@ class Embedder(torch.nn.Module):
         """Give the features of each picture that the projection gets: (B, C) float32."""
         features = self.backbone((images - self.mean) / self.std)
         power = self.gem_power.clamp(1.0, 8.0)
-        return features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1.0 / power)
+        pooled: torch.Tensor = features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1.0 / power)
+        return pooled
 
 
 def build_embedder(spec: EmbedderSpec) -> Embedder:

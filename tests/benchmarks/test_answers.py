@@ -1,4 +1,4 @@
-"""Answers are the same when camera and item are, and their times lie half a second apart at most."""
+"""Answers are the same when camera and item are, and at most half a second lies between them."""
 
 import pytest
 
@@ -81,5 +81,5 @@ def test_the_summary_takes_medians_of_ratios_and_sums_of_answers() -> None:
 def test_an_unknown_loop_is_told() -> None:
     from streamer.cli.bench import bench_peers
 
-    with pytest.raises(MagpieError, match="--loop: expected plain, export, strong, got fast"):
+    with pytest.raises(MagpieError, match="--loop: expected plain, export, strong, got 'fast'"):
         bench_peers(loop=["fast"])
