@@ -133,6 +133,7 @@ def figures_of(result: RunResult, n_cameras: int) -> dict[str, Any]:
         "capture_to_event_ms": percentiles(result.latencies_ms),
         "searched": result.stage_count("wait"),
         "looks": result.stage_count("embed"),
+        "events": result.summary["events"],
         "stages": result.summary["latency"],
         "processes": {n: c for n, c in result.processes.items() if not n.startswith("camera")},
         "cameras_cpu_percent": round(

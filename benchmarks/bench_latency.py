@@ -138,6 +138,7 @@ def figures_of(
         "decoded": result.counted("decoded"),
         "processed": result.counted("processed"),
         "dropped": result.dropped(),
+        "events": result.summary["events"],
         "stages": result.summary["latency"],
         "processes": result.processes,
     }

@@ -79,6 +79,7 @@ def figures_of(result: RunResult) -> dict[str, Any]:
         "dropped_overrun": result.dropped("overrun"),
         "capture_to_event_ms": percentiles(result.latencies_ms),
         "restarts": result.summary["restarts"],
+        "events": result.summary["events"],
         "stages": result.summary["latency"],
         "processes": result.processes,
     }

@@ -82,6 +82,7 @@ def figures_of(result: RunResult, alone: Alone, n_cameras: int) -> dict[str, Any
         "core_s_needed": round(needed_s, 3),
         "core_s_there": round(seconds * n_cores, 3),
         "efficiency": round(efficiency(needed_s, seconds, n_cores), 4),
+        "events": result.summary["events"],
         "stages": result.summary["latency"],
         "processes": result.processes,
     }

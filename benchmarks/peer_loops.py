@@ -21,11 +21,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.answers import Answer, Appearances
+from pipeline.color import crop_bgr as crop_of
+from pipeline.color import letterbox_rgb
 from pipeline.errors import WorkerError
+from pipeline.types import Detections, Frame
+from streamer.sources.base import Picture
 
 LOOPS = ("plain", "export", "strong")
 CAMERA = "cam0"
 _TRY_AGAIN_S = 0.5
+_DETECT_FPS = 10.0  # Magpie's
+_MIN_SCORE = 0.1
+_INPUT_HW = (384, 640)  # px of the detector's input, for pictures of 16:9
 _START_WITHIN_S = 240.0
 
 
@@ -86,10 +93,10 @@ def _tracked_by_ultralytics(
     from benchmarks.peer_parts import CropIdentifier, torch_network, yolo_of_shipped_weights
     from pipeline.catalog import Catalog
 
-    model = yolo_of_shipped_weights(folder, (384, 640) if name == "export" else None)
+    model = yolo_of_shipped_weights(folder, _INPUT_HW if name == "export" else None)
     networks = torch_network("embedder"), torch_network("matcher")
     identifier = CropIdentifier(Catalog.load(catalog, None), *networks)
-    options = {"persist": True, "imgsz": [384, 640], "conf": 0.25, "verbose": False}
+    options = {"persist": True, "imgsz": list(_INPUT_HW), "conf": 0.25, "verbose": False}
     blank = np.full((720, 1280, 3), 114, np.uint8)
     model.track(blank, **options)  # compiles, and starts its tracker
     appearances, counts = Appearances(CAMERA), {"frames": 0, "crops": 0}
@@ -131,58 +138,75 @@ def _strong(
     from benchmarks.peer_parts import CropIdentifier, static_network
     from benchmarks.recorded import pictures_of
     from pipeline.catalog import Catalog
-    from pipeline.color import crop_bgr, letterbox_rgb
     from pipeline.engines import hardware_precision
     from pipeline.options import TrackOptions
     from pipeline.track import Tracker
-    from pipeline.types import Detections, Frame
     from streamer.pacer import Pacer
 
     half = hardware_precision()
-    detect = static_network("detector", (1, 3, 384, 640), precision=half)
+    detect = static_network("detector", (1, 3, *_INPUT_HW), precision=half)
     embed = static_network("embedder", (1, 3, 128, 128), precision=half)
     sizes = ((1, 256, 4), (1, 256, 4), (1, 256, 128), (1, 256, 128), (1, 2), (1, 2))
     lightglue = _padded(static_network("matcher", *sizes))
     identifier = CropIdentifier(Catalog.load(catalog, None), embed, lightglue)
-    tracker, pacer = Tracker(CAMERA, TrackOptions()), Pacer(10)
-    appearances, counts = Appearances(CAMERA), {"frames": 0, "searched": 0, "crops": 0}
-    known: dict[int, str | None] = {}
-    tried_s: dict[int, float] = {}
-    detect(np.zeros((1, 3, 384, 640), np.float32))
+    follower = _TrackNames(Tracker(CAMERA, TrackOptions()), identifier)
+    appearances, pacer = Appearances(CAMERA), Pacer(_DETECT_FPS)
+    n_frames = n_searched = 0
+    detect(np.zeros((1, 3, *_INPUT_HW), np.float32))
     began_s = time.perf_counter()
     for number, picture in enumerate(pictures_of(clip)):
-        counts["frames"] += 1
+        n_frames += 1
+        if pacer.is_due(picture):
+            n_searched += 1
+            frame = _frame_of(picture, number)
+            boxes = _detected(detect, frame)
+            appearances.see(follower.follow(frame, boxes, number / fps), number / fps)
         if time.perf_counter() - began_s > at_most_s:
             break
-        if not pacer.is_due(picture):
-            continue
-        counts["searched"] += 1
-        now_s = number / fps
-        frame = Frame(
-            CAMERA, number, picture.captured_ns, picture.wall_ns,
-            picture.y, picture.u, picture.v, picture.matrix, picture.range,
-        )  # fmt: skip
-        pixels, letterbox = letterbox_rgb(frame, (640, 384))
-        found = np.asarray(detect(pixels[None])[0][0])
-        found = found[found[:, 4] >= 0.1]
-        boxes = Detections(
-            letterbox.to_frame(found[:, :4]), found[:, 4].copy(), found[:, 5].astype(np.int32)
-        )
-        seen = []
-        for track in tracker.track(boxes, now_s, frame.size_wh):
-            is_due = now_s - tried_s.get(track.track_id, -1.0) >= _TRY_AGAIN_S
-            if known.get(track.track_id) is None and is_due:
-                tried_s[track.track_id] = now_s
-                counts["crops"] += 1
-                crop, _ = crop_bgr(frame, track.xyxy, 512)
-                known[track.track_id] = identifier.identify(crop)
-            seen.append(known.get(track.track_id))
-        appearances.see([item for item in seen if item is not None], now_s)
     seconds = time.perf_counter() - began_s
-    n_frames, answers = counts["frames"], tuple(appearances.answers)
+    answers = tuple(appearances.answers)
     return LoopResult(
-        name, n_frames, counts["searched"], counts["crops"], seconds, n_frames / fps, answers
+        name, n_frames, n_searched, follower.n_identified, seconds, n_frames / fps, answers
     )
+
+
+class _TrackNames:
+    """Names each track once; one without a name is tried again after a while."""
+
+    def __init__(self, tracker: Any, identifier: Any) -> None:
+        self._tracker, self._identifier = tracker, identifier
+        self._known: dict[int, str | None] = {}
+        self._tried_s: dict[int, float] = {}
+        self.n_identified = 0
+
+    def follow(self, frame: Frame, boxes: Detections, now_s: float) -> list[str]:
+        """Return the items of the tracks in a frame."""
+        seen = []
+        for track in self._tracker.track(boxes, now_s, frame.size_wh):
+            is_due = now_s - self._tried_s.get(track.track_id, -1.0) >= _TRY_AGAIN_S
+            if self._known.get(track.track_id) is None and is_due:
+                self._tried_s[track.track_id] = now_s
+                self.n_identified += 1
+                crop_bgr, _ = crop_of(frame, track.xyxy, 512)
+                self._known[track.track_id] = self._identifier.identify(crop_bgr)
+            item = self._known.get(track.track_id)
+            if item is not None:
+                seen.append(item)
+        return seen
+
+
+def _frame_of(picture: Picture, number: int) -> Frame:
+    planes = picture.y, picture.u, picture.v
+    times = picture.captured_ns, picture.wall_ns
+    return Frame(CAMERA, number, *times, *planes, picture.matrix, picture.range)
+
+
+def _detected(detect: Callable[..., Any], frame: Frame) -> Detections:
+    pixels, letterbox = letterbox_rgb(frame, _INPUT_HW[::-1])
+    found = np.asarray(detect(pixels[None])[0][0])
+    found = found[found[:, 4] >= _MIN_SCORE]
+    xyxy = letterbox.to_frame(found[:, :4])
+    return Detections(xyxy, found[:, 4].copy(), found[:, 5].astype(np.int32))
 
 
 def _padded(lightglue: Callable[..., Any]) -> Callable[..., Any]:

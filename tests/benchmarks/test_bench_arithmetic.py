@@ -29,7 +29,7 @@ def result(
         for i, n in enumerate(processed)
     }
     latency = {"wait": {"n": 50}, "embed": {"n": 8}}
-    summary = {"seconds": 10.0, "cameras": cameras, "latency": latency}
+    summary = {"seconds": 10.0, "cameras": cameras, "latency": latency, "events": {}}
     events = [{"type": "appeared", "latency_ms": ms} for ms in latencies]
     return RunResult(summary, [*events, {"type": "left", "latency_ms": 9e9}], {})
 

@@ -57,7 +57,7 @@ def test_without_the_sender_s_clock_nothing_is_told() -> None:
 
 def test_figures_tell_appeared_and_updated_apart_and_leave_the_late_left_out() -> None:
     camera = {"fps": 1.0, "counters": {"decoded": 9, "processed": 8, "dropped": {"overrun": 1}}}
-    summary = {"seconds": 1.0, "cameras": {"cam": camera}, "latency": {}}
+    summary = {"seconds": 1.0, "cameras": {"cam": camera}, "latency": {}, "events": {}}
     events = [
         event("appeared", 0, 50), event("updated", 0, 70), event("left", 0, 900),
         event("appeared", 0, 10, "arrival"),
@@ -78,7 +78,7 @@ def run(processed: dict[str, int], latencies: list[float], late_mb: float) -> Ru
         name: {"fps": 0, "counters": {"decoded": 100, "processed": n, "dropped": {}}}
         for name, n in processed.items()
     }
-    summary = {"seconds": 1.0, "cameras": cameras, "latency": {}, "restarts": {}}
+    summary = {"seconds": 1.0, "cameras": cameras, "latency": {}, "events": {}, "restarts": {}}
     events = [{"type": "appeared", "latency_ms": ms} for ms in latencies]
     costs = {"matcher.0": {"private_mb_early": 200.0, "private_mb_late": late_mb}}
     return RunResult(summary, events, costs)
