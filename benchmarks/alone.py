@@ -45,8 +45,11 @@ class Alone:
         return (total_ms + coasted * self.coast_ms + looks * self.look_ms) / 1e3
 
 
-def efficiency(needed_s: float, wall_s: float, n_cores: int) -> float:
-    """Return the share of the cores' time that went into the work itself, 0..1 and more."""
+def efficiency(needed_s: float, wall_s: float, n_cores: float) -> float:
+    """Return the share of the cores' time that went into the work itself, 0..1 and more.
+
+    n_cores: the machine's, or what other programs left of them.
+    """
     if wall_s <= 0 or n_cores <= 0:
         raise ValueError(f"wall_s and n_cores must be positive, got {wall_s} and {n_cores}")
     return needed_s / (wall_s * n_cores)

@@ -95,7 +95,7 @@ def _measure_runs(setting: Setting) -> dict[str, float]:
     in_turn = _run(setting, _FLAT_OUT_S, {"loop": True}, is_lockstep=True)
     live = _run(setting, _REALTIME_S, {"loop": True, "realtime": True})
     return {
-        "efficiency": figures["efficiency"],
+        "efficiency": figures["efficiency_of_what_was_left"],
         "lost_flat_out": lanes.dropped(*LOST) / max(1, lanes.counted("decoded")),
         "two_lanes": _rate(lanes) / max(1e-9, _rate(in_turn)),
         "look": alone.look_ms / alone.search_ms,

@@ -2,7 +2,8 @@
 
 The real daemon reads a recording again and again as fast as it can. *Efficiency* is the core-time
 of the work itself (decode, search, track, identify: each measured alone in the same run) over the
-time that the cores had. What is missing was spent on waiting, copying and each other's way.
+time that the cores had. What is missing was spent on waiting, copying and each other's way. On a
+machine that does other work as well, *of what was left* leaves the cores out that it took.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def figures_of(result: RunResult, alone: Alone, n_cameras: int) -> dict[str, Any
     decoded, processed = result.counted("decoded"), result.counted("processed")
     searched, looks = result.stage_count("wait"), result.stage_count("embed")
     needed_s = alone.needed_s(decoded, searched, looks)
+    left_cores = max(0.1, n_cores - result.others_cores)
     return {
         "cameras": n_cameras,
         "seconds": seconds,
@@ -82,6 +84,8 @@ def figures_of(result: RunResult, alone: Alone, n_cameras: int) -> dict[str, Any
         "core_s_needed": round(needed_s, 3),
         "core_s_there": round(seconds * n_cores, 3),
         "efficiency": round(efficiency(needed_s, seconds, n_cores), 4),
+        "others_cores": round(result.others_cores, 3),
+        "efficiency_of_what_was_left": round(efficiency(needed_s, seconds, left_cores), 4),
         "events": result.summary["events"],
         "stages": result.summary["latency"],
         "processes": result.processes,
@@ -90,7 +94,15 @@ def figures_of(result: RunResult, alone: Alone, n_cameras: int) -> dict[str, Any
 
 def print_runs(runs: Sequence[dict[str, Any]]) -> None:
     """Print a line a run."""
-    table = Table("cameras", "frames/s", "searched/s", "looks/s", "efficiency", "cores used")
+    table = Table(
+        "cameras",
+        "frames/s",
+        "searched/s",
+        "looks/s",
+        "efficiency",
+        "of what was left",
+        "cores used",
+    )
     for run in runs:
         used = sum(cost["cpu_percent"] for cost in run["processes"].values()) / 100
         rates = (run[key] for key in ("frames_a_second", "searched_a_second", "looks_a_second"))
@@ -98,6 +110,7 @@ def print_runs(runs: Sequence[dict[str, Any]]) -> None:
             str(run["cameras"]),
             *(f"{rate:.1f}" for rate in rates),
             f"{run['efficiency']:.3f}",
+            f"{run['efficiency_of_what_was_left']:.3f}",
             f"{used:.2f}",
         )
     Console().print(table)

@@ -57,12 +57,14 @@ class RunOptions:
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What came of it. processes: cost by process name. events: as their JSON, with `received_ns`,
-    the wall time at which this process had them.
+    the wall time at which this process had them. others_cores: how many cores other programs kept
+    busy meanwhile.
     """
 
     summary: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
     processes: Mapping[str, Mapping[str, float]]
+    others_cores: float = 0.0
 
     @property
     def latencies_ms(self) -> list[float]:
@@ -122,7 +124,8 @@ def run_daemon(
         daemon.communicate(timeout=15)
     if daemon.returncode:
         raise WorkerError.at("bench", "the daemon must run to its end", _last_words(log_path))
-    return RunResult(json.loads((folder / "summary.json").read_text()), events, c.figures())
+    summary = json.loads((folder / "summary.json").read_text())
+    return RunResult(summary, events, c.figures(), c.others_cores())
 
 
 def worker_pids(log: str) -> dict[str, int]:

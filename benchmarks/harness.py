@@ -153,9 +153,18 @@ def _command() -> list[str]:
 @dataclass
 class _Cost:
     cpu_s: float = 0.0
+    all_cpu_s: float = 0.0  # since the process began
     wall_s: float = 0.0
     private_mb: list[float] = field(default_factory=list)
     first: tuple[float, float] | None = None
+
+
+def _now_s() -> tuple[float, float, float]:
+    """The clock, the time that the machine's cores have worked, and that of this process."""
+    times = psutil.cpu_times()
+    waiting_s = times.idle + getattr(times, "iowait", 0.0)
+    guest_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # is in user, too
+    return time.monotonic(), sum(times) - waiting_s - guest_s, time.process_time()
 
 
 def _quarter(values: Sequence[float], number: int) -> float:
@@ -175,14 +184,23 @@ class ProcessCosts:
         self._costs: dict[str, _Cost] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="process-costs", daemon=True)
+        self._began = self._ended = (0.0, 0.0, 0.0)
 
     def __enter__(self) -> ProcessCosts:
+        self._began = _now_s()
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
         self._thread.join(5)
+        self._ended = _now_s()
+
+    def others_cores(self) -> float:
+        """Give how many cores' time went to processes that are neither these nor this one."""
+        wall_s, busy_s, own_s = (b - a for a, b in zip(self._began, self._ended, strict=True))
+        ours_s = own_s + sum(cost.all_cpu_s for cost in self._costs.values())
+        return max(0.0, busy_s - ours_s) / wall_s if wall_s > 0 else 0.0
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Give each process's share of one core in % and its private memory in MB: the median, the
@@ -214,5 +232,6 @@ class ProcessCosts:
         cost = self._costs.setdefault(name, _Cost())
         if cost.first is None:
             cost.first = (now_s, cpu_s)
+        cost.all_cpu_s = cpu_s
         cost.wall_s, cost.cpu_s = now_s - cost.first[0], cpu_s - cost.first[1]
         cost.private_mb.append(process.memory_full_info().uss / 1e6)

@@ -1,5 +1,7 @@
 """What the speed benchmarks make of their measurements."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.alone import Alone, efficiency
@@ -58,6 +60,10 @@ def test_throughput_counts_searched_frames_and_looks_of_all_cameras(
     needed_s = 0.4 + 1.0 + 0.075 + 0.4
     assert found["core_s_needed"] == pytest.approx(needed_s)
     assert found["efficiency"] == pytest.approx(needed_s / 20, abs=1e-4)
+    assert found["efficiency_of_what_was_left"] == found["efficiency"]
+    busy = replace(result(), others_cores=0.5)
+    found = throughput_figures(busy, ALONE, 2)
+    assert found["efficiency_of_what_was_left"] == pytest.approx(needed_s / 15, abs=1e-4)
 
 
 def test_density_counts_what_was_lost_but_not_what_came_before_the_matcher() -> None:

@@ -49,6 +49,7 @@ def test_costs_of_a_process_are_sampled_until_the_end():
     assert set(found) == {"me"}
     assert found["me"]["private_mb_max"] >= found["me"]["private_mb_median"] > 5
     assert found["me"]["cpu_percent"] > 0
+    assert 0 <= costs.others_cores() < (os.cpu_count() or 1) + 0.1
 
 
 def test_figures_join_summary_and_events(tmp_path, capsys):
