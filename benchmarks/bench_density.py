@@ -155,4 +155,4 @@ def print_runs(runs: Sequence[dict[str, Any]]) -> None:
             f"{run['searched'] / run['seconds']:.1f}",
             "yes" if run["holds"] else "no",
         )
-    Console().print(table)
+    Console(width=110).print(table)

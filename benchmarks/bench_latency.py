@@ -156,4 +156,4 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
             shown = (f"{found[key]:.0f}" for key in ("p50", "p95", "p99"))
             counts = str(row["decoded"]), str(row["dropped"])
             table.add_row(row["size"], kind, str(found["n"]), *shown, *counts)
-    Console().print(table)
+    Console(width=110).print(table)

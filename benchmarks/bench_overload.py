@@ -113,7 +113,7 @@ def print_figures(figures: Mapping[str, Any]) -> None:
         shown = (f"{found[key]:.0f}" if found else "-" for key in ("p50", "p99"))
         overrun = f"{run['dropped_overrun'] / max(1, run['decoded']):.0%}"
         table.add_row(name, str(run["cameras"]), f"{rate:.1f}", *shown, overrun)
-    console = Console()
+    console = Console(width=110)
     console.print(table)
     shares = f"{figures['least_share']} to {figures['largest_share']} of the mean"
     grown = ", ".join(f"{name} x{ratio}" for name, ratio in figures["memory_growth"].items())

@@ -151,4 +151,4 @@ def print_summary(summary: Sequence[dict[str, Any]]) -> None:
             f"{row['ratio']:.2f}x",
             *(str(row[key]) for key in ("same_answers", "only_magpie", "only_peer")),
         )
-    Console().print(table)
+    Console(width=110).print(table)

@@ -51,7 +51,7 @@ def run_benchmark(out: Path, seconds: float = 5.0, rates: Sequence[int] = RATES)
             if row is not None:
                 times_ms = (str(row[key]) for key in ("p50", "p95", "p99", "max"))
                 table.add_row(rate, name, str(row["n"]), str(rows["a_second"]), *times_ms)
-    Console().print(table)
+    Console(width=110).print(table)
     draw_publish(figures, path.with_suffix(".png"))
     return path
 

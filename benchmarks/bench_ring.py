@@ -144,4 +144,4 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         shown = [row[kind][key] for kind in ("write_ms", "hand_over_ms") for key in ("p50", "p99")]
         table.add_row(row["size"], *(f"{ms:.2f}" for ms in shown), f"{row['flat_out_fps']:.0f}")
-    Console().print(table)
+    Console(width=110).print(table)

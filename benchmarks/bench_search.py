@@ -134,4 +134,4 @@ def print_rows(rows: Sequence[dict[str, Any]]) -> None:
                 f"{row[key]['p50']:.3f}",
                 f"{row[key]['p99']:.3f}",
             )
-    Console().print(table)
+    Console(width=110).print(table)

@@ -113,4 +113,4 @@ def print_runs(runs: Sequence[dict[str, Any]]) -> None:
             f"{run['efficiency_of_what_was_left']:.3f}",
             f"{used:.2f}",
         )
-    Console().print(table)
+    Console(width=110).print(table)
