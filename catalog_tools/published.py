@@ -1,7 +1,7 @@
 """Published weights that come inside packages of the Python package index, made ready for Magpie.
 
-They are nothing that Magpie needs to run: trainings begin with them, or learn from them. What a package holds is
-known by its hash; it is read, never run.
+They are nothing that Magpie needs to run: trainings begin with them, or learn from them. What a
+package holds is known by its hash; it is read, never run.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ PACKAGES = {
 def import_package(package: str, out: Path | None = None) -> Path:
     """Copy an installed package's weights into the cache as Magpie's own file; give its path.
 
-    out: another folder. Raises WeightsError when the package is unknown, not installed, or not what it was.
+    out: another folder. Raises WeightsError when the package is unknown, not installed, or not
+    what it was.
     """
     known = PACKAGES.get(package)
     where = f"package {package!r}"
@@ -112,8 +113,8 @@ def _file_of(known: Published) -> Path | None:
 
 
 def _in_order(network: torch.nn.Module, source: Path, where: str) -> dict[str, torch.Tensor]:
-    """The file's tensors under timm's names: both have the same in the same order; the classifier at the
-    end is left out.
+    """The file's tensors under timm's names: both have the same in the same order; the classifier
+    at the end is left out.
     """
     try:
         given = torch.load(source, map_location="cpu", weights_only=True)

@@ -8,18 +8,21 @@ import cv2
 import numpy as np
 
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
+from pipeline.errors import WeightsError
 from pipeline.options import EmbedOptions, EngineOptions
 from pipeline.types import F32, U8
 from pipeline.weights import find_weights, read_metadata, read_spec, sha256_of
 
-SIDE_PX = 128  # the shipped network's input, a square that the picture is stretched to
+SIDE_PX = 128  # of the input of networks whose header does not say
+PAPER = 128  # grey around a picture that is no square, as in training
 
 
 class Embedder:
     """Describes pictures by the embedding network.
 
     weights_sha256: what a catalog is bound to; embeddings of other weights do not compare.
-    name: the weights' name, for people. side_px: of the network's input.
+    name: the weights' name, for people. side_px: of the network's input. fit: how a picture becomes
+    its square: "stretch", or "letterbox" (whole, in the middle of grey).
     """
 
     def __init__(
@@ -29,9 +32,10 @@ class Embedder:
         weights_sha256: str = "",
         name: str = "",
         side_px: int = SIDE_PX,
+        fit: str = "stretch",
     ) -> None:
         self._engine = engine
-        self._side_px = side_px
+        self._side_px, self._to_square = side_px, FITS[fit]
         self._batch = batch_size(engine, options.batch, cpu=4, gpu=64)
         self.weights_sha256 = weights_sha256
         self.name = name
@@ -48,7 +52,9 @@ class Embedder:
         """
         parts = []
         for piece in split_batch(len(images_bgr), self._batch):
-            inputs = np.stack([_to_input(image, self._side_px) for image in images_bgr[piece]])
+            inputs = np.stack(
+                [_to_input(self._to_square(image, self._side_px)) for image in images_bgr[piece]]
+            )
             parts.append(self._engine(inputs)[0])
         if not parts:
             return self._engine(np.zeros((0, 3, self._side_px, self._side_px), np.float32))[0]
@@ -59,18 +65,40 @@ def load_embedder(engine: EngineOptions, options: EmbedOptions) -> Embedder:
     """Return the embedder that the options name, ready to run; WeightsError or EngineError."""
     weights = find_weights("embedder", options.weights)
     name = read_metadata(weights).get("name", weights.stem)
-    side_px = int(read_spec(weights).get("input_side_px", SIDE_PX))
-    return Embedder(load_engine(weights, engine), options, sha256_of(weights), name, side_px)
+    spec = read_spec(weights)
+    fit = str(spec.get("fit", "stretch"))
+    if fit not in FITS:
+        rule = f"fit must be one of {', '.join(FITS)}"
+        raise WeightsError.at(f"weights '{weights}'", rule, fit, "they are of a newer Magpie")
+    side_px, network = int(spec.get("input_side_px", SIDE_PX)), load_engine(weights, engine)
+    return Embedder(network, options, sha256_of(weights), name, side_px, fit)
 
 
-def _to_input(image_bgr: U8, side_px: int) -> F32:
-    """The picture stretched to the square: (3, side, side) float32 RGB 0..1."""
+def _stretched(image_bgr: U8, side_px: int) -> U8:
+    return _resized(image_bgr, side_px, side_px)
+
+
+def _letterboxed(image_bgr: U8, side_px: int) -> U8:
     height, width = image_bgr.shape[:2]
+    scale = side_px / max(height, width)
+    fit_w, fit_h = max(1, round(width * scale)), max(1, round(height * scale))
+    square = np.full((side_px, side_px, 3), PAPER, np.uint8)
+    x, y = (side_px - fit_w) // 2, (side_px - fit_h) // 2
+    square[y : y + fit_h, x : x + fit_w] = _resized(image_bgr, fit_w, fit_h)
+    return square
+
+
+FITS = {"stretch": _stretched, "letterbox": _letterboxed}
+
+
+def _resized(image_bgr: U8, width: int, height: int) -> U8:
     # Area averaging shrinks without the moiré that printed text would leave.
-    shrinks = height >= side_px and width >= side_px
-    small = cv2.resize(
-        image_bgr,
-        (side_px, side_px),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-    )
-    return np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1), np.float32) / np.float32(255)
+    shrinks = image_bgr.shape[0] >= height and image_bgr.shape[1] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image_bgr, (width, height), interpolation=how), np.uint8)
+
+
+def _to_input(square_bgr: U8) -> F32:
+    """(3, side, side) float32 RGB 0..1 of a (side, side, 3) uint8 BGR square."""
+    rgb = square_bgr[:, :, ::-1].transpose(2, 0, 1)
+    return np.ascontiguousarray(rgb, np.float32) / np.float32(255)

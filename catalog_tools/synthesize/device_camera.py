@@ -1,4 +1,5 @@
-"""What a cheap camera does to a batch of pictures, on the device: light, colour, blur, noise, compression."""
+"""What a cheap camera does to a batch of pictures, on the device: light, colour, blur, noise,
+compression."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ import math
 import torch
 from torch.nn import functional
 
-# JPEG's tables for brightness and colour at quality 50 (ITU T.81, annex K), which each quality scales.
+# JPEG's tables for brightness and colour at quality 50 (ITU T.81, annex K), which each quality
+# scales.
 _BRIGHT_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55),
     (14, 13, 16, 24, 40, 57, 69, 56), (14, 17, 22, 29, 51, 87, 80, 62),
@@ -55,12 +57,13 @@ def smooth_noise(
 
 
 def _blurred(images: torch.Tensor, rng: torch.Generator, strength: torch.Tensor) -> torch.Tensor:
-    """Out of focus, moved while it was open, or coarser than it is large; each in some of the views."""
+    """Out of focus, moved, or coarser than they are large: each of these in some of the views."""
     count, side, device = len(images), images.shape[-1], images.device
     kind = torch.rand(count, device=device, generator=rng)
     amount = strength.flatten() * torch.rand(count, device=device, generator=rng) * side / 128
     offsets = torch.arange(-4, 5, device=device).float()
-    # Out of focus: a Gaussian in all directions. Moved: a long one along a line, almost none across.
+    # Out of focus: a Gaussian in all directions. Moved: a long one along a line, almost none
+    # across.
     moved = kind > 0.65
     angle = torch.rand(count, device=device, generator=rng) * math.pi
     wide = torch.where(moved, 0.4 + amount * 1.4, 0.3 + amount * 0.9).clamp(max=3.0)
@@ -87,7 +90,8 @@ def _blurred(images: torch.Tensor, rng: torch.Generator, strength: torch.Tensor)
 
 
 def compressed(images: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
-    """Round the pictures as JPEG does, without its chroma subsampling: (B, 3, S, S), S a multiple of 8.
+    """Round the pictures as JPEG does, without its chroma subsampling: (B, 3, S, S), S a multiple
+    of 8.
 
     quality: (B, 1, 1, 1), 1 to 100.
     """

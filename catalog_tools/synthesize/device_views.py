@@ -1,8 +1,9 @@
 """Views of many things at once, drawn where the network learns: on the GPU, or by torch on a CPU.
 
-What a camera sees of a thing: turned, tilted and bent, framed loosely or tightly, over clutter, beside and
-behind other things, held in a hand, in poor light, blurred, coarse, noisy and compressed. The same draws
-as `views.camera_view`, for a whole batch; a GPU draws thousands a second, a core some hundred.
+What a camera sees of a thing: turned, tilted and bent, framed loosely or tightly, over clutter,
+beside and behind other things, held in a hand, in poor light, blurred, coarse, noisy and
+compressed. The same draws as `views.camera_view`, for a whole batch; a GPU draws thousands a
+second, a core some hundred.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ _SKIN_RGB = ((225, 175, 140), (205, 150, 110), (175, 120, 85), (140, 90, 60), (1
 class Gallery:
     """Pictures on the device.
 
-    rgba: (N, 4, S, S) uint8, each picture in the middle of its square, alpha 0 around it and around cut-outs.
-    soft: the same, without what half of that size could not show: what small outlines are filled from, else
-    print would alias. extent: (N, 2) float32, the picture's width and height as shares of S.
+    rgba: (N, 4, S, S) uint8, each picture in the middle of its square, alpha 0 around it and
+    around cut-outs. soft: the same, without what half of that size could not show: what small
+    outlines are filled from, else print would alias. extent: (N, 2) float32, the picture's width
+    and height as shares of S.
     """
 
     rgba: torch.Tensor
@@ -229,9 +231,7 @@ class ViewDrawer:
         colors = torch.where(
             self._chance(count, 0.5)[None, :, None, None, None], grey * 0.75 + colors * 0.25, colors
         )
-        bumps = smooth_noise(
-            self._rng, (count, 1), self.side_px, int(torch.randint(2, 9, (1,)).item())
-        )
+        bumps = smooth_noise(self._rng, (count, 1), self.side_px, self._cells())
         smooth = colors[0] * (bumps + 0.5).clamp(0, 1) + colors[1] * (0.5 - bumps).clamp(0, 1)
         return torch.where(self._chance(count, 0.6)[:, None, None, None], drawn, smooth)
 
@@ -296,6 +296,10 @@ class ViewDrawer:
 
     def _others(self, count: int) -> torch.Tensor:
         return torch.randint(len(self.gallery), (count,), device=self._device, generator=self._rng)
+
+    def _cells(self) -> int:
+        drawn = torch.randint(2, 9, (1,), device=self._device, generator=self._rng)
+        return int(drawn.item())
 
     def _uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
         drawn = torch.rand(shape, device=self._device, generator=self._rng)

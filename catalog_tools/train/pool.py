@@ -201,8 +201,8 @@ def _boxes_beside(
 ) -> dict[str, list[LabelledPicture]]:
     """Find the sources whose pictures have YOLO files beside them, with what these say.
 
-    A picture of such a source without a file has no box. All boxes are of one class there: what a pool's
-    sources call their classes has nothing to do with each other.
+    A picture of such a source without a file has no box. All boxes are of one class there: what a
+    pool's sources call their classes has nothing to do with each other.
     """
     places = {n: n[: -len(PurePath(n).suffix)] + ".txt" for n in pictures}
     sources = {n.split("/")[0] for n, place in places.items() if place in encoded and "/" in n}

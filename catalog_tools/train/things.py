@@ -1,4 +1,5 @@
-"""What a taught embedder learns to tell apart: pool pictures, what real boxes hold, packs and their twins."""
+"""What a taught embedder learns to tell apart: pool pictures, what real boxes hold, packs and
+their twins."""
 
 from __future__ import annotations
 
@@ -30,9 +31,9 @@ MAX_HELD_OUT = 400
 class Things:
     """Pictures, and what they show.
 
-    pictures: (h, w, 3) BGR or (h, w, 4) BGRA uint8 each. kinds: by source, things as arrays of picture numbers
-    (several views of a thing are one). packs: families as arrays, a pack and its twins. held_out: picture
-    numbers for the checks, never drawn.
+    pictures: (h, w, 3) BGR or (h, w, 4) BGRA uint8 each. kinds: by source, things as arrays of
+    picture numbers (several views of a thing are one). packs: families as arrays, a pack and its
+    twins. held_out: picture numbers for the checks, never drawn.
     """
 
     pictures: list[np.ndarray]
@@ -41,8 +42,8 @@ class Things:
     held_out: dict[str, np.ndarray]
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, ...]:
-        """Draw so many things: numbers of the picture for the clean view and for the camera's (B,) int64 each,
-        labels (B,) int64, turns of their colours (B,) float32 rad.
+        """Draw so many things: numbers of the picture for the clean view and for the camera's (B,)
+        int64 each, labels (B,) int64, turns of their colours (B,) float32 rad.
         """
         rows: list[tuple[int, int, float]] = []
         for place in rng.permutation(len(self.packs)):

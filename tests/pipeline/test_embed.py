@@ -51,3 +51,17 @@ def test_the_input_is_as_large_as_the_network_says() -> None:
     embedder.embed(pictures(1))
     embedder.embed([])
     assert shapes == [(1, 3, 224, 224), (0, 3, 224, 224)]
+
+
+def test_a_letterboxed_picture_keeps_its_shape_in_the_middle_of_grey() -> None:
+    class Inputs(ColorsEngine):
+        def __call__(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+            inputs.append(arrays[0])
+            return super().__call__(*arrays)
+
+    inputs: list[np.ndarray] = []
+    embedder = Embedder(Inputs(), EmbedOptions(), side_px=64, fit="letterbox")
+    embedder.embed([np.full((20, 80, 3), 255, np.uint8)])
+    wide = inputs[0][0]
+    assert np.allclose(wide[:, :24], 128 / 255) and np.allclose(wide[:, 40:], 128 / 255)
+    assert np.allclose(wide[:, 24:40], 1.0)
