@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_check import GROUPS, Measure, Setting, check
+from benchmarks.alone import Alone
+from benchmarks.bench_check import GROUPS, Measure, Setting, _latency, check
 from benchmarks.budgets import Budget, better, breached, judge, read_budgets
+from benchmarks.daemon_run import RunResult
 from benchmarks.material import Material
 from pipeline.errors import ConfigError
 from pipeline.options import MatcherOptions
@@ -92,6 +94,16 @@ def test_a_breach_that_stays_fails_by_name() -> None:
 def test_the_better_of_two_figures_is_on_the_budget_s_right_side() -> None:
     assert better(Budget("a", "", least=1.0), 1.0, 2.0) == 2.0
     assert better(Budget("a", "", most=1.0), 1.0, 2.0) == 1.0
+
+
+def test_latency_is_held_against_what_other_programs_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    alone = Alone(decode_ms=1.0, search_ms=20.0, coast_ms=0.1, look_ms=50.0, stages={})
+    events = [{"type": "appeared", "latency_ms": 140.0}]
+    assert _latency(RunResult({}, events, {}), alone) == pytest.approx(2.0)
+    assert _latency(RunResult({}, events, {}, others_cores=1.0), alone) == pytest.approx(1.0)
+    silent = _latency(RunResult({}, [], {}), alone)
+    assert not read_budgets()["latency"].is_kept(silent)
 
 
 def test_the_groups_have_names_that_people_read() -> None:
