@@ -27,12 +27,12 @@ from pipeline.catalog_format import build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
 from pipeline.embed import load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
+from pipeline.identify.search import build_index, write_index
+from pipeline.identify.vote import write_votes_index
 from pipeline.keypoints import Extractor
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EmbedOptions, EngineOptions, SearchOptions, VerifyOptions
-from pipeline.search import build_index, write_index
 from pipeline.types import ItemId
-from pipeline.vote import write_votes_index
 
 # A picture's part of a generation at 256 keypoints, and the same again in the work folder.
 BYTES_A_PICTURE = 220_000

@@ -19,8 +19,8 @@ from catalog_tools.reference_quality import (
 )
 from pipeline.catalog import Catalog, current_generation
 from pipeline.catalog_format import generation_folder, read_manifest, read_pictures
+from pipeline.identify.search import Searcher, build_index
 from pipeline.options import SearchOptions
-from pipeline.search import Searcher, build_index
 from pipeline.types import U8, Detections
 
 TWIN_SIMILARITY = 0.95

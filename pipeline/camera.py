@@ -11,10 +11,11 @@ import numpy as np
 
 from pipeline.attend import Attention, Chosen, State
 from pipeline.boxes import area, bounds, iou_matrix
-from pipeline.decide import Belief, Judgement, match_of
-from pipeline.look import Answer
+from pipeline.identify.belief import Belief, match_of
+from pipeline.identify.look import Answer
+from pipeline.identify.shelf import Shelf
+from pipeline.identify.types import Judgement
 from pipeline.options import MatcherOptions, Regions
-from pipeline.shelf import Shelf
 from pipeline.sightings import Identified, Sightings
 from pipeline.timing import FrameClock, FrameStamp
 from pipeline.track import WHOLE_FRAME_ID, Tracker

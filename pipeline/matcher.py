@@ -18,11 +18,13 @@ from pipeline.camera import Camera
 from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
-from pipeline.decide import Judgement
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
 from pipeline.engines import share_cores
-from pipeline.look import Answer, Look, verify_looks
+from pipeline.identify.check import Verifier, load_verifier
+from pipeline.identify.look import Answer, Look, verify_looks
+from pipeline.identify.shelf import Shelf, Shelves
+from pipeline.identify.types import Judgement
 from pipeline.options import MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import (
@@ -35,10 +37,8 @@ from pipeline.pictures import (
     picture_tracks,
     search_side_px,
 )
-from pipeline.shelf import Shelf, Shelves
 from pipeline.timing import FrameStamp, StageTimer
 from pipeline.types import U8, Frame, PictureResult, Sighting, Track
-from pipeline.verify import Verifier, load_verifier
 
 PICTURES_AT_ONCE = 8
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.boxes import area, bounds, intersection_matrix
-from pipeline.calibration import Calibration, sigmoid
-from pipeline.decide import Judgement, Verdict, choose_tier, match_of
+from pipeline.identify.belief import Verdict, choose_tier, match_of
+from pipeline.identify.calibration import Calibration, sigmoid
+from pipeline.identify.types import Judgement
 from pipeline.options import DecideOptions
 from pipeline.types import (
     F32,

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino", "nncf"}
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
-    "faiss": ("pipeline/search.py",),
+    "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
     "zmq": ("streamer/publishing/",),
@@ -24,14 +24,17 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "streamer": ("streamer/", "catalog_tools/demo"),
     "streamer.cli": ("streamer/cli/",),
 }
-STAGES = ("detect", "track", "crop", "embed", "search", "verify", "decide")
+STAGES = (
+    *("detect", "track", "crop", "embed"),
+    *("identify.search", "identify.check", "identify.weigh", "identify.belief"),
+)
 NEVER = [  # folder or file, what it must not import
     ("streamer/sources/", "streamer.publishing"),
     ("streamer/publishing/", "streamer.sources"),
     ("streamer/sources/", "streamer.config"),
     ("streamer/publishing/", "streamer.config"),
     *(
-        (f"pipeline/{a}.py", f"pipeline.{b}")
+        (f"pipeline/{a.replace('.', '/')}.py", f"pipeline.{b}")
         for a in STAGES
         for b in (*STAGES, "matcher")
         if a != b

@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 
 from catalog_tools.evaluation.samples import Sample
-from pipeline.calibration import (
+from pipeline.catalog import CALIBRATION, INDEX, Catalog, write_generation
+from pipeline.catalog_format import VOTES
+from pipeline.catalog_writing import catalog_lock
+from pipeline.identify.calibration import (
     LIMIT,
     Calibration,
     sigmoid,
@@ -27,10 +30,8 @@ from pipeline.calibration import (
     unverified_features,
     verified_features,
 )
-from pipeline.catalog import CALIBRATION, INDEX, Catalog, write_generation
-from pipeline.catalog_format import VOTES
-from pipeline.catalog_writing import catalog_lock
-from pipeline.decide import Judgement, judge
+from pipeline.identify.types import Judgement
+from pipeline.identify.weigh import judge
 from pipeline.matcher import Matcher
 from pipeline.types import F64
 

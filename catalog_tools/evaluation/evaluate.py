@@ -22,7 +22,7 @@ from catalog_tools.reading import PictureError, read_picture
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import CURRENT, catalog_error, generation_folder
 from pipeline.errors import ConfigError
-from pipeline.shelf import Shelf
+from pipeline.identify.shelf import Shelf
 
 NOTHING = "none"
 COLUMNS = ("image", "item_id")

@@ -17,10 +17,10 @@ from catalog_tools.query import QUERY_SIDE_PX
 from catalog_tools.reading import read_picture
 from pipeline.boxes import pad_and_clip
 from pipeline.draw import contact_sheet, draw_evidence
+from pipeline.identify.check import Picture
+from pipeline.identify.shelf import Shelf
 from pipeline.picture_file import write_figure, write_picture
-from pipeline.shelf import Shelf
 from pipeline.types import F32, U8, ItemId, Match, Tier, Verification
-from pipeline.verify import Picture
 
 MAX_CONFUSIONS = 24
 TITLE_PX = 26

@@ -10,11 +10,11 @@ from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
 from pipeline.detect import Detector, load_detector
 from pipeline.embed import Embedder, load_embedder
+from pipeline.identify.check import Verifier, load_verifier
+from pipeline.identify.shelf import Shelf
 from pipeline.options import MatcherOptions
 from pipeline.pictures import merge_shortlists, picture_tracks, search_side_px
-from pipeline.shelf import Shelf
 from pipeline.types import U8
-from pipeline.verify import Verifier, load_verifier
 
 
 @dataclass(frozen=True, slots=True)

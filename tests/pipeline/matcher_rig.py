@@ -14,10 +14,10 @@ from catalog_tools.synthesize.scenes import make_background, paste_pack
 from pipeline.catalog import Catalog
 from pipeline.color import planes_from_bgr
 from pipeline.detect import Detector
+from pipeline.identify.check import Verifier
 from pipeline.matcher import Matcher
 from pipeline.options import MatcherOptions, VerifyOptions
 from pipeline.types import ColorRange, Frame
-from pipeline.verify import Verifier
 from tests.fake_networks import EMBEDDER_SHA256, BoxesEngine, colors_embedder, make_networks
 
 SEED = DEMO_SEED_START + 5000

@@ -17,10 +17,10 @@ from pipeline.engines.torch_keypoints import KeypointsSpec, build_keypoints
 from pipeline.engines.torch_networks import save_weights, spec_json
 from pipeline.errors import ConfigError, MagpieError, WeightsError
 from pipeline.geometry import project_points, warp_picture
+from pipeline.identify.check import load_verifier
 from pipeline.keypoints import KeypointExtractor, method_of
 from pipeline.learned_keypoints import LearnedKeypoints, extractor_maker, to_input
 from pipeline.options import EngineOptions, VerifyOptions
-from pipeline.verify import load_verifier
 
 TORCH = EngineOptions(engine="torch", device="cpu")
 CROP_WH = (300, 320)

@@ -16,10 +16,10 @@ from catalog_tools.build import add_to_catalog
 from catalog_tools.synthesize.packs import render_pack, render_twin
 from pipeline.catalog import Catalog
 from pipeline.errors import WeightsError
+from pipeline.identify.check import Verifier
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import EmbedOptions, MatcherOptions
 from pipeline.types import Frame, Phase, Sighting, Tier
-from pipeline.verify import Verifier
 from tests.fake_networks import EMBEDDER_SHA256, make_networks
 from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, draw_frame, make_matcher
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.calibration import Calibration
-from pipeline.decide import Judgement
+from pipeline.identify.calibration import Calibration
+from pipeline.identify.types import Judgement
 from pipeline.options import DecideOptions
 from pipeline.pictures import (
     CENTRE_ID,

@@ -20,10 +20,10 @@ from catalog_tools.evaluation.calibrate import (
 from catalog_tools.evaluation.samples import Sample, draw_samples, read_samples, strangers
 from catalog_tools.synthesize.packs import render_pack
 from catalog_tools.synthesize.shots import make_twin, take_shot
-from pipeline.calibration import Calibration
 from pipeline.catalog import Catalog
-from pipeline.decide import Judgement
 from pipeline.errors import ConfigError
+from pipeline.identify.calibration import Calibration
+from pipeline.identify.types import Judgement
 from pipeline.types import Candidate, Crop, ItemId, Track, Verification
 from streamer.cli import main
 from tests.pipeline.matcher_rig import SEED, build_pack_catalog, make_matcher

@@ -24,7 +24,7 @@ from catalog_tools.synthesize.scenes import make_background, paste_pack
 from pipeline.catalog import Catalog
 from pipeline.detect import Detector
 from pipeline.errors import ConfigError
-from pipeline.verify import Verifier
+from pipeline.identify.check import Verifier
 from streamer.cli import main
 from tests.fake_networks import EMBEDDER_SHA256, BoxesEngine, colors_embedder
 from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, make_matcher

@@ -18,8 +18,8 @@ from catalog_tools.synthesize.shots import make_twin
 from catalog_tools.synthesize.views import camera_view, clean_view
 from catalog_tools.train.detector import measure_boxes
 from catalog_tools.train.pack_bank import to_rgb_batch
-from pipeline.compare import Overlay, load_comparer
 from pipeline.engines.torch_networks import load_network, read_weights
+from pipeline.identify.compare import Overlay, load_comparer
 from pipeline.options import EngineOptions, VerifyOptions
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.attend import FIRST_CANDIDATES, PROVED_LOG_ODDS, checks_after, first_checks
-from pipeline.calibration import family_sign
-from pipeline.decide import Judgement, judge
+from pipeline.identify.calibration import family_sign
+from pipeline.identify.check import Picture, Verifier
+from pipeline.identify.shelf import Shelf
+from pipeline.identify.types import Judgement
+from pipeline.identify.weigh import judge
 from pipeline.panels import Panel
-from pipeline.shelf import Shelf
 from pipeline.timing import FrameStamp
 from pipeline.types import F32, Candidate, Crop, ItemId, Keypoints, Track, Verification
-from pipeline.verify import Picture, Verifier
 
 NO_FRAME = FrameStamp("", 0, (0, 0), 0, 0, "file")  # of a single picture
 

@@ -8,10 +8,7 @@ from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from catalog_tools.synthesize.scenes import camera_effects, make_background
 from pipeline.errors import WeightsError
 from pipeline.geometry import angle_deg, project_points, warp_picture
-from pipeline.options import EngineOptions, VerifyOptions
-from pipeline.orb_ssim import compare_by_orb, measure_ssim
-from pipeline.types import Verification
-from pipeline.verify import (
+from pipeline.identify.check import (
     NOT_VERIFIED,
     Picture,
     Verifier,
@@ -19,6 +16,9 @@ from pipeline.verify import (
     pair_by_assignment,
     run_lightglue,
 )
+from pipeline.identify.orb_ssim import compare_by_orb, measure_ssim
+from pipeline.options import EngineOptions, VerifyOptions
+from pipeline.types import Verification
 from pipeline.weights import find_weights
 
 CROP_WH = (300, 320)

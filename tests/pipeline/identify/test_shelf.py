@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-import pipeline.shelf
+import pipeline.identify.shelf
 from catalog_tools.synthesize.packs import render_pack, render_twin
-from pipeline.agreement import NearTwin
 from pipeline.catalog import Catalog, Item, Recipe, StoredPicture, write_generation
 from pipeline.catalog_format import PictureRecord
+from pipeline.identify.agreement import NearTwin
+from pipeline.identify.shelf import Shelf
 from pipeline.keypoints import KeypointExtractor
 from pipeline.options import SearchOptions, VerifyOptions
-from pipeline.shelf import Shelf
 from pipeline.types import ItemId
 
 EXTRACTOR = KeypointExtractor(VerifyOptions())
@@ -47,12 +47,12 @@ def test_listed_near_twins_are_each_others(shelf: Shelf, monkeypatch: pytest.Mon
     shown = shelf.view(1).image_bgr.astype(int).mean()
     assert abs(first.laid.picture_bgr[first.laid.inside].mean() - shown) < 12
     assert near_twin(shelf, 0) is first, "found once"
-    monkeypatch.setattr(pipeline.shelf, "find_near_twin", refuse)
+    monkeypatch.setattr(pipeline.identify.shelf, "find_near_twin", refuse)
     assert near_twin(shelf, 2) is None, "that there is none is known as well"
 
 
 def test_only_the_last_near_twins_are_kept(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.shelf, "NEAR_TWINS_KEPT", 1)
+    monkeypatch.setattr(pipeline.identify.shelf, "NEAR_TWINS_KEPT", 1)
     first = near_twin(shelf, 0)
     assert first is not None and near_twin(shelf, 0) is first
     assert near_twin(shelf, 1) is not None

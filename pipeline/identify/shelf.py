@@ -10,17 +10,17 @@ from itertools import zip_longest
 from pathlib import Path
 from threading import Lock
 
-from pipeline.agreement import NearTwin
-from pipeline.calibration import Calibration
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
-from pipeline.family import find_near_twin
+from pipeline.identify.agreement import NearTwin
+from pipeline.identify.calibration import Calibration
+from pipeline.identify.check import Picture
+from pipeline.identify.family import find_near_twin
+from pipeline.identify.search import Searcher, build_index, read_index
+from pipeline.identify.vote import Voter
 from pipeline.options import MatcherOptions, SearchOptions
 from pipeline.panels import Panel, PanelFinder
-from pipeline.search import Searcher, build_index, read_index
 from pipeline.types import F32, U8, Candidate, ItemId, Keypoints
-from pipeline.verify import Picture
-from pipeline.vote import Voter
 
 VIEWS_KEPT = 64  # decoded views in memory, about 0.5 MB each
 NEAR_TWINS_KEPT = 256  # about 60 kB each

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.agreement import Placed, near_twin_of
-from pipeline.compare import LIMIT, Comparer, Overlay, lay_over
 from pipeline.engines import Array
+from pipeline.identify.agreement import Placed, near_twin_of
+from pipeline.identify.compare import LIMIT, Comparer, Overlay, lay_over
 from pipeline.types import ItemId
 
 SIDE_PX = 32

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from pipeline.agreement import NearTwin, local_correlation, near_twin_of, to_lab
 from pipeline.geometry import fit_view
+from pipeline.identify.agreement import NearTwin, local_correlation, near_twin_of, to_lab
+from pipeline.identify.check import Picture, pair_by_ratio
 from pipeline.types import F32, ItemId
-from pipeline.verify import Picture, pair_by_ratio
 
 MAP_PX = 32
 MIN_INLIERS = 15

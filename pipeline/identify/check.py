@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.agreement import Agreement, NearTwin, Placed
-from pipeline.compare import Comparer, Overlay, lay_over, load_comparer
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.errors import WeightsError
 from pipeline.geometry import (
@@ -23,10 +21,12 @@ from pipeline.geometry import (
     fit_view,
     project_points,
 )
+from pipeline.identify.agreement import Agreement, NearTwin, Placed
+from pipeline.identify.compare import Comparer, Overlay, lay_over, load_comparer
+from pipeline.identify.orb_ssim import compare_by_orb
 from pipeline.keypoints import Extractor, KeypointExtractor
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EngineOptions, VerifyOptions
-from pipeline.orb_ssim import compare_by_orb
 from pipeline.types import F32, F64, U8, Keypoints, Verification
 from pipeline.weights import find_weights, read_kind, read_spec
 

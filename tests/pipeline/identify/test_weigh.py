@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.calibration import Calibration, sigmoid
-from pipeline.decide import (
-    CONFIRMED_SAMENESS,
-    PROVED_OTHER,
-    Belief,
-    Judgement,
-    judge,
-    match_of,
-)
 from pipeline.errors import CatalogError
+from pipeline.identify.belief import PROVED_OTHER, Belief, match_of
+from pipeline.identify.calibration import Calibration, sigmoid
+from pipeline.identify.types import CONFIRMED_SAMENESS, Judgement
+from pipeline.identify.weigh import judge
 from pipeline.options import DecideOptions
 from pipeline.types import Candidate, Crop, ItemId, Tier, Track, Verification
 

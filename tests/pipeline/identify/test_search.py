@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import CatalogError
+from pipeline.identify.search import Searcher, build_index, read_index, write_index
 from pipeline.options import SearchOptions
-from pipeline.search import Searcher, build_index, read_index, write_index
 from pipeline.types import F32, ItemId
 
 

@@ -1,139 +1,27 @@
-"""From evidence to a verdict: one probability for each candidate, added up over a track's views.
+"""What several looks at a track say together: what it is taken for, and how sure.
 
-A candidate's features join in a logistic; the candidates of one view compete with each other and
-with "unknown", which always stands beside them; and what several views of a track say adds up, so
-that a blurred view never takes back what a sharp one has shown.
+What they say adds up, so that a blurred view never takes back what a sharp one has shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.boxes import area, bounds, carry, intersection_matrix
-from pipeline.calibration import LIMIT, Calibration, family_sign, sigmoid
+from pipeline.boxes import bounds, carry
+from pipeline.identify.calibration import LIMIT, Calibration, sigmoid
+from pipeline.identify.types import Judgement
 from pipeline.options import DecideOptions
-from pipeline.types import (
-    F32,
-    Alternative,
-    Candidate,
-    Crop,
-    ItemId,
-    Match,
-    Tier,
-    Track,
-    Verification,
-)
+from pipeline.types import Alternative, Candidate, ItemId, Match, Tier, Track
 
 FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
 FURTHER_VIEWS_CAP = 1.0  # and all of them at most, in log-odds
 MAX_ALTERNATIVES = 3
-RIVAL_SHARE = 0.3  # of the smaller outline that two candidates share if they claim one object
 FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
 FAILURES_ALONE = 4
 PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
-# `exact` asks for two witnesses, or is told too often of near-twins: the comparer must take the
-# print for the same as well, from so much on in log-odds, or a listed near-twin be so close (of
-# family_sign) that what an unlisted one would differ in was looked at.
-CONFIRMED_SAMENESS = 0.25
-CLOSE_FAMILY = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one view of a track says about one candidate.
-
-    log_odds: that it is this item, against unknown and against the other candidates.
-    design_log_odds: that it is this item or a near-twin that is not listed.
-    crop: the view it was judged by. margin: similarity minus the best other item's.
-    """
-
-    candidate: Candidate
-    margin: float
-    verification: Verification | None
-    log_odds: float
-    design_log_odds: float
-    crop: Crop
-
-    @property
-    def is_verified(self) -> bool:
-        return self.verification is not None and self.verification.homography is not None
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether details agree and there is a second witness: the comparer, where asked, or a
-        close near-twin that is listed, and competes.
-        """
-        if self.verification is None or self.verification.homography is None:
-            return False
-        if family_sign(self.verification) >= CLOSE_FAMILY:
-            return True
-        sameness = self.verification.sameness
-        return sameness is None or sameness >= CONFIRMED_SAMENESS
-
-    def outline(self) -> F32 | None:
-        """Return the item's outline as it lay in the frame of its crop: (4, 2) px, or None."""
-        if self.verification is None or self.verification.outline is None:
-            return None
-        return self.crop.to_frame(self.verification.outline)
-
-
-def judge(
-    crop: Crop,
-    candidates: Sequence[Candidate],
-    verifications: Mapping[ItemId, Verification],
-    calibration: Calibration,
-) -> list[Judgement]:
-    """Return a judgement of each candidate, the likeliest first.
-
-    candidates: the crop's shortlist, nearest first. verifications: of those that were checked.
-    """
-    margins = _margins([candidate.similarity for candidate in candidates])
-    found = [_with_witness(verifications, candidate.item_id) for candidate in candidates]
-    alone = np.array(
-        [
-            calibration.log_odds(c, margin, verification)
-            for c, margin, verification in zip(candidates, margins, found, strict=True)
-        ]
-    )
-    odds = np.exp(alone)
-    judgements = []
-    for i, candidate in enumerate(candidates):
-        rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        # Whether the object is a twin of its likeliest design says nothing about which listed item
-        # is the likelier: of two listed twins, the one with more of everything is.
-        likeliest = max([i, *rivals], key=lambda j: odds[j])
-        no_twin = calibration.log_odds_of_no_twin(found[likeliest])
-        value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
-        design = calibration.log_odds_of_design(candidate, margins[i], found[i])
-        judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
-    return sorted(judgements, key=lambda j: -j.log_odds)
-
-
-def _with_witness(
-    verifications: Mapping[ItemId, Verification], item_id: ItemId
-) -> Verification | None:
-    """What was found of an item, without its near-twin unless that was checked as well, and not
-    found apart from it: only what competes for the object is a witness.
-    """
-    found = verifications.get(item_id)
-    if found is None or found.near_twin_item is None:
-        return found
-    near_twin = verifications.get(found.near_twin_item)
-    if near_twin is not None and _is_rival(found, near_twin):
-        return found
-    return replace(found, near_twin_item=None, near_twin_distance=None)
-
-
-def _is_rival(one: Verification | None, other: Verification | None) -> bool:
-    """Whether two candidates claim the same object: not when both are found, apart."""
-    if one is None or other is None or one.outline is None or other.outline is None:
-        return True
-    a, b = bounds(one.outline)[None], bounds(other.outline)[None]
-    smaller = max(1.0, min(float(area(a)[0]), float(area(b)[0])))
-    return float(intersection_matrix(a, b)[0, 0]) >= RIVAL_SHARE * smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +187,3 @@ def choose_tier(
     if tier is None or tier.rank < Tier(options.publish).rank:
         return None
     return tier
-
-
-def _margins(similarities: Sequence[float]) -> list[float]:
-    """Return each similarity minus the best of the others; 0 for a single candidate."""
-    if len(similarities) < 2:
-        return [0.0] * len(similarities)
-    first, second = sorted(similarities, reverse=True)[:2]
-    return [s - (second if s == first else first) for s in similarities]

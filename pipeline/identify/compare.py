@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.agreement import NearTwin, Placed
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
+from pipeline.identify.agreement import NearTwin, Placed
 from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F32, U8
 from pipeline.weights import find_weights, read_kind, read_spec

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
-from pipeline.agreement import NearTwin
-from pipeline.compare import Comparer
 from pipeline.engines import Array
-from pipeline.family import MAP_PX, find_near_twin
+from pipeline.identify.agreement import NearTwin
+from pipeline.identify.check import TWIN_AGREEMENT, TWIN_INLIERS, Picture, Verifier
+from pipeline.identify.compare import Comparer
+from pipeline.identify.family import MAP_PX, find_near_twin
 from pipeline.options import VerifyOptions
 from pipeline.types import ItemId, Keypoints
-from pipeline.verify import TWIN_AGREEMENT, TWIN_INLIERS, Picture, Verifier
 
 WH = (240, 320)
 SEEDS = [DEMO_SEED_START + i for i in (1, 2, 3, 4, 5, 6)]

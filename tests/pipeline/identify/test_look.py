@@ -9,13 +9,13 @@ import pytest
 from catalog_tools.build import build_catalog
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.catalog import Catalog
-from pipeline.compare import Comparer
 from pipeline.engines import Array
-from pipeline.look import Look, verify_looks
+from pipeline.identify.check import Verifier
+from pipeline.identify.compare import Comparer
+from pipeline.identify.look import Look, verify_looks
+from pipeline.identify.shelf import Shelf
 from pipeline.options import SearchOptions, VerifyOptions
-from pipeline.shelf import Shelf
 from pipeline.types import Candidate, Crop, Track
-from pipeline.verify import Verifier
 from tests.fake_networks import make_networks
 
 WH = (220, 300)
