@@ -43,7 +43,8 @@ from catalog_tools.train.pairs import Draw, make_pair
 from pipeline.engines import load_engine
 from pipeline.errors import ConfigError
 from pipeline.geometry import corners_of, fit_homography, project_points
-from pipeline.identify.check import pair_by_assignment, pair_by_ratio, run_lightglue
+from pipeline.identify.check import pair_by_assignment, run_lightglue
+from pipeline.identify.ratio_test import pair_by_ratio
 from pipeline.keypoints import Extractor, KeypointExtractor, to_gray
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EngineOptions, VerifyOptions

@@ -155,8 +155,8 @@ def _find_twins(catalog: Catalog) -> list[Finding]:
     item_ids = [catalog.items[item].item_id for item in catalog.view_item]
     for start in range(0, len(item_ids), 1024):
         answers = searcher.search(catalog.embeddings[start : start + 1024], k=2)
-        for view, candidates in enumerate(answers, start):
-            for other in candidates:
+        for view, proposals in enumerate(answers, start):
+            for other in proposals:
                 if other.item_id == item_ids[view] or other.similarity < TWIN_SIMILARITY:
                     continue
                 first, second = sorted([(item_ids[view], view), (other.item_id, other.view_index)])

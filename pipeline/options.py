@@ -82,7 +82,7 @@ class SearchOptions(Options):
 
 
 class VerifyOptions(Options):
-    """Checking a candidate's details."""
+    """Checking a proposal's details."""
 
     verifier: Literal["lightglue", "sift", "orb_ssim"] = Field(
         "lightglue", description="sift: ratio test; orb_ssim: what older systems do, to compare"

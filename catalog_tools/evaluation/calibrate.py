@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 
 from catalog_tools.evaluation.samples import Sample
-from pipeline.catalog import CALIBRATION, INDEX, Catalog, write_generation
+from pipeline.catalog import INDEX, Catalog, write_generation
+from pipeline.catalog_format import CALIBRATION as CALIBRATION_FILE
 from pipeline.catalog_format import VOTES
 from pipeline.catalog_writing import catalog_lock
 from pipeline.identify.calibration import (
-    LIMIT,
     Calibration,
     sigmoid,
     unlisted_twin_sign,
     unverified_features,
     verified_features,
 )
+from pipeline.identify.tuning import CALIBRATION, LIMIT
 from pipeline.identify.types import Judgement
 from pipeline.identify.weigh import judge
 from pipeline.matcher import Matcher
@@ -102,10 +103,11 @@ def _judge_samples(
 ) -> Iterator[Judged]:
     for start in range(0, count, BATCH):
         block = list(islice(samples, min(BATCH, count - start)))
-        evidence = matcher.judge_pictures([sample.image_bgr for sample in block], catalog)
-        for sample, judgements in zip(block, evidence, strict=True):
+        images_bgr = [sample.image_bgr for sample in block]
+        evidence = matcher.identify_pictures(images_bgr, catalog, CALIBRATION)
+        for sample, ((_, whole),) in zip(block, evidence, strict=True):
             blank = replace(sample, image_bgr=np.zeros((0, 0, 3), np.uint8))
-            yield blank, judgements  # the photo itself is not needed any more
+            yield blank, list(whole.judgements)  # the photo itself is not needed any more
         progress(min(count, start + BATCH), count)
         if len(block) < BATCH:
             return
@@ -117,16 +119,16 @@ def fit(judged: Sequence[Judged], prior: Calibration) -> Calibration:
     plain_rows, plain_truth = [], []
     for sample, judgements in judged:
         for judgement in judgements:
-            candidate, found = judgement.candidate, judgement.verification
-            is_item = candidate.item_id == sample.item_id
+            proposal, found = judgement.proposal, judgement.verification
+            is_item = proposal.item_id == sample.item_id
             if found is not None and found.homography is not None:
-                features = verified_features(candidate, judgement.margin, found)
+                features = verified_features(proposal, judgement.margin, found)
                 design_rows.append(features)
                 item_rows.append((*features[:-1], unlisted_twin_sign(found)))
                 item_truth.append(is_item)
-                design_truth.append(candidate.item_id == sample.design_of)
+                design_truth.append(proposal.item_id == sample.design_of)
             else:
-                plain_rows.append(unverified_features(candidate, judgement.margin))
+                plain_rows.append(unverified_features(proposal, judgement.margin))
                 plain_truth.append(is_item)
     return replace(
         prior,
@@ -161,13 +163,13 @@ def fit_logistic(
 
 
 def _judged_anew(judged: Judged, calibration: Calibration) -> Judgement | None:
-    """Return the likeliest candidate of a sample under a calibration."""
+    """Return the likeliest proposal of a sample under a calibration."""
     judgements = judged[1]
     if not judgements:
         return None
-    candidates = [j.candidate for j in sorted(judgements, key=lambda j: -j.candidate.similarity)]
-    found = {j.candidate.item_id: j.verification for j in judgements if j.verification is not None}
-    return judge(judgements[0].crop, candidates, found, calibration)[0]
+    proposals = [j.proposal for j in sorted(judgements, key=lambda j: -j.proposal.similarity)]
+    found = {j.proposal.item_id: j.verification for j in judgements if j.verification is not None}
+    return judge(judgements[0].crop, proposals, found, calibration)[0]
 
 
 def choose_exact(held_out: Sequence[Judged], calibration: Calibration, false_exact: float) -> float:
@@ -196,7 +198,7 @@ def score(judged: Sequence[Judged], calibration: Calibration) -> dict[str, float
             and best.is_confirmed
             and probability >= calibration.least_exact(best.verification)
         )
-        is_right = best is not None and best.candidate.item_id == pair[0].item_id
+        is_right = best is not None and best.proposal.item_id == pair[0].item_id
         loss -= np.log(max(1e-6, probability if is_right else 1 - probability))
         if pair[0].item_id is None:
             unlisted += 1
@@ -218,12 +220,12 @@ def score(judged: Sequence[Judged], calibration: Calibration) -> dict[str, float
 def reliability(
     judged: Sequence[Judged], calibration: Calibration
 ) -> Iterator[tuple[float, float, int]]:
-    """Yield (mean probability, share right, count) of the likeliest candidates, by tenths."""
+    """Yield (mean probability, share right, count) of the likeliest proposals, by tenths."""
     said = []
     for pair in judged:
         best = _judged_anew(pair, calibration)
         if best is not None:
-            is_right = best.candidate.item_id == pair[0].item_id
+            is_right = best.proposal.item_id == pair[0].item_id
             said.append((sigmoid(best.log_odds), is_right))
     for tenth in range(10):
         inside = [pair for pair in said if tenth <= min(pair[0] * 10, 9.999) < tenth + 1]
@@ -237,7 +239,7 @@ def _write(catalog: Catalog, calibration: Calibration) -> int:
         for name in (INDEX, VOTES):
             if (catalog.folder / name).is_file():
                 shutil.copyfile(catalog.folder / name, folder / name)
-        (folder / CALIBRATION).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")
+        (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")
 
     return write_generation(
         catalog.directory,

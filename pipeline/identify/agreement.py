@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pipeline.geometry import jacobian_at, resized_homography, warp_picture
-from pipeline.types import F32, F64, U8, ItemId
+from pipeline.types import F32, F64, U8, ItemId, Keypoints
 
 SIDE_PX = 128
 WINDOW_PX = 19
@@ -68,6 +68,23 @@ class Placed:
     def lay_to_measure(self) -> Laid:
         """Return both at the size that agreement is measured at."""
         return self.lay(scaled_size(self.view_wh, SIDE_PX / max(self.view_wh)))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A crop or a view with its keypoints.
+
+    image_bgr: (H, W, 3) uint8; may be smaller or larger than `keypoints.image_size_wh` says, as
+    long as it shows the same: the keypoints' px are what checks speak in.
+    """
+
+    keypoints: Keypoints
+    image_bgr: U8
+
+    def place(self, view: Picture, homography: F64) -> Placed:
+        """Return this picture with a view that lies in it. homography: view px -> its px."""
+        sizes = self.keypoints.image_size_wh, view.keypoints.image_size_wh
+        return Placed(self.image_bgr, view.image_bgr, homography, *sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,7 @@ def join_local(local: F32, deviation: F32, counts: F32 | None = None) -> float:
     Half is the mean over all channels, half the mean of the
     worst channel, which a twin of another colour fails. Where the view is blank everything
     agrees, so blank places hardly count: on shop photos of near-twins this lifts the share of
-    right answers among five candidates from 0.73 to 0.82.
+    right answers among five proposals from 0.73 to 0.82.
     """
     if counts is None:
         counts = np.ones(len(local), np.float32)

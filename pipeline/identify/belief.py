@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.boxes import bounds, carry
-from pipeline.identify.calibration import LIMIT, Calibration, sigmoid
+from pipeline.identify.calibration import Calibration, sigmoid
+from pipeline.identify.tuning import (
+    FAILURES_ALONE,
+    FAILURES_WITH_OTHER,
+    FURTHER_VIEW_GAIN,
+    FURTHER_VIEWS_CAP,
+    LIMIT,
+    MAX_ALTERNATIVES,
+    PROVED_OTHER,
+)
 from pipeline.identify.types import Judgement
 from pipeline.options import DecideOptions
-from pipeline.types import Alternative, Candidate, ItemId, Match, Tier, Track
-
-FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
-FURTHER_VIEWS_CAP = 1.0  # and all of them at most, in log-odds
-MAX_ALTERNATIVES = 3
-FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
-FAILURES_ALONE = 4
-PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
+from pipeline.types import Alternative, ItemId, Match, Proposal, Tier, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Belief:
             self._confirmed.clear()
             self._n_failures = 0
         for judgement in judgements:
-            item_id = judgement.candidate.item_id
+            item_id = judgement.proposal.item_id
             if judgement.is_confirmed and judgement.log_odds > 0:
                 self._confirmed.add(item_id)
             known = self._best.get(item_id)
@@ -69,13 +71,13 @@ class Belief:
                 gained = self._further.get(item_id, 0.0) + FURTHER_VIEW_GAIN * weaker.log_odds
                 self._further[item_id] = min(FURTHER_VIEWS_CAP, gained)
 
-    def item(self) -> Candidate | None:
+    def item(self) -> Proposal | None:
         """Return the item that, or a near-twin of which, is likelier than unknown, or None."""
         if not self._best:
             return None
         item_id = max(self._best, key=self._log_odds)
         if self._log_odds(item_id) > 0 or _shown([self._best[item_id]]):
-            return self._best[item_id].candidate
+            return self._best[item_id].proposal
         return None
 
     def _is_refuted(self, judgements: Sequence[Judgement]) -> bool:
@@ -98,7 +100,7 @@ class Belief:
         return self._n_failures > 0
 
     def verdict(self, options: DecideOptions, calibration: Calibration) -> Verdict | None:
-        """Return what the track is taken for; None before its first view with a candidate."""
+        """Return what the track is taken for; None before its first view with a proposal."""
         if not self._best:
             return None
         ranked = sorted(self._best, key=self._log_odds, reverse=True)
@@ -119,9 +121,9 @@ class Belief:
 
 def _shown(judgements: Sequence[Judgement]) -> set[ItemId]:
     """Return the items that a view shows; those of the shown design when none is shown itself."""
-    shown = {j.candidate.item_id for j in judgements if j.log_odds > 0}
+    shown = {j.proposal.item_id for j in judgements if j.log_odds > 0}
     return shown or {
-        j.candidate.item_id for j in judgements if j.is_verified and j.design_log_odds > 0
+        j.proposal.item_id for j in judgements if j.is_verified and j.design_log_odds > 0
     }
 
 
@@ -140,12 +142,12 @@ def match_of(verdict: Verdict, tier: Tier, track: Track, label: str) -> Match:
             box = inside.astype(np.float32)
     found = best.verification
     return Match(
-        item_id=best.candidate.item_id,
+        item_id=best.proposal.item_id,
         label=label,
-        view_index=best.candidate.view_index,
+        view_index=best.proposal.view_index,
         tier=tier,
         probability=verdict.probability,
-        similarity=best.candidate.similarity,
+        similarity=best.proposal.similarity,
         margin=best.margin,
         inliers=found.inliers if found is not None and best.is_verified else 0,
         agreement=found.agreement if found is not None else 0.0,

@@ -10,10 +10,8 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from pipeline.errors import CatalogError
-from pipeline.types import Candidate, Verification
-
-EXACT_ALONE = 0.92  # probability that `exact` asks for where no comparer confirms the print
-LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
+from pipeline.identify.tuning import EXACT_ALONE, LIMIT
+from pipeline.types import Proposal, Verification
 
 VERIFIED_FEATURES = (
     "constant",
@@ -37,9 +35,9 @@ Four = tuple[float, float, float, float]
 class Calibration:
     """Coefficients, in log-odds, and the probabilities from which on a tier is told.
 
-    item: that a verified candidate is what is shown, against everything else, its near-twins
+    item: that a verified proposal is what is shown, against everything else, its near-twins
     included. design: that it is the item or a near-twin of it. Both of VERIFIED_FEATURES.
-    unverified: that a candidate without a sane homography is what is shown; UNVERIFIED_FEATURES.
+    unverified: that a proposal without a sane homography is what is shown; UNVERIFIED_FEATURES.
     exact: probability of the item, whose print the comparer must confirm as well (decide.py);
     very_similar: of the design; similar: of either.
     `magpie catalog calibrate` fits them; a catalog's own replace the defaults, which come from 360
@@ -70,11 +68,11 @@ class Calibration:
                 "magpie catalog calibrate",
             ) from error
 
-    def log_odds(self, candidate: Candidate, margin: float, found: Verification | None) -> float:
-        """Return how much speaks for the candidate, by itself, before the sign of a twin counts."""
+    def log_odds(self, proposal: Proposal, margin: float, found: Verification | None) -> float:
+        """Return how much speaks for the proposal, by itself, before the sign of a twin counts."""
         if found is None or found.homography is None:
-            return _weighed(self.unverified, unverified_features(candidate, margin))
-        return _weighed(self.item[:-1], verified_features(candidate, margin, found)[:-1])
+            return _weighed(self.unverified, unverified_features(proposal, margin))
+        return _weighed(self.item[:-1], verified_features(proposal, margin, found)[:-1])
 
     def least_exact(self, found: Verification | None) -> float:
         """Return the probability from which on `exact` is told: higher where no comparer looked."""
@@ -83,7 +81,7 @@ class Calibration:
         return self.exact
 
     def log_odds_of_no_twin(self, found: Verification | None) -> float:
-        """Return how much speaks against the object being an unlisted near-twin of the candidate:
+        """Return how much speaks against the object being an unlisted near-twin of the proposal:
         <= 0, the less the closer the nearest listed one is, which competes with it.
         """
         if found is None or found.homography is None:
@@ -91,16 +89,16 @@ class Calibration:
         return self.item[-1] * unlisted_twin_sign(found)
 
     def log_odds_of_design(
-        self, candidate: Candidate, margin: float, found: Verification | None
+        self, proposal: Proposal, margin: float, found: Verification | None
     ) -> float:
-        """Return how much speaks for the candidate or a near-twin of it being shown."""
+        """Return how much speaks for the proposal or a near-twin of it being shown."""
         if found is None or found.homography is None:
-            return _weighed(self.unverified, unverified_features(candidate, margin))
-        return _weighed(self.design, verified_features(candidate, margin, found))
+            return _weighed(self.unverified, unverified_features(proposal, margin))
+        return _weighed(self.design, verified_features(proposal, margin, found))
 
 
-def verified_features(candidate: Candidate, margin: float, found: Verification) -> Ten:
-    """Return what is weighed for a candidate with a sane homography, as VERIFIED_FEATURES says.
+def verified_features(proposal: Proposal, margin: float, found: Verification) -> Ten:
+    """Return what is weighed for a proposal with a sane homography, as VERIFIED_FEATURES says.
 
     inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
     may share just that. sameness: the comparer's log-odds, 0 without it. sign of a twin: as
@@ -109,7 +107,7 @@ def verified_features(candidate: Candidate, margin: float, found: Verification) 
     agreement = found.agreement
     return (
         1.0,
-        candidate.similarity,
+        proposal.similarity,
         margin,
         found.inliers / (found.inliers + 12.0),
         found.inliers / max(1, found.correspondences),
@@ -140,9 +138,9 @@ def family_sign(found: Verification) -> float:
     return 0.0 if distance is None else _ramp(-distance, -0.6, -0.55)
 
 
-def unverified_features(candidate: Candidate, margin: float) -> Four:
-    """Return what is weighed for a candidate without one, as UNVERIFIED_FEATURES says."""
-    return (1.0, candidate.similarity, margin, candidate.vote_lead)
+def unverified_features(proposal: Proposal, margin: float) -> Four:
+    """Return what is weighed for a proposal without one, as UNVERIFIED_FEATURES says."""
+    return (1.0, proposal.similarity, margin, proposal.vote_lead)
 
 
 def _weighed(weights: tuple[float, ...], features: tuple[float, ...]) -> float:

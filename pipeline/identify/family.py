@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from pipeline.geometry import fit_view
-from pipeline.identify.agreement import NearTwin, local_correlation, near_twin_of, to_lab
-from pipeline.identify.check import Picture, pair_by_ratio
+from pipeline.identify.agreement import NearTwin, Picture, local_correlation, near_twin_of, to_lab
+from pipeline.identify.ratio_test import pair_by_ratio
 from pipeline.types import F32, ItemId
 
 MAP_PX = 32

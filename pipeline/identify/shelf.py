@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from threading import Lock
 
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
-from pipeline.identify.agreement import NearTwin
+from pipeline.identify.agreement import NearTwin, Picture
 from pipeline.identify.calibration import Calibration
-from pipeline.identify.check import Picture
 from pipeline.identify.family import find_near_twin
 from pipeline.identify.search import Searcher, build_index, read_index
 from pipeline.identify.vote import Voter
 from pipeline.options import MatcherOptions, SearchOptions
 from pipeline.panels import Panel, PanelFinder
-from pipeline.types import F32, U8, Candidate, ItemId, Keypoints
+from pipeline.types import F32, U8, ItemId, Keypoints, Proposal
 
 VIEWS_KEPT = 64  # decoded views in memory, about 0.5 MB each
 NEAR_TWINS_KEPT = 256  # about 60 kB each
@@ -46,7 +44,7 @@ class Shelf:
             index = build_index(catalog.embeddings, options)
         item_ids = [item.item_id for item in catalog.items]
         self.searcher = Searcher(index, catalog.view_item, item_ids, options)
-        self._k = options.k
+        self.k = options.k
         self._voter = Voter(catalog)
         self._panel_finder = PanelFinder(catalog) if panels else None
         self._views: OrderedDict[int, Picture] = OrderedDict()
@@ -58,42 +56,42 @@ class Shelf:
         return self._panel_finder.find(luma) if self._panel_finder is not None else []
 
     def join_votes(
-        self, shortlist: Sequence[Candidate], embedding: F32, keypoints: Keypoints
-    ) -> list[Candidate]:
+        self, shortlist: Sequence[Proposal], embedding: F32, keypoints: Keypoints
+    ) -> list[Proposal]:
         """Return the shortlist of the search joined with that of the keypoints' votes.
 
         The first of both come first; at most k. embedding: (D,) float32 unit vector of the crop.
         """
         voted = [
-            self._candidate(item, view, embedding, lead)
-            for item, view, lead in self._voter.vote(keypoints, self._k)
+            self._proposal(item, view, embedding, lead)
+            for item, view, lead in self._voter.vote(keypoints, self.k)
         ]
         if voted:
-            shortlist = [replace(candidate, vote_lead=-1.0) for candidate in shortlist]
-        joined: dict[ItemId, Candidate] = {}
+            shortlist = [replace(proposal, vote_lead=-1.0) for proposal in shortlist]
+        joined: dict[ItemId, Proposal] = {}
         for pair in zip_longest(voted, shortlist):
-            for candidate in pair:
-                if candidate is not None:
-                    joined.setdefault(candidate.item_id, candidate)
-        return list(joined.values())[: self._k]
+            for proposal in pair:
+                if proposal is not None:
+                    joined.setdefault(proposal.item_id, proposal)
+        return list(joined.values())[: self.k]
 
-    def candidates_of(
-        self, view_indices: Sequence[int], shortlist: Sequence[Candidate], embedding: F32
-    ) -> list[Candidate]:
+    def proposals_of(
+        self, view_indices: Sequence[int], shortlist: Sequence[Proposal], embedding: F32
+    ) -> list[Proposal]:
         """Return the items of views, each once, in their order and with that view as their best."""
-        lead_of = {candidate.item_id: candidate.vote_lead for candidate in shortlist}
+        lead_of = {proposal.item_id: proposal.vote_lead for proposal in shortlist}
         without_votes = -1.0 if any(lead_of.values()) else 0.0
-        found: dict[ItemId, Candidate] = {}
+        found: dict[ItemId, Proposal] = {}
         for view_index in view_indices:
             item = int(self.catalog.view_item[view_index])
             item_id = self.catalog.items[item].item_id
             lead = lead_of.get(item_id, without_votes)
-            found.setdefault(item_id, self._candidate(item, view_index, embedding, lead))
+            found.setdefault(item_id, self._proposal(item, view_index, embedding, lead))
         return list(found.values())
 
-    def _candidate(self, item: int, view_index: int, embedding: F32, lead: float) -> Candidate:
+    def _proposal(self, item: int, view_index: int, embedding: F32, lead: float) -> Proposal:
         similarity = (self.catalog.embeddings[self.catalog.view_item == item] @ embedding).max()
-        return Candidate(self.catalog.items[item].item_id, view_index, float(similarity), lead)
+        return Proposal(self.catalog.items[item].item_id, view_index, float(similarity), lead)
 
     def view(self, view_index: int) -> Picture:
         """Return a view's keypoints and small picture, from memory when it was asked for lately."""
@@ -102,20 +100,16 @@ class Shelf:
         self._views[picture] = view  # the last one now
         if len(self._views) > VIEWS_KEPT:
             self._views.popitem(last=False)
-        # Not kept: it would hold the whole shelf, and a circle outlives a catalog's switch.
-        return replace(view, near_twin=partial(self._near_twin, view_index, view))
+        return view
 
-    def has_near_twin(self, view_index: int) -> bool:
-        """Whether another item's picture shows a near-twin of what a view shows."""
-        find = self.view(view_index).near_twin
-        return find is not None and find() is not None
-
-    def _near_twin(self, view_index: int, view: Picture) -> NearTwin | None:
+    def near_twin(self, view_index: int) -> NearTwin | None:
+        """Return the near-twin of a view's picture, or None where the catalog lists none."""
         picture = int(self.catalog.view_picture[view_index])
         if picture in self._without_twin:
             return None
         near_twin = self._near_twins.pop(picture, None)
         if near_twin is None:
+            view = self.view(view_index)
             near_twin = find_near_twin(view, self._look_alikes(view_index, view))
         if near_twin is None:
             self._without_twin.add(picture)
@@ -134,7 +128,7 @@ class Shelf:
         found = self.searcher.search(embedding[None])[0]
         item_id = self.catalog.items[self.catalog.view_item[view_index]].item_id
         joined = self.join_votes(found, embedding, view.keypoints)
-        others = [candidate for candidate in joined if candidate.item_id != item_id]
+        others = [proposal for proposal in joined if proposal.item_id != item_id]
         return ((other.item_id, self._load(other.view_index)) for other in others[:LOOK_ALIKES])
 
 

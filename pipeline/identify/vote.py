@@ -52,7 +52,7 @@ class Voter:
 
     def vote(self, keypoints: Keypoints, k: int) -> list[tuple[int, int, float]]:
         """Return the items with most votes, at most k: (item index, view that got the most,
-        vote lead as a Candidate has it).
+        vote lead as a Proposal has it).
         """
         if len(keypoints) == 0:
             return []

@@ -1,6 +1,6 @@
-"""From evidence to a judgement: one probability for each candidate of a look.
+"""From evidence to a judgement: one probability for each proposal of a look.
 
-A candidate's features join in a logistic; the candidates of one look compete with each other and
+A proposal's features join in a logistic; the proposals of one look compete with each other and
 with "unknown", which always stands beside them.
 """
 
@@ -13,41 +13,75 @@ import numpy as np
 
 from pipeline.boxes import area, bounds, intersection_matrix
 from pipeline.identify.calibration import Calibration
-from pipeline.identify.types import Judgement
-from pipeline.types import Candidate, Crop, ItemId, Verification
+from pipeline.identify.tuning import RIVAL_SHARE
+from pipeline.identify.types import Check, Judged, Judgement, Proposed
+from pipeline.types import Crop, ItemId, Proposal, Verification
 
-RIVAL_SHARE = 0.3  # of the smaller outline that two candidates share if they claim one object
+
+def weigh(
+    proposed: Sequence[Proposed],
+    judged: Sequence[Judged] = (),
+    checks: Sequence[Check] = (),
+    found: Sequence[Verification] = (),
+) -> list[Judged]:
+    """Return what is known of each look after one more round.
+
+    judged: what was before; none: nothing is checked yet. checks, found: of this round.
+    """
+    judged = judged or [Judged({}, ()) for _ in proposed]
+    new: list[dict[ItemId, Verification]] = [{} for _ in proposed]
+    extra: list[list[Proposal]] = [[] for _ in proposed]
+    for check, verification in zip(checks, found, strict=True):
+        new[check.look][check.proposal.item_id] = verification
+        extra[check.look].append(check.proposal)
+    return [
+        _judged(one, known, of_look, also) if of_look or not known.judgements else known
+        for one, known, of_look, also in zip(proposed, judged, new, extra, strict=True)
+    ]
+
+
+def _judged(
+    one: Proposed, known: Judged, new: Mapping[ItemId, Verification], also: Sequence[Proposal]
+) -> Judged:
+    """also: what was checked; some of it was proposed by other regions of the picture."""
+    ranked = {proposal.item_id: proposal for proposal in one.ranked}
+    for proposal in (*(j.proposal for j in known.judgements), *also):
+        ranked.setdefault(proposal.item_id, proposal)
+    found = {**known.found, **new}
+    look = one.look
+    judgements = judge(look.crop, list(ranked.values()), found, look.shelf.calibration)
+    return Judged(found, tuple(judgements), known.n_rounds + bool(new))
 
 
 def judge(
     crop: Crop,
-    candidates: Sequence[Candidate],
+    proposals: Sequence[Proposal],
     verifications: Mapping[ItemId, Verification],
     calibration: Calibration,
 ) -> list[Judgement]:
-    """Return a judgement of each candidate, the likeliest first.
+    """Return a judgement of each proposal, the likeliest first.
 
-    candidates: the crop's shortlist, nearest first. verifications: of those that were checked.
+    proposals: the crop's shortlist, nearest first. verifications: of those that were checked.
     """
-    margins = _margins([candidate.similarity for candidate in candidates])
-    found = [_with_witness(verifications, candidate.item_id) for candidate in candidates]
+    margins = _margins([proposal.similarity for proposal in proposals])
+    found = [_with_witness(verifications, proposal.item_id) for proposal in proposals]
     alone = np.array(
         [
             calibration.log_odds(c, margin, verification)
-            for c, margin, verification in zip(candidates, margins, found, strict=True)
+            for c, margin, verification in zip(proposals, margins, found, strict=True)
         ]
     )
     odds = np.exp(alone)
     judgements = []
-    for i, candidate in enumerate(candidates):
+    for i, proposal in enumerate(proposals):
         rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
         # Whether the object is a twin of its likeliest design says nothing about which listed item
         # is the likelier: of two listed twins, the one with more of everything is.
         likeliest = max([i, *rivals], key=lambda j: odds[j])
         no_twin = calibration.log_odds_of_no_twin(found[likeliest])
         value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
-        design = calibration.log_odds_of_design(candidate, margins[i], found[i])
-        judgements.append(Judgement(candidate, margins[i], found[i], value, design, crop))
+        design = calibration.log_odds_of_design(proposal, margins[i], found[i])
+        judgements.append(Judgement(proposal, margins[i], found[i], value, design, crop))
     return sorted(judgements, key=lambda j: -j.log_odds)
 
 
@@ -67,7 +101,7 @@ def _with_witness(
 
 
 def _is_rival(one: Verification | None, other: Verification | None) -> bool:
-    """Whether two candidates claim the same object: not when both are found, apart."""
+    """Whether two proposals claim the same object: not when both are found, apart."""
     if one is None or other is None or one.outline is None or other.outline is None:
         return True
     a, b = bounds(one.outline)[None], bounds(other.outline)[None]
@@ -76,7 +110,7 @@ def _is_rival(one: Verification | None, other: Verification | None) -> bool:
 
 
 def _margins(similarities: Sequence[float]) -> list[float]:
-    """Return each similarity minus the best of the others; 0 for a single candidate."""
+    """Return each similarity minus the best of the others; 0 for a single proposal."""
     if len(similarities) < 2:
         return [0.0] * len(similarities)
     first, second = sorted(similarities, reverse=True)[:2]

@@ -16,7 +16,7 @@ from catalog_tools.build import add_to_catalog
 from catalog_tools.synthesize.packs import render_pack, render_twin
 from pipeline.catalog import Catalog
 from pipeline.errors import WeightsError
-from pipeline.identify.check import Verifier
+from pipeline.identify.check import Checker
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import EmbedOptions, MatcherOptions
 from pipeline.types import Frame, Phase, Sighting, Tier
@@ -188,7 +188,7 @@ def test_a_settled_track_costs_only_detection_and_tracking(catalog: Path) -> Non
     matcher = make_matcher({"door": catalog})
     frames = [draw_frame([(KNOWN[2], (200, 90))], i) for i in range(45)]
     run(matcher, frames)
-    engine = matcher._embedder._engine  # the fake's own counter
+    engine = matcher.stages.embedder._engine  # the fake's own counter
     looks_at_box = sum(engine.batches)  # type: ignore[attr-defined]
     assert looks_at_box <= 14, "one look settles the box; the rest are the empty whole frame's"
 
@@ -290,20 +290,25 @@ def test_beside_a_proved_item_only_a_listed_near_twin_of_it_is_checked(
         told = seen[-1].match
         assert told.item_id == "pack-2" and told.tier.rank >= Tier.VERY_SIMILAR.rank
         assert told.tier is Tier.EXACT or known is directory, "surest where no near-twin competes"
-        first_look.append(counts[:2])
-    assert first_look == [[1, 0], [1, 1]]
+        first_look.append(counts[0])
+    assert first_look == [1, 2]
 
 
 def watch_checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pairs the verifier is given, call by call, from now on."""
+    """How many checks each look takes, look by look, from now on."""
     counts: list[int] = []
-    verify = Verifier.verify
+    identify, check = Matcher.identify, Checker.check
 
-    def watched(self: Verifier, pairs: Any, outlines: Any = None) -> Any:
-        counts.append(len(pairs))
-        return verify(self, pairs, outlines)
+    def watched(self: Matcher, looks: Any) -> Any:
+        counts.append(0)
+        return identify(self, looks)
 
-    monkeypatch.setattr(Verifier, "verify", watched)
+    def counted(self: Checker, checks: Any) -> Any:
+        counts[-1] += len(checks)
+        return check(self, checks)
+
+    monkeypatch.setattr(Matcher, "identify", watched)
+    monkeypatch.setattr(Checker, "check", counted)
     return counts
 
 

@@ -24,7 +24,7 @@ from pipeline.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.identify.calibration import Calibration
 from pipeline.identify.types import Judgement
-from pipeline.types import Candidate, Crop, ItemId, Track, Verification
+from pipeline.types import Crop, ItemId, Proposal, Track, Verification
 from streamer.cli import main
 from tests.pipeline.matcher_rig import SEED, build_pack_catalog, make_matcher
 
@@ -40,12 +40,12 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(
     item_id: str | None, says: str, inliers: int, agreement: float, sameness: float | None = None
 ) -> tuple[Sample, list[Judgement]]:
-    """A sample, and one verified candidate for it."""
+    """A sample, and one verified proposal for it."""
     found = Verification(inliers, inliers + 5, np.eye(3), None, 0.0, agreement, 1.0)
     found = replace(found, sameness=sameness)
     box = np.array([0, 0, 50, 50], np.float32)
     crop = Crop(Track("", 0, box, 1.0, 0, 0), box, np.zeros((50, 50, 3), np.uint8))
-    judgement = Judgement(Candidate(ItemId(says), 0, 0.5), 0.0, found, 0.0, 0.0, crop)
+    judgement = Judgement(Proposal(ItemId(says), 0, 0.5), 0.0, found, 0.0, 0.0, crop)
     return Sample(np.zeros((0, 0, 3), np.uint8), item_id, item_id), [judgement]
 
 

@@ -8,16 +8,18 @@ import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.engines import Array
-from pipeline.identify.agreement import NearTwin
-from pipeline.identify.check import TWIN_AGREEMENT, TWIN_INLIERS, Picture, Verifier
+from pipeline.identify.agreement import NearTwin, Picture
+from pipeline.identify.check import Checker
 from pipeline.identify.compare import Comparer
 from pipeline.identify.family import MAP_PX, find_near_twin
+from pipeline.identify.tuning import TWIN_AGREEMENT, TWIN_INLIERS
 from pipeline.options import VerifyOptions
 from pipeline.types import ItemId, Keypoints
+from tests.pipeline.checking import verify
 
 WH = (240, 320)
 SEEDS = [DEMO_SEED_START + i for i in (1, 2, 3, 4, 5, 6)]
-VERIFIER = Verifier(None, VerifyOptions(verifier="sift"))
+CHECKER = Checker(None, VerifyOptions(verifier="sift"))
 
 
 def pack(seed: int, twin: int = 0) -> np.ndarray:
@@ -37,7 +39,7 @@ def photo(image: np.ndarray) -> np.ndarray:
 
 def test_the_difference_is_where_a_near_twin_differs() -> None:
     for seed in SEEDS:
-        view, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
+        view, twin = CHECKER.prepare(pack(seed)), CHECKER.prepare(pack(seed, 1))
         found = near_twin(view, twin)
         assert found is not None and found.difference.shape == (MAP_PX, MAP_PX)
         changed = np.abs(view.image_bgr.astype(int) - twin.image_bgr).max(axis=2)
@@ -47,9 +49,9 @@ def test_the_difference_is_where_a_near_twin_differs() -> None:
 
 
 def test_other_packs_and_the_same_picture_tell_nothing() -> None:
-    view = VERIFIER.prepare(pack(SEEDS[0]))
-    strangers = [VERIFIER.prepare(pack(seed)) for seed in SEEDS[1:]]
-    blank = VERIFIER.prepare(np.full((80, 60, 3), 128, np.uint8))
+    view = CHECKER.prepare(pack(SEEDS[0]))
+    strangers = [CHECKER.prepare(pack(seed)) for seed in SEEDS[1:]]
+    blank = CHECKER.prepare(np.full((80, 60, 3), 128, np.uint8))
     assert near_twin(view, *strangers) is None
     assert near_twin(view, view, blank) is None
     assert near_twin(blank, view) is None
@@ -57,8 +59,8 @@ def test_other_packs_and_the_same_picture_tell_nothing() -> None:
 
 
 def test_of_several_near_twins_the_most_alike_counts() -> None:
-    view = VERIFIER.prepare(pack(SEEDS[1]))
-    twins = [VERIFIER.prepare(pack(SEEDS[1], number)) for number in (1, 2)]
+    view = CHECKER.prepare(pack(SEEDS[1]))
+    twins = [CHECKER.prepare(pack(SEEDS[1], number)) for number in (1, 2)]
     both, first, second = (near_twin(view, *some) for some in (twins, twins[:1], twins[1:]))
     assert first is not None and second is not None
     assert both is not None
@@ -70,12 +72,11 @@ def test_of_several_near_twins_the_most_alike_counts() -> None:
 
 
 def test_a_photo_held_against_a_near_twin_tells_whose_it_is_and_how_close() -> None:
-    view, twin = VERIFIER.prepare(pack(SEEDS[0])), VERIFIER.prepare(pack(SEEDS[0], 1))
+    view, twin = CHECKER.prepare(pack(SEEDS[0])), CHECKER.prepare(pack(SEEDS[0], 1))
     found = near_twin(view, twin)
     assert found is not None and 0 < found.distance < 0.5
-    with_twin = replace(view, near_twin=lambda: found)
-    shot = VERIFIER.prepare(photo(pack(SEEDS[0])))
-    alone, beside = VERIFIER.verify([(shot, view), (shot, with_twin)])
+    shot = CHECKER.prepare(photo(pack(SEEDS[0])))
+    alone, beside = verify(CHECKER, [(shot, view)] * 2, [None, found])
     assert alone.near_twin_item is alone.near_twin_distance is None
     assert beside.near_twin_item == found.item_id == "other-0"
     assert beside.near_twin_distance == found.distance
@@ -83,11 +84,11 @@ def test_a_photo_held_against_a_near_twin_tells_whose_it_is_and_how_close() -> N
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_near_twin_agrees_less_once_it_is_known_where_it_differs(seed: int) -> None:
-    listed, twin = VERIFIER.prepare(pack(seed)), VERIFIER.prepare(pack(seed, 1))
-    known = replace(listed, near_twin=lambda: near_twin(listed, twin))
-    shown = [VERIFIER.prepare(photo(pack(seed, number))) for number in (0, 1)]
-    right, wrong = VERIFIER.verify([(crop, listed) for crop in shown])
-    right_now, wrong_now = VERIFIER.verify([(crop, known) for crop in shown])
+    listed, twin = CHECKER.prepare(pack(seed)), CHECKER.prepare(pack(seed, 1))
+    shown = [CHECKER.prepare(photo(pack(seed, number))) for number in (0, 1)]
+    pairs = [(crop, listed) for crop in shown]
+    right, wrong = verify(CHECKER, pairs)
+    right_now, wrong_now = verify(CHECKER, pairs, [near_twin(listed, twin)] * 2)
     assert right_now.agreement > right.agreement - 0.06
     assert right_now.agreement - wrong_now.agreement > right.agreement - wrong.agreement + 0.03
 
@@ -95,24 +96,21 @@ def test_a_near_twin_agrees_less_once_it_is_known_where_it_differs(seed: int) ->
 def test_an_unlisted_sibling_agrees_less_by_what_a_listed_one_shows() -> None:
     """Listed: a pack and a near-twin. Shown: another near-twin, which differs in the same place."""
     first, second, third = (with_fruit(color) for color in ((40, 40, 200), (40, 200, 200), 60))
-    listed = VERIFIER.prepare(first)
-    known = replace(listed, near_twin=lambda: near_twin(listed, VERIFIER.prepare(second)))
-    crop = VERIFIER.prepare(photo(third))
-    before, now = VERIFIER.verify([(crop, listed), (crop, known)])
+    listed = CHECKER.prepare(first)
+    found = near_twin(listed, CHECKER.prepare(second))
+    crop = CHECKER.prepare(photo(third))
+    before, now = verify(CHECKER, [(crop, listed)] * 2, [None, found])
     assert before.agreement > 0.7 and now.agreement < before.agreement - 0.2
 
 
 def test_the_comparer_sees_the_near_twin_even_when_that_left_little_agreement() -> None:
     """Few inliers and, without the near-twin, enough agreement to look for one."""
-    listed, sibling = (VERIFIER.prepare(pack(SEEDS[0], number)) for number in (0, 2))
+    listed, sibling = (CHECKER.prepare(pack(SEEDS[0], number)) for number in (0, 2))
     found = near_twin(listed, sibling)
     few = fewer_keypoints(listed, TWIN_INLIERS - 1)
-    known = replace(few, near_twin=lambda: found)
     engine = TwinWatch()
-    verifier = Verifier(
-        None, VerifyOptions(verifier="sift"), comparer=Comparer(engine, 32, batch=1)
-    )
-    before, now = verifier.verify([(sibling, few), (sibling, known)])
+    comparer = Comparer(engine, 32, batch=1)
+    before, now = verify(CHECKER, [(sibling, few)] * 2, [None, found], comparer)
     assert 0 < now.inliers < TWIN_INLIERS
     assert before.agreement >= TWIN_AGREEMENT > now.agreement
     assert engine.has_twin == [False, True]
@@ -120,8 +118,8 @@ def test_the_comparer_sees_the_near_twin_even_when_that_left_little_agreement() 
 
 def test_what_a_partial_sibling_does_not_show_counts_as_the_views_own() -> None:
     """The sibling is photographed without its lower third."""
-    view = VERIFIER.prepare(pack(SEEDS[0]))
-    upper = VERIFIER.prepare(pack(SEEDS[0], 1)[: int(WH[1] * 0.65)])
+    view = CHECKER.prepare(pack(SEEDS[0]))
+    upper = CHECKER.prepare(pack(SEEDS[0], 1)[: int(WH[1] * 0.65)])
     found = near_twin(view, upper)
     assert found is not None
     assert found.difference[-MAP_PX // 4 :].min() > 200

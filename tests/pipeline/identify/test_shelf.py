@@ -62,9 +62,7 @@ def test_only_the_last_near_twins_are_kept(shelf: Shelf, monkeypatch: pytest.Mon
 
 
 def near_twin(shelf: Shelf, view_index: int) -> NearTwin | None:
-    find = shelf.view(view_index).near_twin
-    assert find is not None
-    return find()
+    return shelf.near_twin(view_index)
 
 
 def refuse(*_: object) -> None:

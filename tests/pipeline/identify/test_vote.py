@@ -14,7 +14,7 @@ from pipeline.identify.shelf import Shelf
 from pipeline.identify.vote import Voter, kept_a_picture, write_votes_index
 from pipeline.keypoints import KeypointExtractor, no_keypoints
 from pipeline.options import SearchOptions, VerifyOptions
-from pipeline.types import Candidate, ItemId
+from pipeline.types import ItemId, Proposal
 
 N_ITEMS = 7
 EXTRACTOR = KeypointExtractor(VerifyOptions())
@@ -78,9 +78,9 @@ def test_an_item_of_very_many_pictures_still_gets_votes(tmp_path: Path) -> None:
 def test_votes_join_the_shortlist(catalog: Catalog) -> None:
     shelf = Shelf(catalog, SearchOptions(k=4))
     embedding = np.eye(8, dtype=np.float32)[0]
-    searched = [Candidate(ItemId(str(i)), 0, 0.9) for i in (6, 4, 3, 2)]
+    searched = [Proposal(ItemId(str(i)), 0, 0.9) for i in (6, 4, 3, 2)]
     joined = shelf.join_votes(searched, embedding, EXTRACTOR.extract(photograph(5)))
-    assert joined[0] == Candidate(ItemId("5"), 6, 1.0, joined[0].vote_lead)
+    assert joined[0] == Proposal(ItemId("5"), 6, 1.0, joined[0].vote_lead)
     assert joined[0].vote_lead > 0 > joined[1].vote_lead
     assert joined[1].item_id == "6" and len(joined) == 4
     assert shelf.join_votes(searched, embedding, no_keypoints((10, 10))) == searched
@@ -129,6 +129,6 @@ def test_without_an_index_a_larger_catalog_goes_without_votes(
     monkeypatch.setattr("pipeline.identify.vote.MAX_EXACT", 200)
     monkeypatch.setattr("pipeline.identify.vote.MAX_INDEXED", max_indexed)
     shelf = Shelf(catalog, SearchOptions(k=4))
-    searched = [Candidate(ItemId("6"), 0, 0.9)]
+    searched = [Proposal(ItemId("6"), 0, 0.9)]
     keypoints = EXTRACTOR.extract(photograph(5))
     assert shelf.join_votes(searched, np.zeros(8, np.float32), keypoints) == searched

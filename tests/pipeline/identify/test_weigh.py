@@ -13,7 +13,7 @@ from pipeline.identify.calibration import Calibration, sigmoid
 from pipeline.identify.types import CONFIRMED_SAMENESS, Judgement
 from pipeline.identify.weigh import judge
 from pipeline.options import DecideOptions
-from pipeline.types import Candidate, Crop, ItemId, Tier, Track, Verification
+from pipeline.types import Crop, ItemId, Proposal, Tier, Track, Verification
 
 CALIBRATION = Calibration()
 OPTIONS = DecideOptions()
@@ -25,8 +25,8 @@ def crop(xyxy: tuple[float, ...] = (100, 50, 200, 150), whole: bool = False) -> 
     return Crop(track, box, np.zeros((50, 50, 3), np.uint8))
 
 
-def candidates(**similarities: float) -> list[Candidate]:
-    return [Candidate(ItemId(name), i, s) for i, (name, s) in enumerate(similarities.items())]
+def proposals(**similarities: float) -> list[Proposal]:
+    return [Proposal(ItemId(name), i, s) for i, (name, s) in enumerate(similarities.items())]
 
 
 def verified(
@@ -40,8 +40,8 @@ NOTHING = Verification(0, 5, None, None, 0.0, 0.0, 0.0)
 
 
 def judged(log_odds: float, item: str = "tea", found: Verification | None = None) -> Judgement:
-    candidate = Candidate(ItemId(item), 0, 0.7)
-    return Judgement(candidate, 0.2, found or verified(), log_odds, log_odds, crop())
+    proposal = Proposal(ItemId(item), 0, 0.7)
+    return Judgement(proposal, 0.2, found or verified(), log_odds, log_odds, crop())
 
 
 def tier_of(belief: Belief, options: DecideOptions = OPTIONS) -> Tier | None:
@@ -51,28 +51,28 @@ def tier_of(belief: Belief, options: DecideOptions = OPTIONS) -> Tier | None:
 
 
 def test_verified_candidate_wins_over_a_nearer_one_that_is_not() -> None:
-    shortlist = candidates(tea=0.7, milk=0.65)
+    shortlist = proposals(tea=0.7, milk=0.65)
     found = {ItemId("tea"): NOTHING, ItemId("milk"): verified()}
     first, second = judge(crop(), shortlist, found, CALIBRATION)
-    assert first.candidate.item_id == "milk" and sigmoid(first.log_odds) > 0.95
+    assert first.proposal.item_id == "milk" and sigmoid(first.log_odds) > 0.95
     assert sigmoid(second.log_odds) < 0.5
     assert (first.margin, second.margin) == (pytest.approx(-0.05), pytest.approx(0.05))
 
 
 def test_every_feature_counts_in_its_direction() -> None:
-    tea, likelier_tea = candidates(tea=0.5)[0], candidates(tea=0.6)[0]
+    tea, likelier_tea = proposals(tea=0.5)[0], proposals(tea=0.6)[0]
     base = CALIBRATION.log_odds(tea, 0.1, verified(20, 0.6))
     assert CALIBRATION.log_odds(likelier_tea, 0.1, verified(20, 0.6)) > base
     assert CALIBRATION.log_odds(tea, 0.2, verified(20, 0.6)) > base
     assert CALIBRATION.log_odds(tea, 0.1, verified(25, 0.6)) > base
     assert CALIBRATION.log_odds(tea, 0.1, verified(20, 0.9)) > base
     assert CALIBRATION.log_odds(tea, 0.1, NOTHING) < base
-    voted = Candidate(ItemId("tea"), 0, 0.5, vote_lead=0.8)
+    voted = Proposal(ItemId("tea"), 0, 0.5, vote_lead=0.8)
     assert CALIBRATION.log_odds(voted, 0.1, NOTHING) > CALIBRATION.log_odds(tea, 0.1, NOTHING)
 
 
 def probability_of(found: Verification, similarity: float) -> float:
-    judgement = judge(crop(), candidates(tea=similarity), {ItemId("tea"): found}, CALIBRATION)[0]
+    judgement = judge(crop(), proposals(tea=similarity), {ItemId("tea"): found}, CALIBRATION)[0]
     return sigmoid(judgement.log_odds)
 
 
@@ -97,7 +97,7 @@ def with_near_twin(found: Verification, distance: float | None) -> Verification:
 def probability_beside(other: str, found: Verification) -> float:
     """The probability of tea beside another item that was checked and not found."""
     checked = {ItemId("tea"): found, ItemId(other): NOTHING}
-    shortlist = candidates(tea=0.6, milk=0.1, soap=0.1)
+    shortlist = proposals(tea=0.6, milk=0.1, soap=0.1)
     return sigmoid(judge(crop(), shortlist, checked, CALIBRATION)[0].log_odds)
 
 
@@ -114,7 +114,7 @@ def test_the_sign_of_a_twin_counts_less_where_a_close_one_is_listed() -> None:
     assert by_distance[2] < by_distance[3] < by_distance[4]
     close = with_near_twin(doubtful, 0.3)
     both = {ItemId("tea"): close, ItemId("milk"): replace(close, near_twin_item=ItemId("tea"))}
-    found = judge(crop(), candidates(tea=0.6, milk=0.6), both, CALIBRATION)
+    found = judge(crop(), proposals(tea=0.6, milk=0.6), both, CALIBRATION)
     assert all(sigmoid(judgement.log_odds) <= 0.5 for judgement in found), "neither is the one"
 
 
@@ -123,10 +123,10 @@ def test_a_near_twin_that_was_found_beside_an_item_is_no_witness_of_it() -> None
 
     def tea(milk: Verification) -> Judgement:
         found = {ItemId("tea"): with_near_twin(verified(60, 0.4), 0.3), ItemId("milk"): milk}
-        return judge(crop(), candidates(tea=0.6, milk=0.1), found, CALIBRATION)[0]
+        return judge(crop(), proposals(tea=0.6, milk=0.1), found, CALIBRATION)[0]
 
     beside, at_the_same_place = tea(verified(30, 0.3, x=30)), tea(verified(30, 0.3, x=2))
-    assert beside.candidate.item_id == at_the_same_place.candidate.item_id == "tea"
+    assert beside.proposal.item_id == at_the_same_place.proposal.item_id == "tea"
     assert beside.verification is not None and beside.verification.near_twin_distance is None
     assert sigmoid(beside.log_odds) < sigmoid(at_the_same_place.log_odds) - 0.05
 
@@ -134,18 +134,18 @@ def test_a_near_twin_that_was_found_beside_an_item_is_no_witness_of_it() -> None
 def test_the_sign_of_a_twin_does_not_make_a_lesser_rival_win() -> None:
     """Of two listed twins on a photo, the one with more of everything is the likelier."""
     found = {ItemId("tea"): verified(70, 0.5), ItemId("twin"): verified(30, 0.3)}
-    first, _ = judge(crop(), candidates(tea=0.6, twin=0.6), found, CALIBRATION)
-    assert first.candidate.item_id == "tea"
+    first, _ = judge(crop(), proposals(tea=0.6, twin=0.6), found, CALIBRATION)
+    assert first.proposal.item_id == "tea"
 
 
 def test_a_listed_twin_does_not_cast_doubt_on_the_item_itself() -> None:
     found = {ItemId("tea"): verified(69, 0.92), ItemId("twin"): verified(54, 0.47)}
-    first, second = judge(crop(), candidates(tea=0.9, twin=0.7), found, CALIBRATION)
+    first, second = judge(crop(), proposals(tea=0.9, twin=0.7), found, CALIBRATION)
     assert sigmoid(first.log_odds) > 0.97 and sigmoid(second.log_odds) < 0.05
 
 
 def test_two_that_claim_one_object_share_its_probability_and_two_apart_do_not() -> None:
-    shortlist = candidates(tea=0.6, twin=0.6)
+    shortlist = proposals(tea=0.6, twin=0.6)
     here = {ItemId("tea"): verified(), ItemId("twin"): verified()}
     apart = {ItemId("tea"): verified(), ItemId("twin"): verified(x=30)}
     sharing = [sigmoid(j.log_odds) for j in judge(crop(), shortlist, here, CALIBRATION)]
@@ -208,7 +208,7 @@ def test_one_view_that_the_comparer_confirms_speaks_for_its_track_until_that_is_
     for _ in range(4):
         belief.add([judged(-3.0, "milk"), judged(3.0, found=unsure)])
     verdict = belief.verdict(OPTIONS, CALIBRATION)
-    assert verdict is not None and verdict.best.candidate.item_id == "tea"
+    assert verdict is not None and verdict.best.proposal.item_id == "tea"
     assert verdict.tier is not Tier.EXACT, "what was seen of another object no longer counts"
 
 
@@ -300,7 +300,7 @@ def test_match_carries_the_outline_to_where_the_track_is_now() -> None:
 
 def test_match_in_a_fixed_region_has_the_outlines_box() -> None:
     region = crop((0, 0, 100, 100), whole=True)
-    verdict_of = judge(region, candidates(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION)
+    verdict_of = judge(region, proposals(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION)
     belief = Belief()
     belief.add(verdict_of)
     verdict = belief.verdict(OPTIONS, CALIBRATION)
@@ -324,7 +324,7 @@ def test_a_fragment_proves_nothing_however_well_it_agrees() -> None:
     whole = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 1.0)
     fragment = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 0.15)
     calibration = Calibration()
-    tea = candidates(tea=0.4)[0]
+    tea = proposals(tea=0.4)[0]
     assert calibration.log_odds(tea, -0.2, whole) > calibration.log_odds(tea, -0.2, fragment) + 2.0
 
 

@@ -1,0 +1,81 @@
+"""Every number that decides what is checked and believed, beside what set it.
+
+Where a figure of a comment comes from: docs/decisions. None of them was set on pictures that
+measure, unless the comment says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Region(IntEnum):
+    """What a look's crop is: a camera's track, or which part of a single picture.
+
+    INNER: a smaller cut of the middle. ROUND_MIDDLE: a box that holds the middle. ASIDE: another.
+    """
+
+    TRACK = 0
+    WHOLE = 1
+    MIDDLE = 2
+    INNER = 3
+    ROUND_MIDDLE = 4
+    ASIDE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How much a look may cost.
+
+    at_once: proposals checked first. nearest: checked when none of these is proved; of them some
+    are from further down in every second look at a track. widens: more still, where that has not
+    helped. is_patient: near-twins of the likeliest are checked until there are none; else one, with
+    the `nearest`: a camera must not wait, and its track gets further looks.
+    """
+
+    at_once: int
+    nearest: int
+    widens: bool = False
+    is_patient: bool = True
+
+
+Budget = Mapping[Region, Steps]  # regions that are not in it are described only
+
+# What may be checked. A track gets further looks; a picture gets none, so that its middle is held
+# against more. The right item is among the nearest two nearly always, and a listed near-twin beside
+# it (`python -m benchmarks.eval_grocery`, shortlists).
+CAMERA: Budget = {Region.TRACK: Steps(at_once=1, nearest=2, is_patient=False)}
+PICTURE: Budget = {
+    Region.MIDDLE: Steps(at_once=4, nearest=4, widens=True),
+    **dict.fromkeys((Region.WHOLE, Region.ROUND_MIDDLE, Region.ASIDE), Steps(2, 2)),
+}
+CALIBRATION: Budget = {Region.WHOLE: Steps(at_once=4, nearest=4, widens=True)}
+SHORTLISTS: Budget = {Region.WHOLE: Steps(at_once=0, nearest=0)}
+FEW_MORE = 3  # further proposals where one is likely but not proved
+LED_BY = 2  # likeliest items of a picture's middle that its other regions are checked against
+PROVED_LOG_ODDS = 3.0  # a proposal so likely needs no further ones beside it
+
+# Correspondences.
+RATIO = 0.8  # Lowe's ratio test, by his paper
+# From either on a crop may show a near-twin; others are not held against the listed one.
+TWIN_INLIERS, TWIN_AGREEMENT = 10, 0.3
+
+# Judgements.
+RIVAL_SHARE = 0.3  # of the smaller outline that two proposals share if they claim one object
+# `exact` asks for two witnesses, or is told too often of near-twins: the comparer must take the
+# print for the same as well, from so much on in log-odds, or a listed near-twin be so close (of
+# family_sign) that what an unlisted one would differ in was looked at.
+CONFIRMED_SAMENESS = 0.25
+CLOSE_FAMILY = 0.5
+LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
+EXACT_ALONE = 0.92  # probability that `exact` asks for where no comparer confirms the print
+
+# Beliefs.
+FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
+FURTHER_VIEWS_CAP = 1.0  # and all of them at most, in log-odds
+MAX_ALTERNATIVES = 3
+FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
+FAILURES_ALONE = 4
+PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
