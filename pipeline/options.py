@@ -112,7 +112,7 @@ class DecideOptions(Options):
 
     exact: float | None = Field(
         None,
-        ge=0,
+        ge=0.5,
         le=1,
         description="probability of the item for tier exact, which the comparer must confirm as "
         "well; none: as calibrated",

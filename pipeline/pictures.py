@@ -87,7 +87,7 @@ def picture_result(
         if known is None or probability > known.probability:
             item_id = proposal.item_id
             ranked[item_id] = Ranked(item_id, labels[item_id], probability, proposal.similarity)
-    order = sorted(ranked.values(), key=lambda r: (-r.probability, -r.similarity))
+    order = sorted(ranked.values(), key=lambda r: (-round(r.probability, 9), -r.similarity))
     return PictureResult(tuple(_distinct(matches)), tuple(order[:k]))
 
 
@@ -125,7 +125,7 @@ def _match(
 def _distinct(matches: list[Match]) -> list[Match]:
     """Return the matches without those that tell of an object again, the surest first."""
     kept: list[Match] = []
-    for match in sorted(matches, key=lambda m: -m.probability):
+    for match in sorted(matches, key=lambda m: -round(m.probability, 9)):
         box = match.box_xyxy[None]
         for other in kept:
             other_box = other.box_xyxy[None]

@@ -21,7 +21,7 @@ import numpy as np
 from catalog_tools.evaluation.samples import Sample
 from pipeline.catalog import INDEX, Catalog, write_generation
 from pipeline.catalog_format import CALIBRATION as CALIBRATION_FILE
-from pipeline.catalog_format import VOTES
+from pipeline.catalog_format import NEAR_TWINS, VOTES, Manifest
 from pipeline.catalog_writing import catalog_lock
 from pipeline.identify.calibration import (
     Calibration,
@@ -235,8 +235,8 @@ def reliability(
 
 
 def _write(catalog: Catalog, calibration: Calibration) -> int:
-    def add_files(folder: Path) -> None:
-        for name in (INDEX, VOTES):
+    def add_files(folder: Path, _: Manifest) -> None:
+        for name in (INDEX, VOTES, NEAR_TWINS):
             if (catalog.folder / name).is_file():
                 shutil.copyfile(catalog.folder / name, folder / name)
         (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")

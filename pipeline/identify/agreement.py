@@ -92,9 +92,9 @@ class NearTwin:
     """The picture of another item that is most like a view.
 
     item_id: of that item. laid: over the view, at the size that agreement is measured at.
-    difference: (S, S) uint8, how much the view differs from it in each place, 255 where most
-    (family.py). distance: 0..1, how much in the mean over what both show. apart: 0..1, what they
-    lack of agreement in such places.
+    difference: (S, S) uint8, how much the view differs from it in each place, 255 where most.
+    distance: 0..1, how much in the mean over what both show. apart: 0..1, what they lack of
+    agreement in such places. The catalog holds them (catalog_tools/near_twins.py).
     """
 
     item_id: ItemId
@@ -104,13 +104,12 @@ class NearTwin:
     apart: float
 
 
-def near_twin_of(item_id: ItemId, laid: Laid, difference: U8, distance: float) -> NearTwin:
-    """Return the near-twin that a sibling laid over a view is."""
+def measure_apart(laid: Laid, difference: U8) -> float:
+    """Return 0..1: what a picture laid over a view lacks of agreement where the two differ."""
     where = laid.inside[EVERY_SECOND]
     counts = _counts(difference, laid)
     local, deviation = _compare(laid.view_bgr, to_lab(laid.picture_bgr), laid.inside)
-    apart = 1 - _join(local, deviation, counts, where)
-    return NearTwin(item_id, laid, difference, distance, apart)
+    return 1 - _join(local, deviation, counts, where)
 
 
 class Agreement:

@@ -75,7 +75,7 @@ class Belief:
         """Return the item that, or a near-twin of which, is likelier than unknown, or None."""
         if not self._best:
             return None
-        item_id = max(self._best, key=self._log_odds)
+        item_id = self._ranked()[0]
         if self._log_odds(item_id) > 0 or _shown([self._best[item_id]]):
             return self._best[item_id].proposal
         return None
@@ -103,7 +103,7 @@ class Belief:
         """Return what the track is taken for; None before its first view with a proposal."""
         if not self._best:
             return None
-        ranked = sorted(self._best, key=self._log_odds, reverse=True)
+        ranked = self._ranked()
         first = self._best[ranked[0]]
         probability = sigmoid(self._log_odds(ranked[0]))
         alternatives = tuple(
@@ -113,6 +113,15 @@ class Belief:
         is_confirmed = ranked[0] in self._confirmed
         tier = choose_tier(first, probability, is_confirmed, options, calibration)
         return Verdict(first, probability, tier, alternatives)
+
+    def _ranked(self) -> list[ItemId]:
+        """Return the items, the likeliest first; what is equally likely in the catalog's order."""
+
+        def order(item_id: ItemId) -> tuple[float, int]:
+            log_odds = round(self._log_odds(item_id), 9)
+            return -log_odds, self._best[item_id].proposal.view_index
+
+        return sorted(self._best, key=order)
 
     def _log_odds(self, item_id: ItemId) -> float:
         total = self._best[item_id].log_odds + self._further.get(item_id, 0.0)

@@ -43,7 +43,7 @@ def _next(
     one: Proposed, known: Judged, steps: Steps, led_by: Sequence[Proposal]
 ) -> Sequence[Proposal]:
     """Return what to check next of one look. led_by: what its picture's middle may show."""
-    first = _first(one, steps.nearest, led_by)
+    first = _distinct(one.look, _first(one, steps.nearest, led_by))
     if known.n_rounds == 0:
         return first[: steps.at_once]
     if not steps.is_patient:
@@ -80,6 +80,14 @@ def _first(one: Proposed, count: int, led_by: Sequence[Proposal]) -> Sequence[Pr
     return [one.ranked[0], further[look.n_looks // 2 % len(further)]]
 
 
+def _distinct(look: Look, proposals: Sequence[Proposal]) -> Sequence[Proposal]:
+    """Return the proposals of which none shows the same picture as one before it."""
+    shown: dict[int, Proposal] = {}
+    for proposal in proposals:
+        shown.setdefault(look.shelf.same_picture(proposal.view_index), proposal)
+    return list(shown.values())
+
+
 def is_proved(look: Look, known: Judged) -> bool:
     """Whether an item is proved that has no near-twin in the catalog: no other can be it.
 
@@ -88,14 +96,14 @@ def is_proved(look: Look, known: Judged) -> bool:
     if known.best_log_odds < PROVED_LOG_ODDS or look.panel is not None:
         return False
     best = known.judgements[0]
-    return best.is_verified and look.shelf.near_twin(best.proposal.view_index) is None
+    return best.is_verified and not look.shelf.has_near_twin(best.proposal.view_index)
 
 
 def _further(one: Proposed, known: Judged) -> Sequence[Proposal]:
     """Return none when one is proved; a few more when one is likely; else all the rest."""
     if known.best_log_odds >= PROVED_LOG_ODDS:
         return []
-    rest = [p for p in one.ranked if p.item_id not in known.found]
+    rest = _distinct(one.look, [p for p in one.ranked if p.item_id not in known.found])
     return rest[:FEW_MORE] if known.best_log_odds > 0 else rest
 
 

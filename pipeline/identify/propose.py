@@ -67,6 +67,7 @@ def _propose(
 ) -> Proposed:
     shelf = look.shelf
     ranked = shelf.join_votes(embedded, embedding, picture.keypoints)
+    ranked = shelf.with_same_pictures(ranked, embedding)
     like = _like_panel(look, shelf, ranked, embedding)
     item_ids = {proposal.item_id for proposal in like}
     ranked = [*like, *(p for p in ranked if p.item_id not in item_ids)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.identify.agreement import NearTwin, Picture
-from pipeline.identify.calibration import family_sign
+from pipeline.identify.calibration import family_sign, sigmoid
 from pipeline.identify.shelf import Shelf
 from pipeline.identify.tuning import CLOSE_FAMILY, CONFIRMED_SAMENESS, Region
 from pipeline.panels import Panel
@@ -111,7 +112,8 @@ class Judgement:
 
     log_odds: that it is this item, against unknown and against the other proposals.
     design_log_odds: that it is this item or a near-twin that is not listed.
-    crop: the view it was judged by. margin: similarity minus the best other item's.
+    crop: the view it was judged by. margin: similarity minus the best other item's. n_alike: items
+    whose picture shows the same as this one's, itself included: each has its share.
     """
 
     proposal: Proposal
@@ -120,6 +122,7 @@ class Judgement:
     log_odds: float
     design_log_odds: float
     crop: Crop
+    n_alike: int = 1
 
     @property
     def is_verified(self) -> bool:
@@ -158,8 +161,14 @@ class Judged:
 
     @property
     def best_log_odds(self) -> float:
-        """Of the likeliest item; 0 without any."""
-        return self.judgements[0].log_odds if self.judgements else 0.0
+        """Of the likeliest item, or of all whose picture shows the same; 0 without any."""
+        if not self.judgements:
+            return 0.0
+        best = self.judgements[0]
+        if best.n_alike == 1:
+            return best.log_odds
+        together = min(best.n_alike * sigmoid(best.log_odds), 1 - 1e-5)
+        return math.log(together / (1 - together))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,42 @@ def _judged(
     ranked = {proposal.item_id: proposal for proposal in one.ranked}
     for proposal in (*(j.proposal for j in known.judgements), *also):
         ranked.setdefault(proposal.item_id, proposal)
-    found = {**known.found, **new}
     look = one.look
-    judgements = judge(look.crop, list(ranked.values()), found, look.shelf.calibration)
+    groups = [look.shelf.same_picture(proposal.view_index) for proposal in ranked.values()]
+    proposals, found = _share_pictures(
+        list(ranked.values()), {**known.found, **new}, groups, look.shelf.calibration
+    )
+    judgements = judge(look.crop, proposals, found, look.shelf.calibration, groups)
     return Judged(found, tuple(judgements), known.n_rounds + bool(new))
+
+
+def _share_pictures(
+    proposals: Sequence[Proposal],
+    found: Mapping[ItemId, Verification],
+    groups: Sequence[int],
+    calibration: Calibration,
+) -> tuple[list[Proposal], dict[ItemId, Verification]]:
+    """Return the same where items whose pictures show the same have the same evidence: the best.
+
+    groups: of each proposal; those of one show the same.
+    """
+    members: dict[int, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    shared, evidence = list(proposals), dict(found)
+    for of_group in members.values():
+        if len(of_group) == 1:
+            continue
+        similarity = max(proposals[i].similarity for i in of_group)
+        vote_lead = max(proposals[i].vote_lead for i in of_group)
+        for i in of_group:
+            shared[i] = replace(proposals[i], similarity=similarity, vote_lead=vote_lead)
+        first = shared[of_group[0]]
+        seen = [f for i in of_group if (f := found.get(proposals[i].item_id)) is not None]
+        if seen:
+            best = max(seen, key=lambda one: calibration.log_odds(first, 0.0, one))
+            evidence |= {proposals[i].item_id: best for i in of_group}
+    return shared, evidence
 
 
 def judge(
@@ -58,12 +90,15 @@ def judge(
     proposals: Sequence[Proposal],
     verifications: Mapping[ItemId, Verification],
     calibration: Calibration,
+    groups: Sequence[int] = (),
 ) -> list[Judgement]:
     """Return a judgement of each proposal, the likeliest first.
 
     proposals: the crop's shortlist, nearest first. verifications: of those that were checked.
+    groups: of each proposal; those of one show the same picture. None: all differ.
     """
-    margins = _margins([proposal.similarity for proposal in proposals])
+    groups = groups or range(len(proposals))
+    margins = _margins([proposal.similarity for proposal in proposals], groups)
     found = [_with_witness(verifications, proposal.item_id) for proposal in proposals]
     alone = np.array(
         [
@@ -81,8 +116,10 @@ def judge(
         no_twin = calibration.log_odds_of_no_twin(found[likeliest])
         value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
         design = calibration.log_odds_of_design(proposal, margins[i], found[i])
-        judgements.append(Judgement(proposal, margins[i], found[i], value, design, crop))
-    return sorted(judgements, key=lambda j: -j.log_odds)
+        n_alike = sum(group == groups[i] for group in groups)
+        judgements.append(Judgement(proposal, margins[i], found[i], value, design, crop, n_alike))
+    # What is equally likely comes in the catalog's order, whichever way it was proposed.
+    return sorted(judgements, key=lambda j: (-round(j.log_odds, 9), j.proposal.view_index))
 
 
 def _with_witness(
@@ -109,9 +146,13 @@ def _is_rival(one: Verification | None, other: Verification | None) -> bool:
     return float(intersection_matrix(a, b)[0, 0]) >= RIVAL_SHARE * smaller
 
 
-def _margins(similarities: Sequence[float]) -> list[float]:
-    """Return each similarity minus the best of the others; 0 for a single proposal."""
-    if len(similarities) < 2:
+def _margins(similarities: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """Return each similarity minus the best of other groups; 0 where there is no other."""
+    best: dict[int, float] = {}
+    for similarity, group in zip(similarities, groups, strict=True):
+        best[group] = max(similarity, best.get(group, similarity))
+    if len(best) < 2:
         return [0.0] * len(similarities)
-    first, second = sorted(similarities, reverse=True)[:2]
-    return [s - (second if s == first else first) for s in similarities]
+    first, second = sorted(best, key=lambda group: -best[group])[:2]
+    rival = {group: best[first] for group in best} | {first: best[second]}
+    return [s - rival[group] for s, group in zip(similarities, groups, strict=True)]

@@ -44,6 +44,17 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     return Shelf(Catalog.load(folder / "catalog", None), SearchOptions(k=4))
 
 
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """Of ten packs."""
+    folder = tmp_path_factory.mktemp("ten")
+    (folder / "images").mkdir()
+    for number in range(10):
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), pack(number))
+    build_catalog(folder / "images", folder / "catalog", make_networks())
+    return Shelf(Catalog.load(folder / "catalog", None), SearchOptions(k=10))
+
+
 def pack(number: int) -> np.ndarray:
     return render_pack(DEMO_SEED_START + number, WH)
 
@@ -134,11 +145,11 @@ def test_what_is_believed_is_checked_first_beside_the_nearest_other(shelf: Shelf
     ("log_odds", "n_further"), [(-2.0, 6), (1.0, 3), (5.0, 0)], ids=["none", "likely", "proved"]
 )
 def test_a_pictures_middle_is_checked_against_the_rest_until_something_is_likely_or_proved(
-    shelf: Shelf, log_odds: float, n_further: int
+    ten: Shelf, log_odds: float, n_further: int
 ) -> None:
-    one = propose(shelf, pack(9))
-    ranked = tuple(Proposal(ItemId(f"item {i}"), i % 4, 0.5) for i in range(10))
-    one = replace(one, look=replace(one.look, region=Region.MIDDLE), ranked=ranked)
+    one = propose(ten, pack(20))
+    ranked = one.ranked
+    one = replace(one, look=replace(one.look, region=Region.MIDDLE))
     before = weigh([one])
     checks = plan([one], before, PICTURE)
     assert [check.proposal for check in checks] == list(ranked[:4])
@@ -164,6 +175,19 @@ def test_regions_that_hold_a_pictures_middle_wait_and_speak_of_the_same_items(sh
     likeliest = [judgement.proposal.item_id for judgement in judged[0].judgements[:2]]
     assert [item for some in rounds for number, item in some if number == 1][:2] == likeliest
     assert next(item for number, item in rounds[0] if number == 2) == "milk"
+
+
+def test_of_items_with_the_same_picture_one_is_checked(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = propose(shelf, pack(9), "milk", "tea", "soap")
+    monkeypatch.setattr(Shelf, "same_picture", lambda self, view_index: min(view_index, 1))
+    known = walk(one, {Region.TRACK: PICTURE[Region.MIDDLE]})
+    of_item = {item.item_id: i for i, item in enumerate(shelf.catalog.items)}
+    assert [of_item[name] for name in ("milk", "soap", "tea")] == [0, 1, 2]
+    assert set(known.found) == set(of_item), "the others have what was found of it"
+    assert known.found[ItemId("tea")] is known.found[ItemId("soap")]
+    assert known.found[ItemId("milk")] is not known.found[ItemId("tea")]
 
 
 def test_regions_that_the_budget_leaves_out_are_described_only(shelf: Shelf) -> None:

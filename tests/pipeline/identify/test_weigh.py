@@ -11,7 +11,7 @@ from pipeline.errors import CatalogError
 from pipeline.identify.belief import PROVED_OTHER, Belief, match_of
 from pipeline.identify.calibration import Calibration, sigmoid
 from pipeline.identify.types import CONFIRMED_SAMENESS, Judgement
-from pipeline.identify.weigh import judge
+from pipeline.identify.weigh import _share_pictures, judge
 from pipeline.options import DecideOptions
 from pipeline.types import Crop, ItemId, Proposal, Tier, Track, Verification
 
@@ -337,3 +337,24 @@ def test_another_item_that_is_proved_ends_a_belief_at_once() -> None:
     belief.add([judged(PROVED_OTHER, "jam"), judged(-1.0, "tea")])
     believed = belief.item()
     assert believed is not None and believed.item_id == "jam"
+
+
+def test_items_with_the_same_picture_share_what_is_found_of_either() -> None:
+    """Each has its half, whichever was checked, and the catalog's order decides which is first."""
+    shortlist = [Proposal(ItemId("twin"), 7, 0.6), Proposal(ItemId("tea"), 3, 0.61)]
+    shortlist.append(Proposal(ItemId("soap"), 1, 0.2))
+    groups = [3, 3, 1]
+    found = {ItemId("twin"): replace(verified(), sameness=3.0), ItemId("soap"): NOTHING}
+    shared, evidence = _share_pictures(shortlist, found, groups, CALIBRATION)
+    first, second, third = judge(crop(), shared, evidence, CALIBRATION, groups)
+    assert [j.proposal.item_id for j in (first, second, third)] == ["tea", "twin", "soap"]
+    assert first.log_odds == second.log_odds and 0.48 < sigmoid(first.log_odds) <= 0.5
+    assert first.margin == second.margin > 0 and first.n_alike == 2 and third.n_alike == 1
+    belief = Belief()
+    for _ in range(5):
+        belief.add([first, second, third])
+        verdict = belief.verdict(OPTIONS, CALIBRATION)
+        assert verdict is not None and verdict.tier is Tier.VERY_SIMILAR
+        assert verdict.best.proposal.item_id == "tea" and verdict.probability <= 0.5
+        assert verdict.alternatives[0].item_id == "twin"
+        assert verdict.alternatives[0].probability == verdict.probability
