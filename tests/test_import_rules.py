@@ -35,9 +35,7 @@ NEVER = [  # folder or file, what it must not import
 GROUND = """__init__ errors types options offline printable timing geometry boxes color margin
     folders writable picture_file draw stored_rows library_pages cublas_left_out keypoints weights
     engines learned_keypoints catalog_format catalog_writing catalog"""
-IDENTIFY_GROUND = (
-    """tuning agreement ratio_test orb_ssim calibration search vote shelf types"""
-)
+IDENTIFY_GROUND = """tuning agreement ratio_test orb_ssim calibration search vote shelf types"""
 IDENTIFY_STEPS = "propose plan check compare weigh belief"
 ROWS = [
     GROUND.split(),
