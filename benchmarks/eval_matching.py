@@ -89,7 +89,7 @@ def main(
         max_keypoints=keypoints,
         keypoint_side_px=side,
         weights=weights,
-        keypoints=method,
+        method="rootsift+lightglue" if method == "rootsift" else method,
         keypoint_weights=keypoint_weights,
     )
     engine_options = options_of(threads).engine

@@ -38,9 +38,9 @@ class Checker:
 
         extractor: what finds the keypoints; None: RootSIFT.
         """
-        if engine is None and options.verifier == "lightglue":
-            raise ValueError("verifier 'lightglue' needs its engine, got None")
-        self._engine = engine if options.verifier == "lightglue" else None
+        if engine is None and options.is_paired_by_network:
+            raise ValueError(f"method {options.method!r} needs its engine, got None")
+        self._engine = engine if options.is_paired_by_network else None
         self._options = options
         self._batch = 1 if engine is None else batch_size(engine, options.batch, cpu=1, gpu=32)
         self._extractor = extractor or KeypointExtractor(options)
@@ -75,7 +75,7 @@ class Checker:
         """(M, 4) float32 a check, x y in the view and x y in the crop; and the agreement of methods
         that do not measure it on the aligned pictures.
         """
-        if self._options.verifier == "orb_ssim":
+        if self._options.method == "orb_ssim":
             return [
                 compare_by_orb(
                     one.crop.image_bgr,
@@ -116,7 +116,7 @@ class Checker:
 def load_checker(engine: EngineOptions, options: VerifyOptions) -> Checker:
     """The checker that the options name, ready to run; WeightsError or EngineError."""
     extractor = extractor_maker(engine, options)()
-    if options.verifier != "lightglue":
+    if not options.is_paired_by_network:
         return Checker(None, options, extractor)
     weights = find_weights("matcher", options.weights, MATCHER_OF.get(options.keypoints, ""))
     _refuse_other_keypoints(weights, options.keypoints, extractor.descriptor_dim)
@@ -132,9 +132,9 @@ def _refuse_other_keypoints(weights: Path, keypoints: str, dim: int) -> None:
         return
     raise WeightsError.at(
         f"verify.weights {weights}",
-        f"expected LightGlue for {keypoints} keypoints of {dim} numbers, as verify.keypoints says",
+        f"expected LightGlue for {keypoints} keypoints of {dim} numbers, as verify.method says",
         f"for {made_for} of {of_dim}",
-        remedy="name LightGlue weights for these keypoints, or set verify.verifier: sift",
+        remedy=f"name LightGlue weights for these keypoints, or set verify.method: {keypoints}",
     )
 
 

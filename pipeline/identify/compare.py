@@ -120,7 +120,7 @@ def _verification(checked: Checked, alignment: Alignment) -> tuple[Verification,
 
 def load_comparer(engine: EngineOptions, options: VerifyOptions) -> Comparer:
     """The comparer that the options name, ready to run; WeightsError or EngineError."""
-    if not options.comparer:
+    if not options.comparer or options.method == "orb_ssim":
         return Comparer(None)
     weights = find_weights("comparer", options.comparer_weights)
     read_kind(weights, "comparer")

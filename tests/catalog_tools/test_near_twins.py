@@ -29,7 +29,7 @@ from tests.pipeline.checking import verify
 
 WH = (240, 320)
 SEEDS = [DEMO_SEED_START + i for i in (1, 2, 3, 4, 5, 6)]
-CHECKER = Checker(None, VerifyOptions(verifier="sift"))
+CHECKER = Checker(None, VerifyOptions(method="rootsift"))
 
 
 def pack(seed: int, twin: int = 0) -> np.ndarray:

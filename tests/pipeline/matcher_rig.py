@@ -24,7 +24,7 @@ from tests.fake_networks import EMBEDDER_SHA256, BoxesEngine, colors_embedder, m
 
 SEED = DEMO_SEED_START + 5000
 FRAME_WH = (640, 360)
-OPTIONS = MatcherOptions(verify=VerifyOptions(verifier="sift"))
+OPTIONS = MatcherOptions(verify=VerifyOptions(method="rootsift"))
 
 
 def build_pack_catalog(folder: Path, seeds: Sequence[int]) -> Path:

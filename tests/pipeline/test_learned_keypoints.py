@@ -92,7 +92,7 @@ def test_real_aliked_finds_the_turned_and_scaled_copy(shared_data: Path, tmp_pat
     second.
     """
     weights = make_aliked(shared_data, tmp_path)
-    options = VerifyOptions(verifier="sift", keypoints="aliked", keypoint_weights=weights)
+    options = VerifyOptions(method="aliked", keypoint_weights=weights)
     checker = load_checker(TORCH, options)
     assert checker.extractor.startswith("aliked-n16rot-")
     turn = cv2.getRotationMatrix2D((110, 150), 35, 0.8)
@@ -154,20 +154,32 @@ def test_openvino_finds_what_torch_finds_at_any_size(
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
-        ({"keypoints": "aliked"}, WeightsError, "no aliked-n16.safetensors .*pull aliked-n16"),
+        (
+            {"method": "aliked+lightglue"},
+            WeightsError,
+            "no aliked-n16.safetensors .*pull aliked-n16",
+        ),
         ({"keypoint_weights": "k.safetensors"}, ConfigError, "rootsift needs none"),
         (
-            {"keypoints": "aliked", "keypoint_weights": "k.safetensors"},
+            {"method": "aliked+lightglue", "keypoint_weights": "k.safetensors"},
             WeightsError,
-            "expected aliked keypoints, as verify.keypoints says, got 'xfeat'",
+            "expected aliked keypoints, as verify.method says, got 'xfeat'",
         ),
         (
-            {"keypoints": "xfeat", "keypoint_weights": "k.safetensors", "max_keypoints": 600},
+            {
+                "method": "xfeat+lighterglue",
+                "keypoint_weights": "k.safetensors",
+                "max_keypoints": 600,
+            },
             ConfigError,
             "verify.max_keypoints: xfeat gives at most 512, got '?600",
         ),
         (
-            {"keypoints": "xfeat", "keypoint_weights": "k.safetensors", "weights": "m.safetensors"},
+            {
+                "method": "xfeat+lighterglue",
+                "keypoint_weights": "k.safetensors",
+                "weights": "m.safetensors",
+            },
             WeightsError,
             "expected LightGlue for xfeat keypoints of 64 numbers.*got 'for rootsift of 128'",
         ),
@@ -191,7 +203,7 @@ def test_rootsift_is_made_anew_for_each_thread_and_a_network_once(tmp_path: Path
     make = extractor_maker(TORCH, VerifyOptions())
     assert isinstance(make(), KeypointExtractor) and make() is not make()
     weights = random_weights(tmp_path / "k.safetensors", "xfeat", 64)
-    make = extractor_maker(TORCH, VerifyOptions(keypoints="xfeat", keypoint_weights=weights))
+    make = extractor_maker(TORCH, VerifyOptions(method="xfeat", keypoint_weights=weights))
     assert make() is make()
     found = make().extract(pack())
     assert len(found) > 20 and found.descriptors.shape[1] == 64

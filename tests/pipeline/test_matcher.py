@@ -316,4 +316,4 @@ def test_missing_weights_are_named_with_what_to_do(tmp_path: Path, catalog: Path
     options = MatcherOptions(embed=EmbedOptions(weights=tmp_path / "none.safetensors"))
     with pytest.raises(WeightsError, match=r"weights of the embedder: .*none\.safetensors.*; "):
         create_matcher(options, {"door": catalog})
-    assert OPTIONS.verify.verifier == "sift"
+    assert OPTIONS.verify.method == "rootsift"

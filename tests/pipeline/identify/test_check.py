@@ -56,7 +56,7 @@ class TrueEngine:
 
 def make_checker(kind: str) -> Checker:
     if kind == "sift":
-        return Checker(None, VerifyOptions(verifier="sift", batch=4))
+        return Checker(None, VerifyOptions(method="rootsift", batch=4))
     if kind == "scripted":
         return Checker(TrueEngine(), VerifyOptions(batch=4))
     try:
@@ -148,7 +148,7 @@ def test_the_network_gets_views_first_padded_no_further_than_needed(
             seen.append(arrays)
             return super().__call__(*arrays)
 
-    checker = Checker(None, VerifyOptions(verifier="sift", max_keypoints=found))
+    checker = Checker(None, VerifyOptions(method="rootsift", max_keypoints=found))
     view, crop = checker.prepare(view_of(1)), checker.prepare(crop_of(1))
     assert max(len(view.keypoints), len(crop.keypoints)) == found
     n = expected
@@ -167,7 +167,7 @@ def test_nothing_found_says_nothing() -> None:
 
 
 def test_orb_and_ssim_prefer_the_right_pack() -> None:
-    checker = load_checker(EngineOptions(), VerifyOptions(verifier="orb_ssim", comparer=False))
+    checker = load_checker(EngineOptions(), VerifyOptions(method="orb_ssim"))
     crop = checker.prepare(crop_of(1))
     view, other = checker.prepare(view_of(1)), checker.prepare(view_of(2))
     right, wrong = verify(checker, [(crop, view), (crop, other)])

@@ -26,7 +26,7 @@ from pipeline.types import Crop, ItemId, Proposal, Track, Verification
 from tests.fake_networks import colors_embedder, make_networks
 
 WH = (220, 300)
-CHECKER = Checker(None, VerifyOptions(verifier="sift"))
+CHECKER = Checker(None, VerifyOptions(method="rootsift"))
 NO_NETWORK = Comparer(None)
 NOT_IT = Verification(0, 5, None, None, 0.0, 0.0, 0.0)
 PATIENT: Budget = {Region.TRACK: PICTURE[Region.ASIDE]}
