@@ -134,8 +134,7 @@ class DecideOptions(Options):
         None,
         ge=0.5,
         le=1,
-        description="probability of the item for tier exact, which the comparer must confirm as "
-        "well; none: as calibrated",
+        description="probability of the item for tier exact; none: as calibrated",
     )
     very_similar: float | None = Field(
         None, ge=0, le=1, description="probability of the design for it; none: as calibrated"

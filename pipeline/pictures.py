@@ -112,7 +112,7 @@ def _match(
     calibration: Calibration,
 ) -> Match | None:
     probability = sigmoid(judgement.log_odds)
-    tier = choose_tier(judgement, probability, judgement.is_confirmed, options, calibration)
+    tier = choose_tier(judgement, probability, options, calibration)
     track = judgement.crop.track
     if tier is None or (track.is_whole_frame and not judgement.is_verified):
         return None

@@ -2,13 +2,14 @@
 
 The catalog's own pictures, photographed by `shots.py`, are asked of it, beside near-twins of them
 and strangers that it does not hold; or labelled photos of the user. The evidence joins in two
-logistic models (this very item; its design), leaning to the defaults where there is little of it,
-and the thresholds of the tiers are set on samples that the models have not seen.
+logistic models (the design; the item's own share of it), leaning to the defaults where there is
+little, and the thresholds of the tiers are set on samples that the models have not seen.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,10 +26,12 @@ from pipeline.catalog_format import NEAR_TWINS, VOTES, Manifest
 from pipeline.catalog_writing import catalog_lock
 from pipeline.identify.calibration import (
     Calibration,
+    design_features,
+    family_sign,
+    own_features,
+    own_unseen_features,
     sigmoid,
-    unlisted_twin_sign,
     unverified_features,
-    verified_features,
 )
 from pipeline.identify.tuning import CALIBRATION, LIMIT
 from pipeline.identify.types import Judgement
@@ -38,7 +41,7 @@ from pipeline.types import F64
 
 LEAN = 4.0  # L2 pull towards the defaults, in samples' worth
 HELD_OUT_EVERY = 3
-LOWEST_EXACT, HIGHEST_EXACT = 0.7, 0.999
+LOWEST_EXACT, HIGHEST_EXACT = 0.5, 0.999
 BATCH = 16
 
 Progress = Callable[[int, int], None]
@@ -92,6 +95,7 @@ def calibrate_catalog(
 
 
 Judged = tuple[Sample, list[Judgement]]
+Rows = tuple[list[Sequence[float]], list[bool]]  # features, and what each turned out to be
 
 
 def _judge_samples(
@@ -114,28 +118,54 @@ def _judge_samples(
 
 
 def fit(judged: Sequence[Judged], prior: Calibration) -> Calibration:
-    """Return the coefficients that explain the samples best, leaning to the prior's."""
-    item_rows, item_truth, design_rows, design_truth = [], [], [], []
-    plain_rows, plain_truth = [], []
+    """Return the coefficients that explain the samples best, leaning to the prior's.
+
+    An unlisted near-twin of an item teaches what is the item's own, not what its design is.
+    """
+    design: Rows = ([], [])
+    own: Rows = ([], [])
+    own_unseen: Rows = ([], [])
+    unverified: Rows = ([], [])
     for sample, judgements in judged:
         for judgement in judgements:
             proposal, found = judgement.proposal, judgement.verification
             is_item = proposal.item_id == sample.item_id
-            if found is not None and found.homography is not None:
-                features = verified_features(proposal, judgement.margin, found)
-                design_rows.append(features)
-                item_rows.append((*features[:-1], unlisted_twin_sign(found)))
-                item_truth.append(is_item)
-                design_truth.append(proposal.item_id == sample.design_of)
-            else:
-                plain_rows.append(unverified_features(proposal, judgement.margin))
-                plain_truth.append(is_item)
+            if found is None or found.homography is None:
+                _add(unverified, unverified_features(proposal, judgement.margin), is_item)
+                continue
+            has_design = proposal.item_id == sample.design_of
+            if is_item or not has_design:
+                _add(design, design_features(proposal, judgement.margin, found), is_item)
+            if has_design and not family_sign(found):
+                _add(own_unseen, own_unseen_features(found), is_item)
+                if found.sameness is not None:
+                    _add(own, own_features(found), is_item)
     return replace(
         prior,
-        item=fit_logistic(item_rows, item_truth, prior.item),
-        design=fit_logistic(design_rows, design_truth, prior.design),
-        unverified=fit_logistic(plain_rows, plain_truth, prior.unverified),
+        design=fit_logistic(*design, prior.design),
+        own=_fit_balanced(own, prior.own),
+        own_unseen=_fit_balanced(own_unseen, prior.own_unseen),
+        unverified=fit_logistic(*unverified, prior.unverified),
     )
+
+
+def _add(rows: Rows, features: Sequence[float], is_so: bool) -> None:
+    rows[0].append(features)
+    rows[1].append(is_so)
+
+
+def _fit_balanced(rows: Rows, prior: Sequence[float]) -> Any:
+    """Return a fit as if items and unlisted near-twins were as many; the prior's without either.
+
+    How many near-twins there are is unknown: nobody photographs what is not sold in proportion.
+    """
+    share = float(np.mean(rows[1])) if rows[1] else 0.0
+    if not 0.0 < share < 1.0:
+        return tuple(prior)
+    shift = math.log(share / (1 - share))
+    constant, *weights = prior
+    fitted = fit_logistic(*rows, (constant + shift, *weights))
+    return (round(fitted[0] - shift, 4), *fitted[1:])
 
 
 def fit_logistic(
@@ -178,8 +208,8 @@ def choose_exact(held_out: Sequence[Judged], calibration: Calibration, false_exa
     for judged in held_out:
         best = _judged_anew(judged, calibration)
         if judged[0].item_id is None:
-            is_confirmed = best is not None and best.is_confirmed
-            unlisted.append(sigmoid(best.log_odds) if best is not None and is_confirmed else 0.0)
+            is_shown = best is not None and best.is_verified
+            unlisted.append(sigmoid(best.log_odds) if best is not None and is_shown else 0.0)
     if not unlisted:
         return calibration.exact
     threshold = float(np.quantile(unlisted, 1 - false_exact, method="higher")) + 1e-4
@@ -193,11 +223,7 @@ def score(judged: Sequence[Judged], calibration: Calibration) -> dict[str, float
     for pair in judged:
         best = _judged_anew(pair, calibration)
         probability = sigmoid(best.log_odds) if best else sigmoid(-LIMIT)
-        is_exact = (
-            best is not None
-            and best.is_confirmed
-            and probability >= calibration.least_exact(best.verification)
-        )
+        is_exact = best is not None and best.is_verified and probability >= calibration.exact
         is_right = best is not None and best.proposal.item_id == pair[0].item_id
         loss -= np.log(max(1e-6, probability if is_right else 1 - probability))
         if pair[0].item_id is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.boxes import bounds, carry
-from pipeline.identify.calibration import Calibration, sigmoid
+from pipeline.identify.calibration import Calibration, log_odds_of, sigmoid
 from pipeline.identify.tuning import (
     FAILURES_ALONE,
     FAILURES_WITH_OTHER,
@@ -46,7 +46,6 @@ class Belief:
 
     _best: dict[ItemId, Judgement] = field(default_factory=dict)
     _further: dict[ItemId, float] = field(default_factory=dict)
-    _confirmed: set[ItemId] = field(default_factory=set)
     _n_failures: int = 0
     n_looks: int = 0
 
@@ -56,19 +55,16 @@ class Belief:
         if self._is_refuted(judgements):
             self._best.clear()
             self._further.clear()
-            self._confirmed.clear()
             self._n_failures = 0
         for judgement in judgements:
             item_id = judgement.proposal.item_id
-            if judgement.is_confirmed and judgement.log_odds > 0:
-                self._confirmed.add(item_id)
             known = self._best.get(item_id)
             weaker = judgement
             if known is None or judgement.log_odds > known.log_odds:
                 self._best[item_id] = judgement
                 weaker = known or judgement
-            if known is not None and weaker.log_odds > 0:
-                gained = self._further.get(item_id, 0.0) + FURTHER_VIEW_GAIN * weaker.log_odds
+            if known is not None and weaker.lead_log_odds > 0:
+                gained = self._further.get(item_id, 0.0) + FURTHER_VIEW_GAIN * weaker.lead_log_odds
                 self._further[item_id] = min(FURTHER_VIEWS_CAP, gained)
 
     def item(self) -> Proposal | None:
@@ -85,7 +81,7 @@ class Belief:
         if believed is None:
             return False
         shown = _shown(judgements)
-        is_other = any(j.is_verified and j.log_odds >= PROVED_OTHER for j in judgements)
+        is_other = any(j.is_verified and j.lead_log_odds >= PROVED_OTHER for j in judgements)
         if believed.item_id in shown:
             self._n_failures = 0
             return False
@@ -110,8 +106,7 @@ class Belief:
             Alternative(item_id, sigmoid(self._log_odds(item_id)))
             for item_id in ranked[1 : 1 + MAX_ALTERNATIVES]
         )
-        is_confirmed = ranked[0] in self._confirmed
-        tier = choose_tier(first, probability, is_confirmed, options, calibration)
+        tier = choose_tier(first, probability, options, calibration)
         return Verdict(first, probability, tier, alternatives)
 
     def _ranked(self) -> list[ItemId]:
@@ -124,8 +119,12 @@ class Belief:
         return sorted(self._best, key=order)
 
     def _log_odds(self, item_id: ItemId) -> float:
-        total = self._best[item_id].log_odds + self._further.get(item_id, 0.0)
-        return min(LIMIT, total)
+        """More views prove the design; that it is a near-twin they can't refute: all of them see
+        the same print.
+        """
+        best = self._best[item_id]
+        lead = min(LIMIT, best.lead_log_odds + self._further.get(item_id, 0.0))
+        return log_odds_of(best.own_share * sigmoid(lead))
 
 
 def _shown(judgements: Sequence[Judgement]) -> set[ItemId]:
@@ -170,26 +169,24 @@ def match_of(verdict: Verdict, tier: Tier, track: Track, label: str) -> Match:
 def choose_tier(
     judgement: Judgement,
     probability: float,
-    is_confirmed: bool,
     options: DecideOptions,
     calibration: Calibration,
 ) -> Tier | None:
     """Return the tier of a judgement, or None when it is below the lowest that is published.
 
     `exact` and `very_similar` need details that agree: similarity alone proves no identity.
-    is_confirmed: whether this view or another of the track confirmed the item's print.
     """
     exact, very_similar, similar = (
         chosen if chosen is not None else default
         for chosen, default in (
-            (options.exact, calibration.least_exact(judgement.verification)),
+            (options.exact, calibration.exact),
             (options.very_similar, calibration.very_similar),
             (options.similar, calibration.similar),
         )
     )
     design = sigmoid(judgement.design_log_odds) if judgement.is_verified else 0.0
     tier: Tier | None = None
-    if probability >= exact and is_confirmed and judgement.is_verified:
+    if probability >= exact and judgement.is_verified:
         tier = Tier.EXACT
     elif design >= very_similar:
         tier = Tier.VERY_SIMILAR

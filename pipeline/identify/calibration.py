@@ -1,4 +1,4 @@
-"""What evidence is worth: two logistic models over it, and the thresholds of the tiers."""
+"""What evidence is worth: logistic models over it, and the thresholds of the tiers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,25 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from pipeline.errors import CatalogError
-from pipeline.identify.tuning import EXACT_ALONE, LIMIT
+from pipeline.identify.tuning import (
+    CLOSE_DISTANCE,
+    DESIGN,
+    EXACT,
+    LIMIT,
+    LISTED_FAMILY,
+    OWN,
+    OWN_UNSEEN,
+    SIMILAR,
+    UNVERIFIED,
+    VERY_SIMILAR,
+    Four,
+    Nine,
+    Three,
+    Two,
+)
 from pipeline.types import Proposal, Verification
 
-VERIFIED_FEATURES = (
+DESIGN_FEATURES = (
     "constant",
     "similarity",
     "margin",
@@ -23,34 +38,31 @@ VERIFIED_FEATURES = (
     "agreement beyond it",
     "fragment",
     "sameness",
-    "sign of a twin",
 )
+OWN_FEATURES = ("constant", "sameness")
+OWN_UNSEEN_FEATURES = ("constant", "agreement of a fair photo", "agreement beyond it")
 UNVERIFIED_FEATURES = ("constant", "similarity", "margin", "vote lead")
-
-Ten = tuple[float, float, float, float, float, float, float, float, float, float]
-Four = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Coefficients, in log-odds, and the probabilities from which on a tier is told.
 
-    item: that a verified proposal is what is shown, against everything else, its near-twins
-    included. design: that it is the item or a near-twin of it. Both of VERIFIED_FEATURES.
+    design: that what is shown has a verified proposal's design (it is the item, or a near-twin of
+    it that is not listed), against unknown; of DESIGN_FEATURES. own: that it is the item itself
+    then, and no unlisted near-twin; of OWN_FEATURES; own_unseen: the same where no comparer looked.
     unverified: that a proposal without a sane homography is what is shown; UNVERIFIED_FEATURES.
-    exact: probability of the item, whose print the comparer must confirm as well (decide.py);
-    very_similar: of the design; similar: of either.
-    `magpie catalog calibrate` fits them; a catalog's own replace the defaults, which come from 360
-    shots of 180 made-up packs and pool pictures, near-twins of them and strangers (docs/matching.md
-    says how the weight of the sameness, and with it the constant, came to be).
+    exact: probability of the item; very_similar: of the design; similar: of either.
+    `magpie catalog calibrate` fits them; a catalog's own replace the defaults (tuning.py).
     """
 
-    item: Ten = (-4.60, 0.77, 0.76, 4.96, 0.31, 2.62, 4.28, -11.94, 1.85, -4.25)
-    design: Ten = (-3.80, 1.07, 0.38, 4.60, 0.34, 2.41, 4.74, -11.61, 1.00, -1.07)
-    unverified: Four = (-6.75, 5.05, 5.87, 2.02)
-    exact: float = 0.70
-    very_similar: float = 0.85
-    similar: float = 0.70
+    design: Nine = DESIGN
+    own: Two = OWN
+    own_unseen: Three = OWN_UNSEEN
+    unverified: Four = UNVERIFIED
+    exact: float = EXACT
+    very_similar: float = VERY_SIMILAR
+    similar: float = SIMILAR
 
     @classmethod
     def of_catalog(cls, folder: Path) -> Self:
@@ -68,41 +80,32 @@ class Calibration:
                 "magpie catalog calibrate",
             ) from error
 
-    def log_odds(self, proposal: Proposal, margin: float, found: Verification | None) -> float:
-        """Return how much speaks for the proposal, by itself, before the sign of a twin counts."""
-        if found is None or found.homography is None:
-            return _weighed(self.unverified, unverified_features(proposal, margin))
-        return _weighed(self.item[:-1], verified_features(proposal, margin, found)[:-1])
-
-    def least_exact(self, found: Verification | None) -> float:
-        """Return the probability from which on `exact` is told: higher where no comparer looked."""
-        if found is None or found.sameness is None:
-            return max(self.exact, EXACT_ALONE)
-        return self.exact
-
-    def log_odds_of_no_twin(self, found: Verification | None) -> float:
-        """Return how much speaks against the object being an unlisted near-twin of the proposal:
-        <= 0, the less the closer the nearest listed one is, which competes with it.
-        """
-        if found is None or found.homography is None:
-            return 0.0
-        return self.item[-1] * unlisted_twin_sign(found)
-
-    def log_odds_of_design(
+    def design_log_odds(
         self, proposal: Proposal, margin: float, found: Verification | None
     ) -> float:
-        """Return how much speaks for the proposal or a near-twin of it being shown."""
+        """Return how much speaks for the proposal, or an unlisted near-twin of it, being shown."""
         if found is None or found.homography is None:
             return _weighed(self.unverified, unverified_features(proposal, margin))
-        return _weighed(self.design, verified_features(proposal, margin, found))
+        return _weighed(self.design, design_features(proposal, margin, found))
+
+    def own_share(self, found: Verification | None) -> float:
+        """Return 0..1: of what has this design, how likely it is the item itself and no unlisted
+        near-twin of it; 1 where nothing was verified that would speak of it.
+        """
+        if found is None or found.homography is None:
+            return 1.0
+        if found.sameness is None:
+            log_odds = _weighed(self.own_unseen, own_unseen_features(found))
+        else:
+            log_odds = _weighed(self.own, own_features(found))
+        return sigmoid(log_odds + LISTED_FAMILY * family_sign(found))
 
 
-def verified_features(proposal: Proposal, margin: float, found: Verification) -> Ten:
-    """Return what is weighed for a proposal with a sane homography, as VERIFIED_FEATURES says.
+def design_features(proposal: Proposal, margin: float, found: Verification) -> Nine:
+    """Return what is weighed for a proposal with a sane homography, as DESIGN_FEATURES says.
 
     inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
-    may share just that. sameness: the comparer's log-odds, 0 without it. sign of a twin: as
-    twin_sign.
+    may share just that. sameness: the comparer's log-odds, 0 without it.
     """
     agreement = found.agreement
     return (
@@ -115,27 +118,24 @@ def verified_features(proposal: Proposal, margin: float, found: Verification) ->
         _ramp(agreement, 0.45, 0.9),
         _ramp(-found.coverage, -0.55, -0.3),
         (found.sameness or 0.0) / 3.0,
-        twin_sign(found),
     )
 
 
-def twin_sign(found: Verification) -> float:
-    """Return 0..1: many inliers and yet places that disagree.
-
-    A poor view of the item itself has few inliers where it disagrees; a near-twin has many.
-    """
-    return _ramp(found.inliers, 15, 50) * _ramp(-found.agreement, -0.75, -0.25)
+def own_features(found: Verification) -> Two:
+    """Return what tells an item from its unlisted near-twins, as OWN_FEATURES says."""
+    return (1.0, (found.sameness or 0.0) / 3.0)
 
 
-def unlisted_twin_sign(found: Verification) -> float:
-    """Return 0..1: the sign of a twin that is not listed, by which the item alone is judged."""
-    return twin_sign(found) * (1 - family_sign(found))
+def own_unseen_features(found: Verification) -> Three:
+    """Return the same where no comparer looked, as OWN_UNSEEN_FEATURES says."""
+    return (1.0, _ramp(found.agreement, 0.0, 0.45), _ramp(found.agreement, 0.45, 0.9))
 
 
 def family_sign(found: Verification) -> float:
     """Return 0..1: a near-twin is listed that is as close as another flavour of a pack."""
     distance = found.near_twin_distance
-    return 0.0 if distance is None else _ramp(-distance, -0.6, -0.55)
+    far, close = CLOSE_DISTANCE
+    return 0.0 if distance is None else _ramp(-distance, -far, -close)
 
 
 def unverified_features(proposal: Proposal, margin: float) -> Four:
@@ -150,6 +150,13 @@ def _weighed(weights: tuple[float, ...], features: tuple[float, ...]) -> float:
 
 def _ramp(value: float, zero: float, one: float) -> float:
     return max(0.0, min(1.0, (value - zero) / (one - zero)))
+
+
+def log_odds_of(probability: float) -> float:
+    """Return the log-odds of a probability, within ±LIMIT."""
+    least = sigmoid(-LIMIT)
+    within = min(max(probability, least), 1.0 - least)
+    return math.log(within / (1.0 - within))
 
 
 def sigmoid(log_odds: float) -> float:

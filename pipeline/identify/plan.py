@@ -93,7 +93,7 @@ def is_proved(look: Look, known: Judged) -> bool:
 
     Plain pictures have too few keypoints to tell their near-twins by.
     """
-    if known.best_log_odds < PROVED_LOG_ODDS or look.panel is not None:
+    if known.best_lead < PROVED_LOG_ODDS or look.panel is not None:
         return False
     best = known.judgements[0]
     return best.is_verified and not look.shelf.has_near_twin(best.proposal.view_index)
@@ -101,10 +101,10 @@ def is_proved(look: Look, known: Judged) -> bool:
 
 def _further(one: Proposed, known: Judged) -> Sequence[Proposal]:
     """Return none when one is proved; a few more when one is likely; else all the rest."""
-    if known.best_log_odds >= PROVED_LOG_ODDS:
+    if known.best_lead >= PROVED_LOG_ODDS:
         return []
     rest = _distinct(one.look, [p for p in one.ranked if p.item_id not in known.found])
-    return rest[:FEW_MORE] if known.best_log_odds > 0 else rest
+    return rest[:FEW_MORE] if known.best_lead > 0 else rest
 
 
 def _unchecked_near_twin(one: Proposed, known: Judged) -> list[Proposal]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipeline.identify.agreement import NearTwin, Picture
-from pipeline.identify.calibration import family_sign, sigmoid
+from pipeline.identify.calibration import log_odds_of, sigmoid
 from pipeline.identify.shelf import Shelf
-from pipeline.identify.tuning import CLOSE_FAMILY, CONFIRMED_SAMENESS, Region
+from pipeline.identify.tuning import Region
 from pipeline.panels import Panel
 from pipeline.timing import FrameStamp
 from pipeline.types import F32, F64, Crop, ItemId, Proposal, Track, Verification
@@ -110,8 +109,9 @@ class Checked:
 class Judgement:
     """What one look says about one proposal.
 
-    log_odds: that it is this item, against unknown and against the other proposals.
-    design_log_odds: that it is this item or a near-twin that is not listed.
+    lead_log_odds: that what is shown is this item, or an unlisted near-twin of the likeliest,
+    against unknown and the other proposals. own_share: 0..1, that it is no unlisted near-twin then.
+    design_log_odds: that it is this item or an unlisted near-twin of it, against unknown alone.
     crop: the view it was judged by. margin: similarity minus the best other item's. n_alike: items
     whose picture shows the same as this one's, itself included: each has its share.
     """
@@ -119,26 +119,20 @@ class Judgement:
     proposal: Proposal
     margin: float
     verification: Verification | None
-    log_odds: float
+    lead_log_odds: float
+    own_share: float
     design_log_odds: float
     crop: Crop
     n_alike: int = 1
 
     @property
-    def is_verified(self) -> bool:
-        return self.verification is not None and self.verification.homography is not None
+    def log_odds(self) -> float:
+        """That it is this item, against everything else."""
+        return log_odds_of(self.own_share * sigmoid(self.lead_log_odds))
 
     @property
-    def is_confirmed(self) -> bool:
-        """Whether details agree and there is a second witness: the comparer, where asked, or a
-        close near-twin that is listed, and competes.
-        """
-        if self.verification is None or self.verification.homography is None:
-            return False
-        if family_sign(self.verification) >= CLOSE_FAMILY:
-            return True
-        sameness = self.verification.sameness
-        return sameness is None or sameness >= CONFIRMED_SAMENESS
+    def is_verified(self) -> bool:
+        return self.verification is not None and self.verification.homography is not None
 
     def outline(self) -> F32 | None:
         """Return the item's outline as it lay in the frame of its crop: (4, 2) px, or None."""
@@ -160,15 +154,16 @@ class Judged:
     n_rounds: int = 0
 
     @property
-    def best_log_odds(self) -> float:
-        """Of the likeliest item, or of all whose picture shows the same; 0 without any."""
+    def best_lead(self) -> float:
+        """Log-odds of the likeliest item, or of all whose picture shows the same, whether or not it
+        may be an unlisted near-twin; 0 without any.
+        """
         if not self.judgements:
             return 0.0
         best = self.judgements[0]
         if best.n_alike == 1:
-            return best.log_odds
-        together = min(best.n_alike * sigmoid(best.log_odds), 1 - 1e-5)
-        return math.log(together / (1 - together))
+            return best.lead_log_odds
+        return log_odds_of(best.n_alike * sigmoid(best.lead_log_odds))
 
 
 @dataclass(frozen=True, slots=True)

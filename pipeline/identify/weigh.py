@@ -1,7 +1,8 @@
-"""From evidence to a judgement: one probability for each proposal of a look.
+"""From evidence to a judgement: a probability for each hypothesis about what a look shows.
 
-A proposal's features join in a logistic; the proposals of one look compete with each other and
-with "unknown", which always stands beside them.
+The hypotheses: each proposal; a near-twin, which is not listed, of the likeliest of them; unknown.
+A softmax over the designs and unknown says which design it is, and of the design a share is the
+item's own. Pure arithmetic over a record of named features.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _share_pictures(
         first = shared[of_group[0]]
         seen = [f for i in of_group if (f := found.get(proposals[i].item_id)) is not None]
         if seen:
-            best = max(seen, key=lambda one: calibration.log_odds(first, 0.0, one))
+            best = max(seen, key=lambda one: calibration.design_log_odds(first, 0.0, one))
             evidence |= {proposals[i].item_id: best for i in of_group}
     return shared, evidence
 
@@ -100,24 +101,25 @@ def judge(
     groups = groups or range(len(proposals))
     margins = _margins([proposal.similarity for proposal in proposals], groups)
     found = [_with_witness(verifications, proposal.item_id) for proposal in proposals]
-    alone = np.array(
-        [
-            calibration.log_odds(c, margin, verification)
-            for c, margin, verification in zip(proposals, margins, found, strict=True)
-        ]
-    )
-    odds = np.exp(alone)
+    design = [
+        calibration.design_log_odds(proposal, margin, verification)
+        for proposal, margin, verification in zip(proposals, margins, found, strict=True)
+    ]
+    own = [calibration.own_share(verification) for verification in found]
+    odds = np.exp(design)
     judgements = []
     for i, proposal in enumerate(proposals):
         rivals = [j for j in range(len(odds)) if j != i and _is_rival(found[i], found[j])]
-        # Whether the object is a twin of its likeliest design says nothing about which listed item
-        # is the likelier: of two listed twins, the one with more of everything is.
+        # Whether the object is a near-twin of its likeliest design says nothing about which listed
+        # item is the likelier: of two listed ones, the one with more of everything is.
         likeliest = max([i, *rivals], key=lambda j: odds[j])
-        no_twin = calibration.log_odds_of_no_twin(found[likeliest])
-        value = float(alone[i] - np.log1p(odds[rivals].sum()) + no_twin)
-        design = calibration.log_odds_of_design(proposal, margins[i], found[i])
+        lead = float(design[i] - np.log1p(odds[rivals].sum()))
         n_alike = sum(group == groups[i] for group in groups)
-        judgements.append(Judgement(proposal, margins[i], found[i], value, design, crop, n_alike))
+        judgements.append(
+            Judgement(
+                proposal, margins[i], found[i], lead, own[likeliest], design[i], crop, n_alike
+            )
+        )
     # What is equally likely comes in the catalog's order, whichever way it was proposed.
     return sorted(judgements, key=lambda j: (-round(j.log_odds, 9), j.proposal.view_index))
 

@@ -26,7 +26,7 @@ def found(item: str, log_odds: float, x: float, whole: bool = True) -> Judgement
     outline = np.array([[left, 50], [left + 100, 50], [left + 100, 200], [left, 200]], np.float32)
     verification = Verification(40, 50, np.eye(3), outline, 0.0, 0.7, 1.0)
     proposal = Proposal(ItemId(item), 0, 0.6)
-    return Judgement(proposal, 0.0, verification, log_odds, log_odds, crop)
+    return Judgement(proposal, 0.0, verification, log_odds, 1.0, log_odds, crop)
 
 
 def result(*regions: list[Judgement]):  # type: ignore[no-untyped-def]

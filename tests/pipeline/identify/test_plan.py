@@ -11,7 +11,6 @@ import pytest
 from catalog_tools.build import build_catalog
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.catalog import Catalog
-from pipeline.engines import Array
 from pipeline.identify import Stages, identify
 from pipeline.identify.check import Checker
 from pipeline.identify.compare import Comparer
@@ -59,16 +58,6 @@ def pack(number: int) -> np.ndarray:
     return render_pack(DEMO_SEED_START + number, WH)
 
 
-class DoubtingEngine:
-    """A stand-in for the comparer's network: nothing is the same print."""
-
-    name = "fake"
-    device = "cpu"
-
-    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        return (np.full(len(arrays[0]), -1.0, np.float32),)
-
-
 def propose(shelf: Shelf, shown: np.ndarray, *first: str) -> Proposed:
     """A look at a crop for which `first` are proposed before the others."""
     box = np.array([0, 0, *WH], np.float32)
@@ -102,14 +91,6 @@ def test_an_item_is_held_against_its_near_twin_and_the_next_proposal(shelf: Shel
         of_soap = checked(shelf, pack(2), "tea", "milk", budget=budget)
         assert of_soap == ["tea", "milk"], "it is not tea"
     assert checked(shelf, pack(1), "milk", "tea", budget=CAMERA) == ["milk"], "proved"
-
-
-def test_the_near_twin_that_was_checked_confirms_what_the_comparer_doubts(shelf: Shelf) -> None:
-    doubting = Comparer(DoubtingEngine(), 32, batch=4)
-    for shown, item_id, is_confirmed in ((pack(0), "tea", True), (pack(1), "milk", False)):
-        best = walk(propose(shelf, shown, item_id, "soap"), CAMERA, doubting).judgements[0]
-        assert best.proposal.item_id == item_id and best.is_verified
-        assert best.is_confirmed is is_confirmed
 
 
 def first_of(one: Proposed, n_looks: int = 0, believed: Proposal | None = None) -> list[str]:
@@ -155,7 +136,7 @@ def test_a_pictures_middle_is_checked_against_the_rest_until_something_is_likely
     assert [check.proposal for check in checks] == list(ranked[:4])
     (known,) = weigh([one], before, checks, [NOT_IT] * 4)
     best, *rest = known.judgements
-    known = replace(known, judgements=(replace(best, log_odds=log_odds), *rest))
+    known = replace(known, judgements=(replace(best, lead_log_odds=log_odds), *rest))
     further = [check.proposal for check in plan([one], [known], PICTURE)]
     assert further == list(ranked[4:][:n_further])
 
