@@ -2,8 +2,8 @@
 
 Packs of one brand share most of their print. What tells them apart is in a few places: the fruit,
 the name, the fat content. Two listed siblings show where, and there a third one, which is not
-listed, differs as well; so agreement counts most there (docs/decisions/006). Two pictures that differ
-nowhere show the same: what is seen cannot tell their items apart.
+listed, differs as well; so agreement counts most there (docs/decisions/006). Two pictures that
+differ nowhere show the same: what is seen cannot tell their items apart.
 """
 
 from __future__ import annotations
