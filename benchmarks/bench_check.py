@@ -27,8 +27,8 @@ from benchmarks.budgets import Verdict, better, breached, judge, read_budgets
 from benchmarks.daemon_run import LOST, RunOptions, RunResult, run_daemon
 from benchmarks.harness import time_calls, write_result
 from benchmarks.material import Material
+from pipeline.identify.search import Searcher, build_index, limit_search_threads
 from pipeline.options import MatcherOptions, SearchOptions
-from pipeline.search import Searcher, build_index, limit_search_threads
 from pipeline.types import ItemId
 
 _FLAT_OUT_S, _REALTIME_S, _PUBLISH_S = 6.0, 6.0, 1.5

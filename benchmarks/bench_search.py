@@ -19,8 +19,8 @@ from rich.table import Table
 
 from benchmarks.harness import percentiles, write_result
 from benchmarks.plots import draw_search
+from pipeline.identify.search import Searcher, build_index, limit_search_threads
 from pipeline.options import SearchOptions
-from pipeline.search import Searcher, build_index, limit_search_threads
 from pipeline.types import F32, ItemId
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

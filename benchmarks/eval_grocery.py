@@ -58,7 +58,6 @@ def main(
     """Build the catalog, ask it about the photos, compare with the truth."""
     from catalog_tools.evaluation.evaluate import evaluate_catalog, read_truth
     from catalog_tools.evaluation.report import table_rows, write_report
-    from catalog_tools.evaluation.search import load_stages
 
     data, options = find_data("grocery", data), options_of(threads)
     if distractors and pool is None:
@@ -73,15 +72,14 @@ def main(
             images = Path(name) / "images"
             add_distractors(data / "catalog", images, pool, distractors)
         with built_catalog(images, options, trim=trim, turns=turns) as built:
-            stages = load_stages(options)
             start_s = time.perf_counter()
             evaluation = evaluate_catalog(
-                built.directory, folder, labels, built.matcher, stages,
+                built.directory, folder, labels, built.matcher,
                 leave_out=leave_out and not distractors, progress=say_progress("questions"),
             )  # fmt: skip
             spent_s = time.perf_counter() - start_s
             if report is not None:
-                write_report(evaluation, stages, report)
+                write_report(evaluation, built.matcher, report)
     figures: dict[str, Any] = {**evaluation.figures, "build_s": built.build_s}
     figures["ms_a_photo_all_passes"] = round(1e3 * spent_s / max(1, len(labels)), 1)
     for name in ("curves", "reliability"):

@@ -43,11 +43,12 @@ from catalog_tools.train.pairs import Draw, make_pair
 from pipeline.engines import load_engine
 from pipeline.errors import ConfigError
 from pipeline.geometry import corners_of, fit_homography, project_points
+from pipeline.identify.check import pair_by_assignment, run_lightglue
+from pipeline.identify.ratio_test import pair_by_ratio
 from pipeline.keypoints import Extractor, KeypointExtractor, to_gray
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EngineOptions, VerifyOptions
 from pipeline.types import F64, U8, Keypoints
-from pipeline.verify import pair_by_assignment, pair_by_ratio, run_lightglue
 from pipeline.weights import find_weights
 
 HELD_OUT_SEED = DEMO_SEED_START + 500_000
@@ -88,7 +89,7 @@ def main(
         max_keypoints=keypoints,
         keypoint_side_px=side,
         weights=weights,
-        keypoints=method,
+        method="rootsift+lightglue" if method == "rootsift" else method,
         keypoint_weights=keypoint_weights,
     )
     engine_options = options_of(threads).engine

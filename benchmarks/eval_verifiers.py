@@ -35,11 +35,11 @@ from catalog_tools.query import Answer
 from pipeline.options import MatcherOptions
 
 VERIFIERS: dict[str, dict[str, Any]] = {
-    "lightglue + comparer": {"comparer": True},
-    "lightglue": {"comparer": False},
-    "sift + comparer": {"verifier": "sift", "comparer": True},
-    "sift": {"verifier": "sift", "comparer": False},
-    "orb_ssim": {"verifier": "orb_ssim", "comparer": False},
+    "rootsift+lightglue, comparer": {"comparer": True},
+    "rootsift+lightglue": {"comparer": False},
+    "rootsift, comparer": {"method": "rootsift", "comparer": True},
+    "rootsift": {"method": "rootsift", "comparer": False},
+    "orb_ssim": {"method": "orb_ssim"},
 }
 
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from pipeline.catalog import Catalog
 from pipeline.engines.engine_cache import converted_network
+from pipeline.identify.check import pair_by_assignment, run_lightglue
 from pipeline.keypoints import KeypointExtractor
 from pipeline.options import VerifyOptions
 from pipeline.types import F32, U8
-from pipeline.verify import pair_by_assignment, run_lightglue
 from pipeline.weights import find_weights
 
 Network = Callable[..., tuple[Any, ...]]

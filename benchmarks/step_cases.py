@@ -13,18 +13,19 @@ from benchmarks.material import Material
 from benchmarks.recorded import frames_of
 from pipeline.catalog import Catalog
 from pipeline.color import letterbox_rgb
-from pipeline.compare import lay_over
 from pipeline.crop import Cropper
 from pipeline.detect import input_size_wh, load_detector
 from pipeline.geometry import fit_view
+from pipeline.identify.agreement import Picture
+from pipeline.identify.compare import lay_over
+from pipeline.identify.ratio_test import pair_by_ratio
+from pipeline.identify.types import Check, Look
+from pipeline.identify.vote import Voter
 from pipeline.keypoints import KeypointExtractor
-from pipeline.look import Look
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import MatcherOptions
 from pipeline.track import Tracker
 from pipeline.types import F32, Detections, Frame
-from pipeline.verify import Picture, Verifier, load_verifier, pair_by_ratio
-from pipeline.vote import Voter
 
 CAMERA = "cam"
 _N_FRAMES = 40
@@ -99,18 +100,20 @@ def _identify_cases(scenery: Scenery) -> Iterator[StepCase]:
     voter, k = Voter(scenery.catalog), options.search.k
     n_items = f"{len(scenery.catalog.items)} items"
     yield StepCase("votes", n_items, _each(lambda found: voter.vote(found, k), keypoints))
-    scenery.matcher.identify(scenery.looks)  # so that each has its likeliest view
-    verifier = load_verifier(options.engine, options.verify)
-    pairs = _likely_pairs(scenery, verifier)
-    if not pairs:
+    checks = _likely_checks(scenery)
+    if not checks:
         return
+    pairs = [(check.crop, check.view) for check in checks]
+    stages = scenery.matcher.stages
     yield StepCase("ratio test", "a pair", _each(_ratio_test, pairs))
     yield StepCase("geometry", "a pair", _each(_fit, [_matched(*pair) for pair in pairs]))
-    yield StepCase("verify", "a pair", _each(lambda pair: verifier.verify([pair]), pairs))
+    yield StepCase("check", "a pair", _each(lambda check: stages.checker.check([check]), checks))
+    checked = stages.checker.check(checks)
+    yield StepCase("compare", "a pair", _each(lambda one: stages.comparer.compare([one]), checked))
     laid = [
-        (crop.place(view, found.homography), crop, view)
-        for (crop, view), found in zip(pairs, verifier.verify(pairs), strict=True)
-        if found.homography is not None
+        (one.check.crop.place(one.check.view, one.alignments[0].homography),)
+        for one in checked
+        if one.alignments
     ]
     if laid:
         yield StepCase("lay over", "a pair", _each(lambda one: lay_over(one[0], None, 160), laid))
@@ -121,7 +124,7 @@ def _whole_cases(scenery: Scenery) -> Iterator[StepCase]:
     for rows in dict.fromkeys((1, matcher.looks_at_once)):
         batches = [looks[i : i + rows] for i in range(0, len(looks) - rows + 1, rows)]
         if batches:
-            call = _each(lambda batch: matcher.identify([_fresh(look) for look in batch]), batches)
+            call = _each(lambda batch: matcher.identify(batch), batches)
             yield StepCase("a whole look", f"{rows} at once", call, rows)
 
     def follow(frame: Frame) -> None:
@@ -142,16 +145,19 @@ def _tracking(scenery: Scenery, found: Sequence[Detections]) -> Callable[[], obj
     return lambda: tracker.track(next(turn), next(clock) * 0.1, size_wh)
 
 
-def _likely_pairs(scenery: Scenery, verifier: Verifier) -> list[tuple[Picture, Picture]]:
-    """Each look's crop with the view that it was found most like."""
-    return [
-        (
-            verifier.prepare(look.crop.image_bgr),
-            look.shelf.view(look.judgements[0].candidate.view_index),
-        )
-        for look in scenery.looks
-        if look.judgements
-    ]
+def _likely_checks(scenery: Scenery) -> list[Check]:
+    """Each look's crop to be checked against the view that it was found most like."""
+    matcher = scenery.matcher
+    checks = []
+    for number, look in enumerate(scenery.looks):
+        judgements = matcher.identify([look])[0].judgements
+        if judgements:
+            proposal = judgements[0].proposal
+            crop = matcher.stages.checker.prepare(look.crop.image_bgr)
+            view = look.shelf.view(proposal.view_index)
+            near_twin = look.shelf.near_twin(proposal.view_index)
+            checks.append(Check(number, proposal, crop, view, near_twin))
+    return checks
 
 
 def _ratio_test(pair: tuple[Picture, Picture]) -> object:
@@ -181,11 +187,6 @@ def _matched(crop: Picture, view: Picture) -> _Matched:
 
 def _fit(found: _Matched) -> object:
     return fit_view(found.view_xy, found.crop_xy, found.view_wh, found.crop_wh, 4.0)
-
-
-def _fresh(look: Look) -> Look:
-    """The look before anything was found out about it."""
-    return Look(look.crop, look.shelf, None, 0, look.panel, look.stamp, look.now_s, look.tracking)
 
 
 def _mean_count(found: Sequence[Detections]) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from catalog_tools.describe import Describer, Embed, Progress, WorkFolder
 from catalog_tools.images import Found, Left, find_images
+from catalog_tools.near_twins import AlikePair, list_alike, write_near_twins
 from pipeline.catalog import (
     CALIBRATION,
     INDEX,
@@ -23,16 +24,16 @@ from pipeline.catalog import (
     list_generations,
     write_generation,
 )
-from pipeline.catalog_format import build_command, catalog_error
+from pipeline.catalog_format import Manifest, build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
 from pipeline.embed import load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
+from pipeline.identify.search import build_index, write_index
+from pipeline.identify.vote import write_votes_index
 from pipeline.keypoints import Extractor
 from pipeline.learned_keypoints import extractor_maker
 from pipeline.options import EmbedOptions, EngineOptions, SearchOptions, VerifyOptions
-from pipeline.search import build_index, write_index
 from pipeline.types import ItemId
-from pipeline.vote import write_votes_index
 
 # A picture's part of a generation at 256 keypoints, and the same again in the work folder.
 BYTES_A_PICTURE = 220_000
@@ -65,7 +66,8 @@ def load_networks(
 @dataclass(frozen=True, slots=True)
 class BuildReport:
     """What a build did. left_out: files that are not in the catalog; empty_items: items none of
-    whose files was usable."""
+    whose files was usable; same_pictures: items that what is seen cannot tell apart.
+    """
 
     directory: Path
     generation: int
@@ -73,6 +75,7 @@ class BuildReport:
     n_pictures: int
     left_out: tuple[Left, ...]
     empty_items: tuple[ItemId, ...]
+    same_pictures: tuple[AlikePair, ...] = ()
 
 
 def no_progress(n_done: int, n_total: int) -> None:
@@ -146,9 +149,7 @@ def add_to_catalog(
         labels = {item.item_id: item for item in (*catalog.items, *found.items)}
         sources = dict.fromkeys([*catalog.manifest.sources, str(images.resolve())])
         items = tuple(labels.values())
-        return _write(
-            directory, recipe, items, [*old, *fresh], left_out, list(sources), catalog.folder
-        )
+        return _write(directory, recipe, items, [*old, *fresh], left_out, list(sources), catalog)
 
 
 def remove_from_catalog(directory: Path, item_ids: Sequence[str]) -> int:
@@ -176,9 +177,7 @@ def remove_from_catalog(directory: Path, item_ids: Sequence[str]) -> int:
             )
         kept = [p for p in catalog.stored_pictures() if p.item_id not in gone]
         manifest = catalog.manifest
-        report = _write(
-            directory, manifest.recipe, items, kept, [], manifest.sources, catalog.folder
-        )
+        report = _write(directory, manifest.recipe, items, kept, [], manifest.sources, catalog)
         return report.generation
 
 
@@ -240,9 +239,9 @@ def _write(
     pictures: Sequence[StoredPicture],
     left_out: Sequence[Left],
     sources: Sequence[str],
-    changed_from: Path | None = None,
+    changed_from: Catalog | None = None,
 ) -> BuildReport:
-    """Write the generation; changed_from: the one whose calibration still holds."""
+    """Write the generation; changed_from: the one whose calibration and near-twins still hold."""
     usable = {picture.item_id for picture in pictures}
     kept = [item for item in items if item.item_id in usable]
     generation = write_generation(
@@ -251,16 +250,22 @@ def _write(
         kept,
         pictures,
         sources=sources,
-        add_files=partial(_add_files, changed_from),
+        add_files=partial(_add_files, directory, changed_from),
     )
     WorkFolder(directory, recipe).remove()
     empty = tuple(item.item_id for item in items if item.item_id not in usable)
-    return BuildReport(directory, generation, len(kept), len(pictures), tuple(left_out), empty)
+    same, _ = list_alike(Catalog.load(directory, None, generation))
+    return BuildReport(
+        directory, generation, len(kept), len(pictures), tuple(left_out), empty, tuple(same)
+    )
 
 
-def _add_files(changed_from: Path | None, folder: Path) -> None:
+def _add_files(
+    directory: Path, changed_from: Catalog | None, folder: Path, manifest: Manifest
+) -> None:
     embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
     write_index(build_index(embeddings, SearchOptions()), folder / INDEX)
     write_votes_index(folder)
-    if changed_from is not None and (changed_from / CALIBRATION).is_file():
-        shutil.copyfile(changed_from / CALIBRATION, folder / CALIBRATION)
+    write_near_twins(Catalog.open_folder(directory, folder, manifest), changed_from)
+    if changed_from is not None and (changed_from.folder / CALIBRATION).is_file():
+        shutil.copyfile(changed_from.folder / CALIBRATION, folder / CALIBRATION)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog_tools.near_twins import list_alike
 from catalog_tools.reference_quality import (
     MAX_BLUR,
     MIN_HAND,
@@ -19,17 +20,13 @@ from catalog_tools.reference_quality import (
 )
 from pipeline.catalog import Catalog, current_generation
 from pipeline.catalog_format import generation_folder, read_manifest, read_pictures
-from pipeline.options import SearchOptions
-from pipeline.search import Searcher, build_index
 from pipeline.types import U8, Detections
-
-TWIN_SIMILARITY = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to know about a picture. kind: small, blurred, plain, hand, clutter, twin or
-    same_file.
+    """Something to know about a picture. kind: small, blurred, plain, hand, clutter,
+    same_picture or near_twin.
     """
 
     kind: str
@@ -64,11 +61,11 @@ def check_catalog(
     if damaged:
         return CheckReport(generation, tuple(damaged), ())
     catalog = Catalog.load(directory, None, generation)
-    twins = _find_twins(catalog)
+    alike = _find_alike(catalog)
     qualities = _measure_pictures(catalog, progress, detect)
     findings = [finding for quality in qualities for finding in _poor_in(quality)]
     poorest_first = sorted(qualities, key=lambda quality: quality.score)
-    return CheckReport(generation, (), (*findings, *twins), tuple(poorest_first))
+    return CheckReport(generation, (), (*findings, *alike), tuple(poorest_first))
 
 
 def find_damage(directory: Path, generation: int) -> list[str]:
@@ -110,7 +107,7 @@ def _measure_pictures(
                 n_keypoints=len(catalog.keypoints(view)),
                 hand=round(measure_hand(image), 3),
                 n_beside=count_beside(detect(image), size_wh) if detect else 0,
-                twin_similarity=round(likest, 3),
+                nearest_similarity=round(likest, 3),
             )
         )
     progress(len(records), len(records))
@@ -142,35 +139,19 @@ def _poor_in(quality: ReferenceQuality) -> list[Finding]:
     ]
 
 
-def _find_twins(catalog: Catalog) -> list[Finding]:
-    """Return the items that look like another one; each pair once."""
-    records = read_pictures(catalog.directory, catalog.generation)
-    searcher = Searcher(
-        build_index(catalog.embeddings, SearchOptions()),
-        catalog.view_item,
-        [item.item_id for item in catalog.items],
-        SearchOptions(),
-    )
-    best: dict[tuple[str, str], tuple[float, str, str]] = {}
-    item_ids = [catalog.items[item].item_id for item in catalog.view_item]
-    for start in range(0, len(item_ids), 1024):
-        answers = searcher.search(catalog.embeddings[start : start + 1024], k=2)
-        for view, candidates in enumerate(answers, start):
-            for other in candidates:
-                if other.item_id == item_ids[view] or other.similarity < TWIN_SIMILARITY:
-                    continue
-                first, second = sorted([(item_ids[view], view), (other.item_id, other.view_index)])
-                known = best.get((first[0], second[0]))
-                if known is None or known[0] < other.similarity:
-                    images = [records[catalog.view_picture[v]].image for v in (first[1], second[1])]
-                    best[first[0], second[0]] = (other.similarity, images[0], images[1])
-    of_hash = {record.image: record.sha256 for record in records}
+def _find_alike(catalog: Catalog) -> list[Finding]:
+    """Return the items whose pictures show the same, and the near-twins; each pair once."""
+    same, near = list_alike(catalog)
     findings = []
-    for (first_id, second_id), (similarity, image, other_image) in best.items():
-        if of_hash[image] == of_hash[other_image]:
-            text = f"is the same file as {other_image} of {second_id!r}; they cannot be told apart"
-            findings.append(Finding("same_file", first_id, image, text))
-        else:
-            text = f"looks like {other_image} of {second_id!r}, similarity {similarity:.3f}"
-            findings.append(Finding("twin", first_id, image, text))
+    for pair in same:
+        text = (
+            f"shows the same as {pair.other_image} of {pair.other_id!r}; they cannot be told apart"
+        )
+        findings.append(Finding("same_picture", pair.item_id, pair.image, text))
+    for pair in near:
+        text = (
+            f"shares most of its print with {pair.other_image} of {pair.other_id!r}, "
+            f"distance {pair.distance:.2f}"
+        )
+        findings.append(Finding("near_twin", pair.item_id, pair.image, text))
     return findings

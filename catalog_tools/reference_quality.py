@@ -24,8 +24,8 @@ class ReferenceQuality:
     """Measures of one reference picture.
 
     size_wh: of the original. blur: 0 sharp .. 1. hand: share 0..1 that looks like skin and comes
-    in from a border. n_beside: things beside the main one. twin_similarity: to the likest picture
-    of another item, -1..1.
+    in from a border. n_beside: things beside the main one. nearest_similarity: to the likest
+    picture of another item, -1..1.
     """
 
     item_id: str
@@ -35,7 +35,7 @@ class ReferenceQuality:
     n_keypoints: int
     hand: float
     n_beside: int
-    twin_similarity: float
+    nearest_similarity: float
 
     @property
     def score(self) -> float:
@@ -48,7 +48,7 @@ class ReferenceQuality:
                 _rise(-self.blur, -1.0, -GOOD_BLUR),
                 _rise(self.n_keypoints, 0, GOOD_KEYPOINTS),
                 1 / (1 + self.n_beside),
-                _rise(-self.twin_similarity, -1.0, -0.8),
+                _rise(-self.nearest_similarity, -1.0, -0.8),
             ),
             3,
         )

@@ -1,4 +1,4 @@
-"""Where the work of identifying goes: which tracks deserve a look now, and at which candidates.
+"""Where the work of identifying goes: which tracks deserve a look now.
 
 A track is looked at when it first looks good, again when a better view comes or the last look
 decided nothing (ever less often, so that unknown objects do not eat the CPU), and seldom once it
@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.boxes import area, intersection_matrix, iou_matrix, pad_and_clip
 from pipeline.options import CropOptions
-from pipeline.types import F32, Candidate, Frame, ItemId, Track
+from pipeline.types import F32, Frame, Track
 
 SURE_SCORE = 0.5  # a box surer than this is looked at in its first frame, others in their second
 BETTER_VIEW = 1.3  # ratio of qualities that makes a view worth a look of its own
@@ -34,10 +34,6 @@ BORDER_PX = 3.0
 FULL_SIDE_PX = 200.0  # more pixels do not make a view better
 HALF_SHARPNESS = 60.0  # variance of the Laplacian at which a view counts half
 SHARPNESS_SIDE_PX = 128
-FIRST_CANDIDATES = 2  # the right one is among them nearly always, and a listed twin beside it
-PICTURE_CANDIDATES = 4  # of a single picture, which gets no further look
-TWINS_CHECKED = 3
-PROVED_LOG_ODDS = 3.0  # a candidate so likely needs no further ones beside it
 
 
 class State(IntEnum):
@@ -229,38 +225,3 @@ def _is_inside(track: Track, size_wh: tuple[int, int]) -> bool:
     x0, y0, x1, y1 = track.xyxy
     width, height = size_wh
     return bool(min(x0, y0) > BORDER_PX and x1 < width - BORDER_PX and y1 < height - BORDER_PX)
-
-
-def first_checks(
-    shortlist: Sequence[Candidate],
-    believed: Candidate | None,
-    n_looks: int = 0,
-    count: int = FIRST_CANDIDATES,
-) -> list[Candidate]:
-    """Return the candidates to verify first.
-
-    A track that is believed to be an item is checked against it, and against the nearest other
-    item when that is now the nearest of all: the object may have been swapped. An unknown one is
-    checked against the `count` nearest, and in every second look against one from further down.
-    n_looks: at this track before.
-    """
-    mine = [c for c in shortlist if believed is not None and c.item_id == believed.item_id]
-    if mine:
-        return mine + [c for c in shortlist[:1] if c.item_id != mine[0].item_id]
-    further = shortlist[count:]
-    if n_looks % 2 == 0 or not further:
-        return list(shortlist[:count])
-    return [shortlist[0], further[n_looks // 2 % len(further)]]
-
-
-def checks_after(
-    shortlist: Sequence[Candidate], checked: Collection[ItemId], best_log_odds: float
-) -> list[Candidate]:
-    """Return the candidates of a picture to verify next.
-
-    None when one is proved; a few when one is likely, for a listed twin of it; else all the rest.
-    """
-    if best_log_odds >= PROVED_LOG_ODDS:
-        return []
-    rest = [c for c in shortlist if c.item_id not in checked]
-    return rest[:TWINS_CHECKED] if best_log_odds > 0 else rest

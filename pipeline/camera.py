@@ -11,27 +11,27 @@ import numpy as np
 
 from pipeline.attend import Attention, Chosen, State
 from pipeline.boxes import area, bounds, iou_matrix
-from pipeline.decide import Belief, Judgement, match_of
-from pipeline.look import Answer
+from pipeline.identify.belief import Belief, match_of
+from pipeline.identify.shelf import Shelf
+from pipeline.identify.types import Answer, Judgement
 from pipeline.options import MatcherOptions, Regions
-from pipeline.shelf import Shelf
 from pipeline.sightings import Identified, Sightings
 from pipeline.timing import FrameClock, FrameStamp
 from pipeline.track import WHOLE_FRAME_ID, Tracker
 from pipeline.types import (
     F32,
-    Candidate,
     Detections,
     Evidence,
     Frame,
     Match,
+    Proposal,
     Sighting,
     Tier,
     Track,
 )
 
 LOOKS_PER_FRAME = 2  # tracks identified in a frame at most; the others wait for the next
-LIES_IN_IOU = 0.3  # of a candidate's outline and the track's box; half an item may be out of view
+LIES_IN_IOU = 0.3  # of a proposal's outline and the track's box; half an item may be out of view
 WHOLE_FRAME_FILLED = 0.25  # share of the frame that an item covers to be told as the whole frame
 
 
@@ -121,7 +121,7 @@ class Camera:
         self._unsure |= {each.track.track_id for each in chosen if each.is_suspect}
         return chosen
 
-    def believed(self, track: Track) -> tuple[Candidate | None, int]:
+    def believed(self, track: Track) -> tuple[Proposal | None, int]:
         """Return what the track is taken for so far, and after how many looks."""
         belief = self._beliefs[track.track_id]
         return belief.item(), belief.n_looks
@@ -169,7 +169,7 @@ class Camera:
         one = self._taken_for(answer.track, belief)
         if one is None:
             return []
-        stage_ms = answer.frame_ms | answer.stage_ms
+        stage_ms = {**answer.frame_ms, **answer.stage_ms}
         return self.sightings.tell(
             answer.stamp, one, self._identify(self._tracks), answer.now_s, stage_ms, is_gone
         )
@@ -183,7 +183,7 @@ class Camera:
         verdict = belief.verdict(self._options.decide, self.shelf.calibration)
         if verdict is None or verdict.tier is None:
             return None
-        label = self.shelf.label[verdict.best.candidate.item_id]
+        label = self.shelf.label[verdict.best.proposal.item_id]
         match = match_of(verdict, verdict.tier, track, label)
         if track.is_whole_frame and not _fills(match, track):
             return None
@@ -203,13 +203,13 @@ class Camera:
             return None
         return Evidence(
             judgement.crop.image_bgr,
-            judgement.candidate.view_index,
+            judgement.proposal.view_index,
             judgement.verification.correspondences_xyxy,
         )
 
 
 def _lies_in(judgement: Judgement, track: Track) -> bool:
-    """Whether a candidate was found where the track is, not beside it in the same crop."""
+    """Whether a proposal was found where the track is, not beside it in the same crop."""
     outline = judgement.outline()
     if outline is None or track.is_whole_frame:
         return True

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pipeline.catalog_format import (
     CALIBRATION,
     INDEX,
+    NEAR_TWIN_ROW,
+    NEAR_TWINS,
     Item,
     Manifest,
     Recipe,
@@ -48,6 +50,8 @@ __all__ = [
     "write_generation",
 ]
 
+DType = type[np.generic] | np.dtype[Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -77,6 +81,8 @@ class Catalog:
     _pictures: StoredRows
     _picture_starts: NDArray[np.int64]
     _picture_sizes: I32
+    _near_twins: StoredRows
+    _first_view: NDArray[np.int64]
 
     @classmethod
     def load(
@@ -109,6 +115,16 @@ class Catalog:
                 raise damaged(directory, f"{name} {state}, must have {record.bytes} bytes")
             if verify and sha256_of_file(path) != record.sha256:
                 raise damaged(directory, f"{name} is not what the manifest says")
+        catalog = cls.open_folder(directory, folder, manifest, identity)
+        if generation_identity(directory, generation) != identity:
+            raise damaged(directory, "another generation was put in its place while it was read")
+        return catalog
+
+    @classmethod
+    def open_folder(
+        cls, directory: Path, folder: Path, manifest: Manifest, identity: str = ""
+    ) -> Catalog:
+        """Return what lies in a generation's folder, which may still be being written."""
         items = tuple(Item(ItemId(i), label) for i, label in _read_items(directory, folder))
         views = _read_array(directory, folder, "views", np.int32, manifest.n_views, 3)
         dim, n_keypoints = manifest.dim, manifest.n_keypoints
@@ -117,7 +133,7 @@ class Catalog:
             name=printable(directory.resolve().name),  # it goes into events
             directory=directory,
             folder=folder,
-            generation=generation,
+            generation=manifest.generation,
             identity=identity,
             manifest=manifest,
             items=items,
@@ -137,19 +153,30 @@ class Catalog:
             _picture_sizes=_read_array(
                 directory, folder, "picture_sizes", np.int32, manifest.n_pictures, 2
             ),
+            _near_twins=_open_rows(
+                directory, folder, NEAR_TWINS.removesuffix(".npy"), NEAR_TWIN_ROW, n_starts - 1
+            ),
+            _first_view=np.unique(views[:, 1], return_index=True)[1],
         )
         if len(items) != manifest.n_items or not items or not len(views):
             raise damaged(directory, f"{len(items)} items, must have {manifest.n_items}")
         if views.min() < 0 or np.any(views.max(axis=0)[:2] >= [len(items), manifest.n_pictures]):
             raise damaged(directory, "views.npy names items or pictures that are not there")
-        if generation_identity(directory, generation) != identity:
-            raise damaged(directory, "another generation was put in its place while it was read")
         return catalog
 
     @property
     def keypoint_counts(self) -> NDArray[np.int64]:
         """How many keypoints each picture has: (P,) int64."""
         return np.diff(self._keypoint_starts)
+
+    def first_view(self, picture: int) -> int:
+        """Return the first view of a picture."""
+        return int(self._first_view[picture])
+
+    def near_twins(self, picture: int | None = None) -> NDArray[Any]:
+        """Return what is known of a picture's near-twin, (1,) NEAR_TWIN_ROW; of all, (P,)."""
+        first, last = (0, self.manifest.n_pictures) if picture is None else (picture, picture + 1)
+        return self._rows(self._near_twins, first, last)
 
     def keypoints(self, view_index: int) -> Keypoints:
         """Return the keypoints of a view's picture, in its unturned pixels."""
@@ -232,7 +259,7 @@ def _read_items(directory: Path, folder: Path) -> list[tuple[str, str]]:
 
 
 def _read_array(
-    directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int | None
+    directory: Path, folder: Path, name: str, dtype: DType, *shape: int | None
 ) -> NDArray[Any]:
     """An array of that shape, in memory; None stands for any length."""
     path = folder / f"{name}.npy"
@@ -245,7 +272,7 @@ def _read_array(
 
 
 def _open_rows(
-    directory: Path, folder: Path, name: str, dtype: type[np.generic], *shape: int | None
+    directory: Path, folder: Path, name: str, dtype: DType, *shape: int | None
 ) -> StoredRows:
     """An array of that shape, its rows read when they are asked for."""
     path = folder / f"{name}.npy"
@@ -262,7 +289,7 @@ def _check_shape(
     path: Path,
     found: tuple[int, ...],
     found_dtype: np.dtype[Any],
-    dtype: type[np.generic],
+    dtype: DType,
     shape: tuple[int | None, ...],
 ) -> None:
     fits = len(found) == len(shape) and all(

@@ -12,6 +12,7 @@ DIR/generations/000003/      manifest.json   what it was built with, counts, eac
                              pictures.bin    small JPEG pictures, one after the other
                              index.faiss     written and read by search.py
                              votes.faiss     of descriptors, in large catalogs; see vote.py
+                             near_twins.npy  (P,) of NEAR_TWIN_ROW, one a picture
 A picture turned by 90, 180 and 270 degrees gives four views: four embeddings, one set of
 keypoints. View pixels are those of the stored small picture, for keypoints and homographies alike.
 """
@@ -26,17 +27,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import CatalogError, MagpieError
 from pipeline.types import F32, ItemId, Keypoints
 
-FORMAT = 1
+FORMAT = 2
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
 VOTES = "votes.faiss"  # of the keypoints' descriptors, in large catalogs
 CALIBRATION = "calibration.json"
+NEAR_TWINS = "near_twins.npy"
+MAP_PX = 32
+# What is known of a picture's near-twin, the picture of another item that shares most of its print.
+NEAR_TWIN_ROW = np.dtype(
+    [
+        ("item", "<i4"),  # -1: it has none
+        ("view", "<i4"),  # the first of the near-twin's picture
+        ("homography", "<f8", (3, 3)),  # this picture's px -> the near-twin's px
+        ("distance", "<f8"),  # 0..1, how much they differ in the mean over what both show
+        ("apart", "<f8"),  # 0..1, what they lack of agreement where they differ
+        ("difference", "u1", (MAP_PX, MAP_PX)),  # how much in each place, 255 where most
+        ("same_as", "<i4"),  # the first picture that shows the same; its own number: none before it
+    ]
+)
+
+PictureKey = tuple[str, str]  # item id and the file's SHA-256
 
 
 class Item(NamedTuple):
@@ -206,12 +225,10 @@ def read_manifest(directory: Path, generation: int) -> Manifest:
         raise damaged(directory, f"{path.name} of generation {generation} cannot be read") from None
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
-        raise catalog_error(
-            directory,
-            f"must have format {FORMAT}",
-            found,
-            f"rebuild it: {build_command(directory)}",
-        )
+        sources = data.get("sources") if isinstance(data, dict) else None
+        named = tuple(map(str, sources)) if isinstance(sources, list) else ()
+        remedy = f"rebuild it: {build_command(directory, named)}"
+        raise catalog_error(directory, f"must have format {FORMAT}", found, remedy)
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
@@ -219,7 +236,20 @@ def read_manifest(directory: Path, generation: int) -> Manifest:
         raise damaged(directory, f"{path.name}: {where} is missing or wrong") from None
 
 
+def no_near_twins(n_pictures: int) -> NDArray[Any]:
+    """Return rows that say that no picture has a near-twin: (P,) NEAR_TWIN_ROW."""
+    rows = np.zeros(n_pictures, NEAR_TWIN_ROW)
+    rows["item"] = rows["view"] = -1
+    rows["same_as"] = np.arange(n_pictures)
+    return rows
+
+
 def read_pictures(directory: Path, generation: int) -> list[PictureRecord]:
     """Return where each stored picture came from, in picture order."""
-    data = read_list(directory, generation_folder(directory, generation) / "pictures.json")
+    return read_pictures_of(directory, generation_folder(directory, generation))
+
+
+def read_pictures_of(directory: Path, folder: Path) -> list[PictureRecord]:
+    """Return the same of a generation's folder, which may still be being written."""
+    data = read_list(directory, folder / "pictures.json")
     return [PictureRecord.model_validate(record) for record in data]

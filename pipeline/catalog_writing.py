@@ -19,6 +19,7 @@ from pipeline.catalog_format import (
     CURRENT,
     FORMAT,
     MANIFEST,
+    NEAR_TWINS,
     FileRecord,
     Item,
     Manifest,
@@ -28,6 +29,7 @@ from pipeline.catalog_format import (
     catalog_error,
     generation_folder,
     list_generations,
+    no_near_twins,
 )
 from pipeline.printable import json_text, printable
 from pipeline.types import ItemId
@@ -88,12 +90,13 @@ def write_generation(
     pictures: Iterable[StoredPicture],
     *,
     sources: Sequence[str] = (),
-    add_files: Callable[[Path], None] | None = None,
+    add_files: Callable[[Path, Manifest], None] | None = None,
 ) -> int:
     """Return the number of the new generation, which is then the one in use.
 
     items: each must have a picture. pictures: read one at a time. sources: IMAGES as the user
-    named them, for error texts. add_files: writes further files (the index) into the new folder.
+    named them, for error texts. add_files: writes further files (indices, near-twins) into the new
+    folder; it is given the manifest as far as it is known.
     Nothing changes for readers until all is on disk; a killed writer leaves the old generation in
     use. The caller holds `catalog_lock` where two writers could meet.
     """
@@ -105,8 +108,7 @@ def write_generation(
     folder.mkdir()
     try:
         counts = _write_data(folder, items, pictures, recipe.turns_deg)
-        if add_files is not None:
-            add_files(folder)
+        np.save(folder / NEAR_TWINS, no_near_twins(counts["n_pictures"]))
         generation = max(list_generations(directory), default=0) + 1
         manifest = Manifest(
             format=FORMAT,
@@ -115,9 +117,13 @@ def write_generation(
             recipe=recipe,
             sources=tuple(map(printable, sources)),
             n_items=len(items),
-            files={path.name: _record(path) for path in sorted(folder.iterdir())},
+            files={},
             **counts,
         )
+        if add_files is not None:
+            add_files(folder, manifest)
+        files = {path.name: _record(path) for path in sorted(folder.iterdir())}
+        manifest = manifest.model_copy(update={"files": files})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
         _sync(folder / MANIFEST)
         _sync(folder)

@@ -99,7 +99,7 @@ def extractor_maker(engine: EngineOptions, options: VerifyOptions) -> Callable[[
                 "verify.keypoint_weights",
                 "rootsift needs none",
                 str(options.keypoint_weights),
-                "set verify.keypoints to aliked or xfeat, or leave the weights out",
+                "set verify.method to one of aliked or xfeat, or leave the weights out",
             )
         return lambda: KeypointExtractor(options)
     learned = load_learned_keypoints(engine, options)
@@ -115,7 +115,7 @@ def load_learned_keypoints(engine: EngineOptions, options: VerifyOptions) -> Lea
     if not architecture.startswith(options.keypoints):
         raise WeightsError.at(
             f"verify.keypoint_weights {weights}",
-            f"expected {options.keypoints} keypoints, as verify.keypoints says",
+            f"expected {options.keypoints} keypoints, as verify.method says",
             architecture or "weights of something else",
             f"leave them out to use {default}, or name others",
         )

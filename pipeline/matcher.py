@@ -1,44 +1,34 @@
 """The whole product on one page: a batch of frames goes in, sightings come out.
 
 Cameras have two lanes. `follow`: detect → track → attend → crop, and what is told of what is known.
-`identify`: embed → search → verify, of the looks that wait, without a camera's state; `apply` takes
-its answers in. `match` is both in turn. `match_pictures` serves single pictures, with the same
-stages. Plain calls; only this file knows the order.
+`identify`: propose → plan → check → compare → weigh (pipeline/identify), of the looks that wait,
+without a camera's state; `apply` takes its answers in. `match` is both in turn. Single pictures
+walk the same road. Plain calls; only this file and identify/__init__.py know an order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.attend import FIRST_CANDIDATES, PICTURE_CANDIDATES
 from pipeline.camera import Camera
 from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
-from pipeline.decide import Judgement
 from pipeline.detect import Detector, load_detector
-from pipeline.embed import Embedder, load_embedder
 from pipeline.engines import share_cores
-from pipeline.look import Answer, Look, verify_looks
+from pipeline.identify import Stages, identify, load_stages
+from pipeline.identify.shelf import Shelf, Shelves
+from pipeline.identify.tuning import CAMERA, PICTURE, Budget
+from pipeline.identify.types import Answer, Check, Judged, Look, Proposed
 from pipeline.options import MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
-from pipeline.pictures import (
-    CENTRE_ID,
-    INNER_ID,
-    WHOLE_ID,
-    holds_centre,
-    merge_shortlists,
-    picture_result,
-    picture_tracks,
-    search_side_px,
-)
-from pipeline.shelf import Shelf, Shelves
+from pipeline.pictures import picture_regions, picture_result, search_side_px
 from pipeline.timing import FrameStamp, StageTimer
-from pipeline.types import U8, Frame, PictureResult, Sighting, Track
-from pipeline.verify import Verifier, load_verifier
+from pipeline.types import U8, Frame, ItemId, PictureResult, Proposal, Sighting, Track
 
 PICTURES_AT_ONCE = 8
 
@@ -53,16 +43,14 @@ class Matcher:
         self,
         options: MatcherOptions,
         detector: Detector,
-        embedder: Embedder,
-        verifier: Verifier,
+        stages: Stages,
         regions: Mapping[str, Regions] | None = None,
     ) -> None:
-        self._options = options
+        self.options = options
         self._regions = dict(regions or {})
         self._detector = detector
         self._cropper = Cropper(options.crop)
-        self._embedder = embedder
-        self._verifier = verifier
+        self.stages = stages
         self._cameras: dict[str, Camera] = {}
         self._shelves = Shelves(options)
         self.stage_ms: dict[str, float] = {}  # of the last batch
@@ -93,12 +81,11 @@ class Matcher:
         """
         timer, seen, looks = self._look_out(frames)
         sightings: list[Sighting] = []
+        frame_ms: dict[str, dict[str, float]] = {}
         for frame, camera, tracks, now_s in seen:
-            stage_ms = timer.of_frame(frame)
+            stage_ms = frame_ms[frame.camera] = timer.of_frame(frame)
             sightings += camera.step(FrameStamp.of(frame), tracks, now_s, stage_ms)
-            for look in looks:
-                if look.camera == frame.camera:
-                    look.frame_ms = stage_ms
+        looks = [replace(look, frame_ms=frame_ms[look.camera]) for look in looks]
         for look in looks:  # last: where a frame's work fails, nobody waits for its looks
             self._cameras[look.camera].ask(look.crop.track)
         self.stage_ms = timer.stage_ms
@@ -111,11 +98,19 @@ class Matcher:
     def identify(self, looks: Sequence[Look]) -> list[Answer]:
         """Return what each look shows. The identify lane's part: it touches no camera's state."""
         timer = StageTimer()
-        self._describe(looks, timer)
-        with timer.stage("verify"):
-            # The camera must not wait: a track gets further looks.
-            verify_looks(self._verifier, looks, one_by_one=True)
-        return [look.answer(timer.stage_ms) for look in looks]
+        found = identify(looks, self.stages, CAMERA, timer)
+        return [
+            Answer(
+                one.look.crop.track,
+                one.look.stamp,
+                one.look.now_s,
+                one.look.tracking,
+                known.judgements,
+                one.look.frame_ms,
+                timer.stage_ms,
+            )
+            for one, known in found
+        ]
 
     def apply(self, answers: Sequence[Answer]) -> list[Sighting]:
         """Return what answers change that come after their frames. The follow lane's part.
@@ -145,10 +140,38 @@ class Matcher:
         images_bgr: each (h, w, 3) uint8 BGR.
         """
         shelf = self._shelves.of(catalog)
-        results = []
+        return [
+            picture_result(
+                [(one.look.region, known.judgements) for one, known in looks],
+                np.array([0, 0, image.shape[1], image.shape[0]], np.float32),
+                shelf.label,
+                self.options.decide,
+                shelf.calibration,
+                k,
+            )
+            for image, looks in zip(
+                images_bgr, self.identify_pictures(images_bgr, catalog, PICTURE), strict=True
+            )
+        ]
+
+    def identify_pictures(
+        self, images_bgr: Sequence[U8], catalog: Catalog, budget: Budget
+    ) -> Iterator[list[tuple[Proposed, Judged]]]:
+        """Yield what was proposed and found in each picture's regions that the budget has.
+
+        images_bgr: each (h, w, 3) uint8 BGR.
+        """
+        shelf = self._shelves.of(catalog)
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
-            results += self._match_some(images_bgr[start : start + PICTURES_AT_ONCE], shelf, k)
-        return results
+            some = images_bgr[start : start + PICTURES_AT_ONCE]
+            looks = [
+                look
+                for number, image in enumerate(some)
+                for look in self._look_at(image, shelf, number)
+            ]
+            found = identify(looks, self.stages, budget, StageTimer())
+            for number in range(len(some)):
+                yield [(one, known) for one, known in found if one.look.picture == number]
 
     def tick(self, camera: str, now_ns: int) -> list[Sighting]:
         """Return the `left`s that are due because the camera gives no frames."""
@@ -164,7 +187,7 @@ class Matcher:
         Every file's hash is compared: it may just be being copied.
         """
         catalog = Catalog.load(
-            directory, self.embedder_sha256, extractor=self._verifier.extractor, verify=True
+            directory, self.embedder_sha256, extractor=self.stages.checker.extractor, verify=True
         )
         self._shelves.of(catalog)
         return catalog
@@ -185,13 +208,14 @@ class Matcher:
         self._detector.detect([frame_from_bgr(np.zeros((720, 1280, 3), np.uint8))])
         for camera in list(self._cameras.values())[:1]:
             view = camera.shelf.view(0)
-            self._embedder.embed([view.image_bgr])
-            self._verifier.verify([(view, view)])
+            self.stages.embedder.embed([view.image_bgr])
+            check = Check(0, Proposal(ItemId(""), 0, 0.0), view, view)
+            self.stages.comparer.compare(self.stages.checker.check([check]))
 
     @property
     def looks_at_once(self) -> int:
         """How many looks `identify` is best given: on a CPU one, so that its answer is soon."""
-        return self._embedder.looks_at_once
+        return self.stages.embedder.looks_at_once
 
     @property
     def catalogs(self) -> Mapping[str, Catalog]:
@@ -200,7 +224,7 @@ class Matcher:
     @property
     def embedder_sha256(self) -> str:
         """What a catalog must have been built with."""
-        return self._embedder.weights_sha256
+        return self.stages.embedder.weights_sha256
 
     def _look_out(
         self, frames: Sequence[Frame]
@@ -239,75 +263,24 @@ class Matcher:
             seen.append((frame, camera, tracks, now_s))
         return timer, seen, looks
 
-    def _describe(self, looks: Sequence[Look], timer: StageTimer) -> None:
-        """Give each look its shortlist; crops of all cameras share the network's batches."""
-        with timer.stage("embed"):
-            embeddings = self._embedder.embed([look.crop.image_bgr for look in looks])
-        with timer.stage("search"):
-            for shelf in {id(look.shelf): look.shelf for look in looks}.values():
-                rows = [i for i, look in enumerate(looks) if look.shelf is shelf]
-                found = shelf.searcher.search(embeddings[rows])
-                for row, shortlist in zip(rows, found, strict=True):
-                    looks[row].shortlist = shortlist
-                    looks[row].embedding = embeddings[row]
-
-    def judge_pictures(
-        self, images_bgr: Sequence[U8], catalog: Catalog
-    ) -> Iterator[list[Judgement]]:
-        """Yield the evidence for each candidate in a picture as a whole, the likeliest first.
-
-        images_bgr: each (h, w, 3) uint8 BGR. What `magpie catalog calibrate` learns from.
-        """
-        shelf = self._shelves.of(catalog)
-        for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
-            for looks in self._look_at(images_bgr[start : start + PICTURES_AT_ONCE], shelf):
-                verify_looks(self._verifier, [looks[WHOLE_ID]], 2, PICTURE_CANDIDATES)
-                yield looks[WHOLE_ID].judgements
-
-    def _match_some(self, images_bgr: Sequence[U8], shelf: Shelf, k: int) -> list[PictureResult]:
-        looks_of = self._look_at(images_bgr, shelf)
-        centres = [looks[CENTRE_ID] for looks in looks_of]
-        verify_looks(self._verifier, centres, 2, PICTURE_CANDIDATES)
-        for looks in looks_of:  # regions that show one object must speak of the same items
-            likeliest = looks[CENTRE_ID].judgements[:FIRST_CANDIDATES]
-            for look in looks:
-                if holds_centre(look.crop.track.xyxy, looks[WHOLE_ID].crop.track.xyxy):
-                    look.first_checks = [judgement.candidate for judgement in likeliest]
-        others = [look for looks in looks_of for i, look in enumerate(looks) if i != CENTRE_ID]
-        verify_looks(self._verifier, others)
+    def _look_at(self, image_bgr: U8, shelf: Shelf, number: int) -> list[Look]:
+        """Return the looks at a picture: the whole, cuts of its middle, the detector's boxes."""
+        frame = frame_from_bgr(image_bgr)
+        side_px = search_side_px(frame.size_wh, self.options.detect.input_side_px)
+        found = self._detector.detect([frame], side_px)[0]
+        panels = shelf.find_panels(frame.y)
+        regions = picture_regions(join_panels(found, panels, frame.size_wh), frame.size_wh)
+        crops = self._cropper.crop(frame, [track for _, track in regions])
         return [
-            picture_result(
-                [look.judgements for look in looks],
-                looks[WHOLE_ID].crop.track.xyxy,
-                shelf.label,
-                self._options.decide,
-                shelf.calibration,
-                k,
+            Look(
+                crop,
+                shelf,
+                panel=panel_of(crop.track.xyxy, panels),
+                region=region,
+                picture=number,
             )
-            for looks in looks_of
+            for crop, (region, _) in zip(crops, regions, strict=True)
         ]
-
-    def _look_at(self, images_bgr: Sequence[U8], shelf: Shelf) -> list[list[Look]]:
-        """Return the looks at each picture: the whole and its middle, with the shortlist of all,
-        and the detector's boxes.
-        """
-        looks_of: list[list[Look]] = []
-        for image in images_bgr:
-            frame = frame_from_bgr(image)
-            side_px = search_side_px(frame.size_wh, self._options.detect.input_side_px)
-            found = self._detector.detect([frame], side_px)[0]
-            panels = shelf.find_panels(frame.y)
-            tracks = picture_tracks(join_panels(found, panels, frame.size_wh), frame.size_wh)
-            crops = self._cropper.crop(frame, tracks)
-            looks_of.append(
-                [Look(crop, shelf, panel=panel_of(crop.track.xyxy, panels)) for crop in crops]
-            )
-        self._describe([look for looks in looks_of for look in looks], StageTimer())
-        for looks in looks_of:
-            merged = merge_shortlists([look.shortlist for look in looks], self._options.search.k)
-            looks[WHOLE_ID].shortlist = looks[CENTRE_ID].shortlist = merged
-            del looks[INNER_ID]  # it was to be described only
-        return looks_of
 
     def _renew(self, camera: str, shelf: Shelf, reason: str) -> list[Sighting]:
         sightings = self._cameras[camera].sightings.close(reason)
@@ -315,8 +288,8 @@ class Matcher:
         return sightings
 
     def _new_camera(self, camera: str, shelf: Shelf) -> Camera:
-        regions = self._regions.get(camera, self._options.detect.regions)
-        return Camera(camera, shelf, self._options, regions)
+        regions = self._regions.get(camera, self.options.detect.regions)
+        return Camera(camera, shelf, self.options, regions)
 
 
 def create_matcher(
@@ -331,14 +304,14 @@ def create_matcher(
     Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
     """
     follows, identifies = share_cores(options.engine, is_shared=not options.lockstep)
-    embedder = load_embedder(identifies, options.embed)
-    verifier = load_verifier(identifies, options.verify)
+    stages = load_stages(identifies, options)
+    embedder_sha256, extractor = stages.embedder.weights_sha256, stages.checker.extractor
     by_directory = {
-        directory: Catalog.load(directory, embedder.weights_sha256, extractor=verifier.extractor)
+        directory: Catalog.load(directory, embedder_sha256, extractor=extractor)
         for directory in dict.fromkeys(catalogs.values())
     }
     detector = load_detector(follows, options.detect)
-    matcher = Matcher(options, detector, embedder, verifier, regions)
+    matcher = Matcher(options, detector, stages, regions)
     for camera, directory in catalogs.items():
         matcher.switch_catalog(camera, by_directory[directory])
     matcher.warm_up()

@@ -81,17 +81,27 @@ class SearchOptions(Options):
     exact_up_to_views: int = Field(100_000, ge=1, description="above: an approximate index")
 
 
-class VerifyOptions(Options):
-    """Checking a candidate's details."""
+Method = Literal[
+    "rootsift+lightglue",
+    "rootsift",
+    "aliked+lightglue",
+    "aliked",
+    "xfeat+lighterglue",
+    "xfeat",
+    "orb_ssim",
+]
 
-    verifier: Literal["lightglue", "sift", "orb_ssim"] = Field(
-        "lightglue", description="sift: ratio test; orb_ssim: what older systems do, to compare"
+
+class VerifyOptions(Options):
+    """Checking a proposal's details."""
+
+    method: Method = Field(
+        "rootsift+lightglue",
+        description="a whole way of matching: its keypoints, to which a catalog is bound, and the "
+        "network that pairs them, else the ratio test; orb_ssim: what older systems do, to compare",
     )
     weights: Path | None = Field(
         None, description="LightGlue weights for these keypoints; none: the default ones"
-    )
-    keypoints: Literal["rootsift", "aliked", "xfeat"] = Field(
-        "rootsift", description="aliked, xfeat: by a network; a catalog is bound to its keypoints"
     )
     keypoint_weights: Path | None = Field(
         None, description="of aliked or xfeat; none: aliked-n16 or xfeat, to be pulled"
@@ -106,16 +116,25 @@ class VerifyOptions(Options):
     comparer_weights: Path | None = Field(None, description="of the comparer; none: the shipped")
     batch: int = Field(0, ge=0, description="pairs a network call; 0: 1 on a CPU, 32 on a GPU")
 
+    @property
+    def keypoints(self) -> str:
+        """rootsift, aliked or xfeat."""
+        return "rootsift" if self.method == "orb_ssim" else self.method.partition("+")[0]
+
+    @property
+    def is_paired_by_network(self) -> bool:
+        """Whether a network pairs the keypoints."""
+        return "+" in self.method
+
 
 class DecideOptions(Options):
     """Joining the evidence, over a track's frames, into tiers."""
 
     exact: float | None = Field(
         None,
-        ge=0,
+        ge=0.5,
         le=1,
-        description="probability of the item for tier exact, which the comparer must confirm as "
-        "well; none: as calibrated",
+        description="probability of the item for tier exact; none: as calibrated",
     )
     very_similar: float | None = Field(
         None, ge=0, le=1, description="probability of the design for it; none: as calibrated"

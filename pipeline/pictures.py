@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.boxes import area, bounds, intersection_matrix
-from pipeline.calibration import Calibration, sigmoid
-from pipeline.decide import Judgement, Verdict, choose_tier, match_of
+from pipeline.identify.belief import Verdict, choose_tier, match_of
+from pipeline.identify.calibration import Calibration, sigmoid
+from pipeline.identify.tuning import Region
+from pipeline.identify.types import Judgement
 from pipeline.options import DecideOptions
 from pipeline.types import (
     F32,
     Alternative,
-    Candidate,
     Detections,
     ItemId,
     Match,
@@ -22,37 +23,35 @@ from pipeline.types import (
     Track,
 )
 
-WHOLE_ID = 0
-CENTRE_ID = 1
-INNER_ID = (
-    2  # described only: what three cuts of the middle resemble in the mean says more than one
-)
 # Of the sides; photos of one thing have it in the middle. The keypoints that a region may have are
 # spent on the item there: with the whole alone 0.80 of 121 shop photos were ranked right, with 70 %
 # of it 0.88 (ratio test, all 31 items tried).
-CENTRE_SHARE = 0.75
-INNER_SHARE = 0.55
+MIDDLE_SHARE = 0.75
+INNER_SHARE = 0.55  # described only: what three cuts of the middle resemble says more than one
 LEAST_SCORE = 0.25  # of a box in a picture: each one is verified, and lower ones find little
 BOX_FILLS = 0.85  # share of the picture from which on a box is the picture
 SMALL_PHOTO_PX = 480  # photos up to this side are searched at half the detector's usual input
 SAME_OBJECT_SHARE = 0.5
+CUTS = {Region.WHOLE: 1.0, Region.MIDDLE: MIDDLE_SHARE, Region.INNER: INNER_SHARE}
 ASIDE_LOG_ODDS = 2.0  # what an item beside the middle lags behind when a picture's items are ranked
 
 
-def picture_tracks(detections: Detections, size_wh: tuple[int, int]) -> list[Track]:
+def picture_regions(detections: Detections, size_wh: tuple[int, int]) -> list[tuple[Region, Track]]:
     """Return the regions of a picture: the whole, two cuts of its middle, the detector's boxes."""
     size = np.array(size_wh, np.float32)
-    tracks = []
-    for number, share in enumerate((1.0, CENTRE_SHARE, INNER_SHARE)):
+    regions: list[tuple[Region, Track]] = []
+    for region, share in CUTS.items():
         margin = size * (1 - share) / 2
         xyxy = np.concatenate([margin, size - margin]).astype(np.float32)
-        tracks.append(Track("", number, xyxy, 1.0, 0, 0, is_whole_frame=True))
-    whole = tracks[WHOLE_ID].xyxy
+        track = Track("", len(regions), xyxy, 1.0, 0, 0, is_whole_frame=True)
+        regions.append((region, track))
+    whole = regions[0][1].xyxy
     for i, xyxy in enumerate(detections.xyxy):
         score, class_id = float(detections.score[i]), int(detections.class_id[i])
         if score >= LEAST_SCORE and area(xyxy) < BOX_FILLS * area(whole):
-            tracks.append(Track("", INNER_ID + 1 + i, xyxy, score, class_id, 0))
-    return tracks
+            region = Region.ROUND_MIDDLE if holds_centre(xyxy, whole) else Region.ASIDE
+            regions.append((region, Track("", len(CUTS) + i, xyxy, score, class_id, 0)))
+    return regions
 
 
 def search_side_px(size_wh: tuple[int, int], usual_px: int) -> int:
@@ -60,58 +59,35 @@ def search_side_px(size_wh: tuple[int, int], usual_px: int) -> int:
     return usual_px // 2 if max(size_wh) <= SMALL_PHOTO_PX else usual_px
 
 
-def merge_shortlists(shortlists: Sequence[Sequence[Candidate]], k: int) -> list[Candidate]:
-    """Return k items that a picture resembles, likeliest first, with their best similarity.
-
-    shortlists: by region, as `picture_tracks` gives them. Half are those that whole and middle
-    resemble most in the mean, the others those that any region does.
-    """
-    middle = [shortlist for shortlist in shortlists[: INNER_ID + 1] if shortlist]
-    total: dict[ItemId, float] = {}
-    for shortlist in middle:
-        lowest = shortlist[-1].similarity  # at most what an item has that is not in the list
-        for candidate in shortlist:
-            gained = candidate.similarity - lowest
-            total[candidate.item_id] = total.get(candidate.item_id, 0.0) + gained
-    best: dict[ItemId, Candidate] = {}
-    for candidate in (c for shortlist in shortlists for c in shortlist):
-        known = best.get(candidate.item_id)
-        if known is None or candidate.similarity > known.similarity:
-            best[candidate.item_id] = candidate
-    by_mean = sorted(total, key=lambda item_id: -total[item_id])[: (k + 1) // 2]
-    by_best = sorted(best, key=lambda item_id: -best[item_id].similarity)
-    return [best[item_id] for item_id in dict.fromkeys([*by_mean, *by_best])][:k]
-
-
 def picture_result(
-    judged: Sequence[Sequence[Judgement]],
+    judged: Sequence[tuple[Region, Sequence[Judgement]]],
     whole_xyxy: F32,
     labels: Mapping[ItemId, str],
     options: DecideOptions,
     calibration: Calibration,
     k: int,
 ) -> PictureResult:
-    """Return what a picture shows, by the judgements of its regions: whole, middle, boxes.
+    """Return what a picture shows, by the judgements of its regions.
 
     whole_xyxy: (4,) px, the whole picture.
     """
     matches: list[Match] = []
-    for i, judgements in enumerate(judged):
+    for region, judgements in judged:
         # A detector's box stands for one object; the whole and its middle may show several.
-        for judgement in judgements if i <= CENTRE_ID else judgements[:1]:
+        for judgement in judgements if region in CUTS else judgements[:1]:
             match = _match(judgement, judgements, labels, options, calibration)
             if match is not None:
                 matches.append(match)
     ranked: dict[ItemId, Ranked] = {}
-    for judgement in (j for judgements in judged for j in judgements):
-        candidate = judgement.candidate
+    for judgement in (j for _, judgements in judged for j in judgements):
+        proposal = judgement.proposal
         behind = ASIDE_LOG_ODDS if _is_aside(judgement, whole_xyxy) else 0.0
         probability = sigmoid(judgement.log_odds - behind)
-        known = ranked.get(candidate.item_id)
+        known = ranked.get(proposal.item_id)
         if known is None or probability > known.probability:
-            item_id = candidate.item_id
-            ranked[item_id] = Ranked(item_id, labels[item_id], probability, candidate.similarity)
-    order = sorted(ranked.values(), key=lambda r: (-r.probability, -r.similarity))
+            item_id = proposal.item_id
+            ranked[item_id] = Ranked(item_id, labels[item_id], probability, proposal.similarity)
+    order = sorted(ranked.values(), key=lambda r: (-round(r.probability, 9), -r.similarity))
     return PictureResult(tuple(_distinct(matches)), tuple(order[:k]))
 
 
@@ -136,20 +112,20 @@ def _match(
     calibration: Calibration,
 ) -> Match | None:
     probability = sigmoid(judgement.log_odds)
-    tier = choose_tier(judgement, probability, judgement.is_confirmed, options, calibration)
+    tier = choose_tier(judgement, probability, options, calibration)
     track = judgement.crop.track
     if tier is None or (track.is_whole_frame and not judgement.is_verified):
         return None
     others = [j for j in judgements if j is not judgement][:3]
-    alternatives = tuple(Alternative(j.candidate.item_id, sigmoid(j.log_odds)) for j in others)
+    alternatives = tuple(Alternative(j.proposal.item_id, sigmoid(j.log_odds)) for j in others)
     verdict = Verdict(judgement, probability, tier, alternatives)
-    return match_of(verdict, tier, track, labels[judgement.candidate.item_id])
+    return match_of(verdict, tier, track, labels[judgement.proposal.item_id])
 
 
 def _distinct(matches: list[Match]) -> list[Match]:
     """Return the matches without those that tell of an object again, the surest first."""
     kept: list[Match] = []
-    for match in sorted(matches, key=lambda m: -m.probability):
+    for match in sorted(matches, key=lambda m: -round(m.probability, 9)):
         box = match.box_xyxy[None]
         for other in kept:
             other_box = other.box_xyxy[None]

@@ -137,7 +137,7 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Proposal:
     """An item of the catalog that looks like the crop: its best view and cosine similarity.
 
     vote_lead: -1..1, by how much its keypoint votes lead the best other item's, or lag behind, as

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a process that only hands looks on loads nothing heavy
-    from pipeline.look import Look
+    from pipeline.identify.types import Look
 
 LONG_WAIT_S = 1.0  # newest first alone would let the oldest wait for ever when too much comes
 

@@ -29,6 +29,13 @@ _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("matcher", "verify", "weights"),
     ("matcher", "verify", "keypoint_weights"),
 )
+_REPLACED: dict[KeyPath, dict[str, str]] = {
+    ("matcher", "verify", "verifier"): {"sift": "rootsift", "orb_ssim": "orb_ssim"},
+    ("matcher", "verify", "keypoints"): {
+        "aliked": "aliked+lightglue",
+        "xfeat": "xfeat+lighterglue",
+    },
+}
 
 
 def load_config(
@@ -151,7 +158,7 @@ def _schema_mistakes(error: ValidationError, origins: Origins) -> list[str]:
         shown = "" if isinstance(got, dict | list) else f", got {_as_written(got)}"
         message = mistake["msg"]
         if mistake["type"] == "extra_forbidden":
-            message, shown = _unknown_key(keys), ""
+            message, shown = _replaced_key(keys, got) or _unknown_key(keys), ""
         elif mistake["type"] == "missing":
             message, shown = "is required", ""
         elif mistake["type"] == "value_error":
@@ -188,6 +195,14 @@ def _origin(keys: KeyPath, origins: Origins) -> str:
         if origin := next(beside, ""):
             return origin
     return ""
+
+
+def _replaced_key(keys: KeyPath, value: object) -> str:
+    """Return what to write in place of a key that there was once; "" of any other."""
+    if keys not in _REPLACED:
+        return ""
+    new = _REPLACED[keys].get(str(value), "rootsift+lightglue")
+    return f"method names the whole way of matching now; write `method: {new}` in its place"
 
 
 def _unknown_key(keys: KeyPath) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino", "nncf"}
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
-    "faiss": ("pipeline/search.py",),
+    "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
     "zmq": ("streamer/publishing/",),
@@ -24,19 +24,34 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "streamer": ("streamer/", "catalog_tools/demo"),
     "streamer.cli": ("streamer/cli/",),
 }
-STAGES = ("detect", "track", "crop", "embed", "search", "verify", "decide")
 NEVER = [  # folder or file, what it must not import
     ("streamer/sources/", "streamer.publishing"),
     ("streamer/publishing/", "streamer.sources"),
     ("streamer/sources/", "streamer.config"),
     ("streamer/publishing/", "streamer.config"),
-    *(
-        (f"pipeline/{a}.py", f"pipeline.{b}")
-        for a in STAGES
-        for b in (*STAGES, "matcher")
-        if a != b
-    ),
 ]
+# Every file of pipeline/, from the ground up: each may import from the rows before its own, and
+# from its own row where files share one. What stands alone is a stage: no stage imports another.
+GROUND = """__init__ errors types options offline printable timing geometry boxes color margin
+    folders writable picture_file draw stored_rows library_pages cublas_left_out keypoints weights
+    engines learned_keypoints catalog_format catalog_writing catalog"""
+IDENTIFY_GROUND = """tuning agreement ratio_test orb_ssim calibration search vote shelf types"""
+IDENTIFY_STEPS = "propose plan check compare weigh belief"
+ROWS = [
+    GROUND.split(),
+    *([stage] for stage in ("detect", "track", "attend", "crop", "embed", "panels")),
+    [f"identify.{name}" for name in IDENTIFY_GROUND.split()],
+    *([f"identify.{name}"] for name in IDENTIFY_STEPS.split()),
+    ["identify"],
+    ["sightings"],
+    ["pictures"],
+    ["waiting_room"],
+    ["camera"],
+    ["matcher"],
+]
+STAGES = {row[0] for row in ROWS[1:7]} | {f"identify.{step}" for step in IDENTIFY_STEPS.split()}
+# What the steps of a look need of the stages before them: vectors of crops, and panels.
+ALLOWED = {("identify.propose", "embed")}
 
 
 def imports() -> Iterator[tuple[str, str]]:
@@ -70,6 +85,32 @@ def test_each_dependency_stays_in_its_room() -> None:
         for place, name in NEVER
         if file.startswith(place) and within(module, name)
     ]
+    assert not strays, "\n".join(sorted(set(strays)))
+
+
+def name_of(file: str) -> str:
+    """The name of a file, or module, of pipeline/ in ROWS."""
+    parts = file.removesuffix(".py").replace("/", ".").removeprefix("pipeline.").split(".")
+    if parts[0] == "identify":
+        return ".".join(part for part in parts[:2] if part != "__init__")
+    return parts[0]
+
+
+def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it() -> None:
+    row_of = {name: number for number, row in enumerate(ROWS) for name in row}
+    found = [(file, module) for file, module in imports() if file.startswith("pipeline/")]
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "pipeline").rglob("*.py")]
+    assert {name_of(file) for file in files} == set(row_of), "a new file needs its row"
+    strays = []
+    for file, module in found:
+        if not within(module, "pipeline"):
+            continue
+        one, other = name_of(file), name_of(module)
+        other = other if other in row_of else other.split(".")[0]  # a name in identify/__init__
+        is_early = row_of[other] > row_of[one]
+        is_sideways = {one, other} <= STAGES and one != other and (one, other) not in ALLOWED
+        if is_early or is_sideways:
+            strays.append(f"{file} imports {module}")
     assert not strays, "\n".join(sorted(set(strays)))
 
 

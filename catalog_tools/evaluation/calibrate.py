@@ -2,13 +2,14 @@
 
 The catalog's own pictures, photographed by `shots.py`, are asked of it, beside near-twins of them
 and strangers that it does not hold; or labelled photos of the user. The evidence joins in two
-logistic models (this very item; its design), leaning to the defaults where there is little of it,
-and the thresholds of the tiers are set on samples that the models have not seen.
+logistic models (the design; the item's own share of it), leaning to the defaults where there is
+little, and the thresholds of the tiers are set on samples that the models have not seen.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,24 +20,28 @@ from typing import Any
 import numpy as np
 
 from catalog_tools.evaluation.samples import Sample
-from pipeline.calibration import (
-    LIMIT,
-    Calibration,
-    sigmoid,
-    unlisted_twin_sign,
-    unverified_features,
-    verified_features,
-)
-from pipeline.catalog import CALIBRATION, INDEX, Catalog, write_generation
-from pipeline.catalog_format import VOTES
+from pipeline.catalog import INDEX, Catalog, write_generation
+from pipeline.catalog_format import CALIBRATION as CALIBRATION_FILE
+from pipeline.catalog_format import NEAR_TWINS, VOTES, Manifest
 from pipeline.catalog_writing import catalog_lock
-from pipeline.decide import Judgement, judge
+from pipeline.identify.calibration import (
+    Calibration,
+    design_features,
+    family_sign,
+    own_features,
+    own_unseen_features,
+    sigmoid,
+    unverified_features,
+)
+from pipeline.identify.tuning import CALIBRATION, LIMIT
+from pipeline.identify.types import Judgement
+from pipeline.identify.weigh import judge
 from pipeline.matcher import Matcher
 from pipeline.types import F64
 
 LEAN = 4.0  # L2 pull towards the defaults, in samples' worth
 HELD_OUT_EVERY = 3
-LOWEST_EXACT, HIGHEST_EXACT = 0.7, 0.999
+LOWEST_EXACT, HIGHEST_EXACT = 0.5, 0.999
 BATCH = 16
 
 Progress = Callable[[int, int], None]
@@ -90,6 +95,7 @@ def calibrate_catalog(
 
 
 Judged = tuple[Sample, list[Judgement]]
+Rows = tuple[list[Sequence[float]], list[bool]]  # features, and what each turned out to be
 
 
 def _judge_samples(
@@ -101,38 +107,65 @@ def _judge_samples(
 ) -> Iterator[Judged]:
     for start in range(0, count, BATCH):
         block = list(islice(samples, min(BATCH, count - start)))
-        evidence = matcher.judge_pictures([sample.image_bgr for sample in block], catalog)
-        for sample, judgements in zip(block, evidence, strict=True):
+        images_bgr = [sample.image_bgr for sample in block]
+        evidence = matcher.identify_pictures(images_bgr, catalog, CALIBRATION)
+        for sample, ((_, whole),) in zip(block, evidence, strict=True):
             blank = replace(sample, image_bgr=np.zeros((0, 0, 3), np.uint8))
-            yield blank, judgements  # the photo itself is not needed any more
+            yield blank, list(whole.judgements)  # the photo itself is not needed any more
         progress(min(count, start + BATCH), count)
         if len(block) < BATCH:
             return
 
 
 def fit(judged: Sequence[Judged], prior: Calibration) -> Calibration:
-    """Return the coefficients that explain the samples best, leaning to the prior's."""
-    item_rows, item_truth, design_rows, design_truth = [], [], [], []
-    plain_rows, plain_truth = [], []
+    """Return the coefficients that explain the samples best, leaning to the prior's.
+
+    An unlisted near-twin of an item teaches what is the item's own, not what its design is.
+    """
+    design: Rows = ([], [])
+    own: Rows = ([], [])
+    own_unseen: Rows = ([], [])
+    unverified: Rows = ([], [])
     for sample, judgements in judged:
         for judgement in judgements:
-            candidate, found = judgement.candidate, judgement.verification
-            is_item = candidate.item_id == sample.item_id
-            if found is not None and found.homography is not None:
-                features = verified_features(candidate, judgement.margin, found)
-                design_rows.append(features)
-                item_rows.append((*features[:-1], unlisted_twin_sign(found)))
-                item_truth.append(is_item)
-                design_truth.append(candidate.item_id == sample.design_of)
-            else:
-                plain_rows.append(unverified_features(candidate, judgement.margin))
-                plain_truth.append(is_item)
+            proposal, found = judgement.proposal, judgement.verification
+            is_item = proposal.item_id == sample.item_id
+            if found is None or found.homography is None:
+                _add(unverified, unverified_features(proposal, judgement.margin), is_item)
+                continue
+            has_design = proposal.item_id == sample.design_of
+            if is_item or not has_design:
+                _add(design, design_features(proposal, judgement.margin, found), is_item)
+            if has_design and not family_sign(found):
+                _add(own_unseen, own_unseen_features(found), is_item)
+                if found.sameness is not None:
+                    _add(own, own_features(found), is_item)
     return replace(
         prior,
-        item=fit_logistic(item_rows, item_truth, prior.item),
-        design=fit_logistic(design_rows, design_truth, prior.design),
-        unverified=fit_logistic(plain_rows, plain_truth, prior.unverified),
+        design=fit_logistic(*design, prior.design),
+        own=_fit_balanced(own, prior.own),
+        own_unseen=_fit_balanced(own_unseen, prior.own_unseen),
+        unverified=fit_logistic(*unverified, prior.unverified),
     )
+
+
+def _add(rows: Rows, features: Sequence[float], is_so: bool) -> None:
+    rows[0].append(features)
+    rows[1].append(is_so)
+
+
+def _fit_balanced(rows: Rows, prior: Sequence[float]) -> Any:
+    """Return a fit as if items and unlisted near-twins were as many; the prior's without either.
+
+    How many near-twins there are is unknown: nobody photographs what is not sold in proportion.
+    """
+    share = float(np.mean(rows[1])) if rows[1] else 0.0
+    if not 0.0 < share < 1.0:
+        return tuple(prior)
+    shift = math.log(share / (1 - share))
+    constant, *weights = prior
+    fitted = fit_logistic(*rows, (constant + shift, *weights))
+    return (round(fitted[0] - shift, 4), *fitted[1:])
 
 
 def fit_logistic(
@@ -160,13 +193,13 @@ def fit_logistic(
 
 
 def _judged_anew(judged: Judged, calibration: Calibration) -> Judgement | None:
-    """Return the likeliest candidate of a sample under a calibration."""
+    """Return the likeliest proposal of a sample under a calibration."""
     judgements = judged[1]
     if not judgements:
         return None
-    candidates = [j.candidate for j in sorted(judgements, key=lambda j: -j.candidate.similarity)]
-    found = {j.candidate.item_id: j.verification for j in judgements if j.verification is not None}
-    return judge(judgements[0].crop, candidates, found, calibration)[0]
+    proposals = [j.proposal for j in sorted(judgements, key=lambda j: -j.proposal.similarity)]
+    found = {j.proposal.item_id: j.verification for j in judgements if j.verification is not None}
+    return judge(judgements[0].crop, proposals, found, calibration)[0]
 
 
 def choose_exact(held_out: Sequence[Judged], calibration: Calibration, false_exact: float) -> float:
@@ -175,8 +208,8 @@ def choose_exact(held_out: Sequence[Judged], calibration: Calibration, false_exa
     for judged in held_out:
         best = _judged_anew(judged, calibration)
         if judged[0].item_id is None:
-            is_confirmed = best is not None and best.is_confirmed
-            unlisted.append(sigmoid(best.log_odds) if best is not None and is_confirmed else 0.0)
+            is_shown = best is not None and best.is_verified
+            unlisted.append(sigmoid(best.log_odds) if best is not None and is_shown else 0.0)
     if not unlisted:
         return calibration.exact
     threshold = float(np.quantile(unlisted, 1 - false_exact, method="higher")) + 1e-4
@@ -190,12 +223,8 @@ def score(judged: Sequence[Judged], calibration: Calibration) -> dict[str, float
     for pair in judged:
         best = _judged_anew(pair, calibration)
         probability = sigmoid(best.log_odds) if best else sigmoid(-LIMIT)
-        is_exact = (
-            best is not None
-            and best.is_confirmed
-            and probability >= calibration.least_exact(best.verification)
-        )
-        is_right = best is not None and best.candidate.item_id == pair[0].item_id
+        is_exact = best is not None and best.is_verified and probability >= calibration.exact
+        is_right = best is not None and best.proposal.item_id == pair[0].item_id
         loss -= np.log(max(1e-6, probability if is_right else 1 - probability))
         if pair[0].item_id is None:
             unlisted += 1
@@ -217,12 +246,12 @@ def score(judged: Sequence[Judged], calibration: Calibration) -> dict[str, float
 def reliability(
     judged: Sequence[Judged], calibration: Calibration
 ) -> Iterator[tuple[float, float, int]]:
-    """Yield (mean probability, share right, count) of the likeliest candidates, by tenths."""
+    """Yield (mean probability, share right, count) of the likeliest proposals, by tenths."""
     said = []
     for pair in judged:
         best = _judged_anew(pair, calibration)
         if best is not None:
-            is_right = best.candidate.item_id == pair[0].item_id
+            is_right = best.proposal.item_id == pair[0].item_id
             said.append((sigmoid(best.log_odds), is_right))
     for tenth in range(10):
         inside = [pair for pair in said if tenth <= min(pair[0] * 10, 9.999) < tenth + 1]
@@ -232,11 +261,11 @@ def reliability(
 
 
 def _write(catalog: Catalog, calibration: Calibration) -> int:
-    def add_files(folder: Path) -> None:
-        for name in (INDEX, VOTES):
+    def add_files(folder: Path, _: Manifest) -> None:
+        for name in (INDEX, VOTES, NEAR_TWINS):
             if (catalog.folder / name).is_file():
                 shutil.copyfile(catalog.folder / name, folder / name)
-        (folder / CALIBRATION).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")
+        (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")
 
     return write_generation(
         catalog.directory,

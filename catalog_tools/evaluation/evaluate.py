@@ -16,13 +16,17 @@ from typing import Any, Protocol
 from catalog_tools.build import no_progress, remove_from_catalog
 from catalog_tools.csv_file import read_csv
 from catalog_tools.evaluation.scores import Labelled, Photo, score_leave_out, score_photos
-from catalog_tools.evaluation.search import Shortlists, Stages, find_shortlists, score_search
+from catalog_tools.evaluation.search import Shortlists, score_search
 from catalog_tools.query import QUERY_SIDE_PX, PictureMatcher, query_pictures
 from catalog_tools.reading import PictureError, read_picture
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import CURRENT, catalog_error, generation_folder
 from pipeline.errors import ConfigError
-from pipeline.shelf import Shelf
+from pipeline.identify import Stages
+from pipeline.identify.tuning import SHORTLISTS, Budget
+from pipeline.identify.types import Judged, Proposed
+from pipeline.options import MatcherOptions
+from pipeline.types import U8
 
 NOTHING = "none"
 COLUMNS = ("image", "item_id")
@@ -32,7 +36,14 @@ Progress = Callable[[int, int], None]
 
 
 class CatalogMatcher(PictureMatcher, Protocol):
+    @property
+    def options(self) -> MatcherOptions: ...
+    @property
+    def stages(self) -> Stages: ...
     def load_catalog(self, directory: Path) -> Catalog: ...
+    def identify_pictures(
+        self, images_bgr: Sequence[U8], catalog: Catalog, budget: Budget
+    ) -> Iterator[list[tuple[Proposed, Judged]]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,6 @@ def evaluate_catalog(
     folder: Path,
     labels: Sequence[Labelled],
     matcher: CatalogMatcher,
-    stages: Stages,
     *,
     k: int = 5,
     leave_out: bool = True,
@@ -102,7 +112,7 @@ def evaluate_catalog(
 ) -> Evaluation:
     """Return the figures of a catalog on labelled photos, and every answer.
 
-    folder: what the photos' names are relative to. matcher, stages: of the same options.
+    folder: what the photos' names are relative to.
     leave_out: also ask about each item while it is hidden; needs two items at least.
     """
     catalog = matcher.load_catalog(directory)
@@ -123,7 +133,7 @@ def evaluate_catalog(
         "n_items": len(catalog.items),
         "embedder_sha256": catalog.manifest.recipe.embedder_sha256,
         **score_photos(photos, k),
-        "search": _measure_search(folder, known, catalog, stages, step),
+        "search": _measure_search(folder, known, catalog, matcher, step),
     }
     left_out: list[Photo] = []
     if leave_out:
@@ -185,17 +195,21 @@ def _measure_search(
     folder: Path,
     known: Sequence[Labelled],
     catalog: Catalog,
-    stages: Stages,
+    matcher: CatalogMatcher,
     step: Callable[[], None],
 ) -> dict[str, Any]:
-    shelf = Shelf(catalog, stages.options.search)
     found: list[Shortlists] = []
     for label in known:
         try:
             image_bgr = read_picture(folder / label.image, QUERY_SIDE_PX).image_bgr
-            found.append(find_shortlists(image_bgr, shelf, stages))
+            ((whole, _),) = next(matcher.identify_pictures([image_bgr], catalog, SHORTLISTS))
+            embedded, joined = (
+                tuple(proposal.item_id for proposal in some)
+                for some in (whole.embedded, whole.ranked)
+            )
+            found.append(Shortlists(embedded, joined))
         except PictureError:
             found.append(Shortlists((), ()))  # not found, as in the answers
         step()
     item_ids = [label.item_id or "" for label in known]
-    return score_search(item_ids, found, stages.options.search.k)
+    return score_search(item_ids, found, matcher.options.search.k)

@@ -10,17 +10,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from catalog_tools.evaluation.evaluate import Evaluation
+from catalog_tools.evaluation.evaluate import CatalogMatcher, Evaluation
 from catalog_tools.evaluation.scores import Photo
-from catalog_tools.evaluation.search import Stages
 from catalog_tools.query import QUERY_SIDE_PX
 from catalog_tools.reading import read_picture
 from pipeline.boxes import pad_and_clip
 from pipeline.draw import contact_sheet, draw_evidence
+from pipeline.identify.agreement import Picture
+from pipeline.identify.shelf import Shelf
+from pipeline.identify.types import Check
 from pipeline.picture_file import write_figure, write_picture
-from pipeline.shelf import Shelf
-from pipeline.types import F32, U8, ItemId, Match, Tier, Verification
-from pipeline.verify import Picture
+from pipeline.types import F32, U8, ItemId, Match, Proposal, Tier, Verification
 
 MAX_CONFUSIONS = 24
 TITLE_PX = 26
@@ -124,24 +124,26 @@ def _confusion(
 
 
 def draw_confusions(
-    confusions: Sequence[Confusion], evaluation: Evaluation, stages: Stages, path: Path
+    confusions: Sequence[Confusion], evaluation: Evaluation, matcher: CatalogMatcher, path: Path
 ) -> bool:
     """Write a sheet of the first wrong answers; return whether there were any to draw.
 
     Each: the photo's region, the view it was taken for, and the correspondences between them.
     """
     worst = confusions[:MAX_CONFUSIONS]
-    shelf = Shelf(evaluation.catalog, stages.options.search)
-    pictures = [_draw(confusion, evaluation, shelf, stages) for confusion in worst]
+    shelf = Shelf(evaluation.catalog, matcher.options.search)
+    pictures = [_draw(confusion, evaluation, shelf, matcher) for confusion in worst]
     if pictures:
         write_picture(path, contact_sheet(pictures), "--out")
     return bool(pictures)
 
 
-def _draw(confusion: Confusion, evaluation: Evaluation, shelf: Shelf, stages: Stages) -> U8:
-    crop_bgr, box_xyxy = _region(confusion, evaluation.folder, stages.options.crop.pad)
-    crop = stages.verifier.prepare(crop_bgr)
-    view_index, view, found = _best_view(confusion.item_id, crop, shelf, stages)
+def _draw(
+    confusion: Confusion, evaluation: Evaluation, shelf: Shelf, matcher: CatalogMatcher
+) -> U8:
+    crop_bgr, box_xyxy = _region(confusion, evaluation.folder, matcher.options.crop.pad)
+    crop = matcher.stages.checker.prepare(crop_bgr)
+    view_index, view, found = _best_view(confusion.item_id, crop, shelf, matcher)
     match = Match(
         item_id=ItemId(confusion.item_id),
         label=shelf.label[ItemId(confusion.item_id)],
@@ -187,7 +189,7 @@ def _region(confusion: Confusion, folder: Path, pad: float) -> tuple[U8, F32]:
 
 
 def _best_view(
-    item_id: str, crop: Picture, shelf: Shelf, stages: Stages
+    item_id: str, crop: Picture, shelf: Shelf, matcher: CatalogMatcher
 ) -> tuple[int, Picture, Verification]:
     """Return the item's view that most of the crop's details agree with, and how."""
     catalog = shelf.catalog
@@ -196,6 +198,10 @@ def _best_view(
     _, first = np.unique(catalog.view_picture[of_item], return_index=True)  # not each turn of one
     indices = [int(of_item[i]) for i in first[:MAX_VIEWS]]
     views = [shelf.view(index) for index in indices]
-    found = stages.verifier.verify([(crop, view) for view in views])
+    checks = [
+        Check(0, Proposal(ItemId(item_id), index, 0.0), crop, view)
+        for index, view in zip(indices, views, strict=True)
+    ]
+    found = matcher.stages.comparer.compare(matcher.stages.checker.check(checks))
     best = max(range(len(found)), key=lambda i: found[i].inliers)
     return indices[best], views[best], found[best]

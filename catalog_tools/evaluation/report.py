@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from catalog_tools.evaluation.evaluate import NOTHING, Evaluation
+from catalog_tools.evaluation.evaluate import NOTHING, CatalogMatcher, Evaluation
 from catalog_tools.evaluation.pictures import (
     draw_confusions,
     draw_curves,
@@ -17,13 +17,12 @@ from catalog_tools.evaluation.pictures import (
     find_confusions,
 )
 from catalog_tools.evaluation.scores import Photo
-from catalog_tools.evaluation.search import Stages
 from pipeline.picture_file import write_result
 from pipeline.printable import json_text
 from pipeline.writable import make_ready
 
 
-def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path]:
+def write_report(evaluation: Evaluation, matcher: CatalogMatcher, out: Path) -> list[Path]:
     """Write all that an evaluation gives into a folder; return the files.
 
     evaluation.json: the figures. photos.jsonl, left_out.jsonl: each photo's truth and answer.
@@ -45,7 +44,7 @@ def write_report(evaluation: Evaluation, stages: Stages, out: Path) -> list[Path
         "left_out.png": [c for c in find_confusions(evaluation.left_out) if c.tier is not None],
     }
     for name, confusions in wrong.items():
-        if draw_confusions(confusions, evaluation, stages, out / name):
+        if draw_confusions(confusions, evaluation, matcher, out / name):
             files.append(out / name)
     return files
 

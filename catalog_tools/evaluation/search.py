@@ -6,36 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.color import frame_from_bgr
-from pipeline.crop import Cropper
-from pipeline.detect import Detector, load_detector
-from pipeline.embed import Embedder, load_embedder
-from pipeline.options import MatcherOptions
-from pipeline.pictures import merge_shortlists, picture_tracks, search_side_px
-from pipeline.shelf import Shelf
-from pipeline.types import U8
-from pipeline.verify import Verifier, load_verifier
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The stages before a verdict, each by itself. options: what they were loaded with."""
-
-    options: MatcherOptions
-    detector: Detector
-    embedder: Embedder
-    verifier: Verifier
-
-
-def load_stages(options: MatcherOptions) -> Stages:
-    """Return the stages that the options name; WeightsError or EngineError."""
-    return Stages(
-        options,
-        load_detector(options.engine, options.detect),
-        load_embedder(options.engine, options.embed),
-        load_verifier(options.engine, options.verify),
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class Shortlists:
@@ -47,23 +17,6 @@ class Shortlists:
 
     embedded: tuple[str, ...]
     joined: tuple[str, ...]
-
-
-def find_shortlists(image_bgr: U8, shelf: Shelf, stages: Stages) -> Shortlists:
-    """Return what search finds for a photo: (h, w, 3) uint8 BGR."""
-    options = stages.options
-    frame = frame_from_bgr(image_bgr)
-    side_px = search_side_px(frame.size_wh, options.detect.input_side_px)
-    found = stages.detector.detect([frame], side_px)[0]
-    crops = Cropper(options.crop).crop(frame, picture_tracks(found, frame.size_wh))
-    embeddings = stages.embedder.embed([crop.image_bgr for crop in crops])
-    embedded = merge_shortlists(shelf.searcher.search(embeddings), options.search.k)
-    keypoints = stages.verifier.prepare(crops[0].image_bgr).keypoints
-    joined = shelf.join_votes(embedded, embeddings[0], keypoints)
-    return Shortlists(
-        tuple(candidate.item_id for candidate in embedded),
-        tuple(candidate.item_id for candidate in joined),
-    )
 
 
 def score_search(item_ids: Sequence[str], found: Sequence[Shortlists], k: int) -> dict[str, Any]:

@@ -262,6 +262,11 @@ def _print_report(report: BuildReport) -> None:
     _print_left_out(report.left_out)
     for item_id in report.empty_items:
         say_aside(f"item {item_id!r}: none of its pictures is usable, left out")
+    for pair in report.same_pictures:
+        say_aside(
+            f"items {pair.item_id!r} and {pair.other_id!r}: {pair.image} and {pair.other_image} "
+            "show the same, neither will be told as exact; keep one item, or show what differs"
+        )
     say(
         f"{report.directory}: {report.n_items} items, {report.n_pictures} pictures, "
         f"{len(report.left_out)} files left out, generation {report.generation} in use"

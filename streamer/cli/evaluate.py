@@ -55,16 +55,14 @@ def evaluate(
     check_labels(labels, item_ids, f"truth {truth}")  # before networks are loaded
     options = read_matcher_options(config, embedder, engine, device, at_least_k=k)
     from catalog_tools.evaluation.report import print_table, write_report
-    from catalog_tools.evaluation.search import load_stages
     from pipeline.matcher import create_matcher
 
-    stages = load_stages(options)
     matcher = create_matcher(options, {"evaluate": directory})
     with show_progress("asking about photos") as progress:
         evaluation = evaluate_catalog(
-            directory, photos, labels, matcher, stages, k=k, leave_out=leave_out, progress=progress
+            directory, photos, labels, matcher, k=k, leave_out=leave_out, progress=progress
         )
-    files = [] if out is None else write_report(evaluation, stages, out)
+    files = [] if out is None else write_report(evaluation, matcher, out)
     if as_json:
         say_json(evaluation.figures)
         return

@@ -22,4 +22,4 @@ def test_recall_at_a_precision_follows_from_the_order_of_the_answers() -> None:
 
 def test_every_verifier_of_the_options_is_compared() -> None:
     made = [VerifyOptions.model_validate(changed) for changed in VERIFIERS.values()]
-    assert {options.verifier for options in made} == {"lightglue", "sift", "orb_ssim"}
+    assert {options.method for options in made} == {"rootsift+lightglue", "rootsift", "orb_ssim"}

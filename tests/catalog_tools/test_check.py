@@ -60,12 +60,12 @@ def test_poor_pictures_and_twins_are_found(shelf: Path) -> None:
         ("small", "small"),
         ("blurred", "blurred"),
         ("plain", "plain"),
-        ("twin", "a"),
-        ("same_file", "b"),
+        ("same_picture", "a"),
+        ("same_picture", "b"),
     } <= found
-    assert not {("small", "a"), ("blurred", "a"), ("plain", "a"), ("twin", "b")} & found
-    twin = next(finding for finding in report.findings if finding.kind == "twin")
-    assert twin.image == "a/1.png" and "c/nearly_a.png of 'c'" in twin.text
+    assert not {("small", "a"), ("blurred", "a"), ("plain", "a"), ("near_twin", "b")} & found
+    same = next(f for f in report.findings if (f.kind, f.item_id) == ("same_picture", "a"))
+    assert same.image == "a/1.png" and "c/nearly_a.png of 'c'" in same.text
 
 
 def test_every_reference_has_a_score_and_the_poorest_come_first(shelf: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_score_is_the_worst_respect() -> None:
     good = ReferenceQuality("a", "a.jpg", (600, 800), 0.2, 300, 0.0, 0, 0.5)
     assert good.score == 1.0
     assert replace(good, n_keypoints=15).score == pytest.approx(0.1)
-    assert replace(good, twin_similarity=0.99, n_keypoints=15).score == pytest.approx(0.05)
+    assert replace(good, nearest_similarity=0.99, n_keypoints=15).score == pytest.approx(0.05)
 
 
 def test_damage_is_found_by_content(shelf: Path) -> None:

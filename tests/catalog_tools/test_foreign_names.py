@@ -12,8 +12,8 @@ from catalog_tools.images import find_images
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import read_manifest, read_pictures
 from pipeline.errors import CatalogError
+from pipeline.identify.shelf import Shelf
 from pipeline.printable import printable
-from pipeline.shelf import Shelf
 from tests.catalog_tools.conftest import Run
 from tests.catalog_tools.drawn_pictures import draw
 from tests.fake_networks import FakeEmbedder, make_networks

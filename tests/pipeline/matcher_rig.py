@@ -14,15 +14,17 @@ from catalog_tools.synthesize.scenes import make_background, paste_pack
 from pipeline.catalog import Catalog
 from pipeline.color import planes_from_bgr
 from pipeline.detect import Detector
+from pipeline.identify import Stages
+from pipeline.identify.check import Checker
+from pipeline.identify.compare import Comparer
 from pipeline.matcher import Matcher
 from pipeline.options import MatcherOptions, VerifyOptions
 from pipeline.types import ColorRange, Frame
-from pipeline.verify import Verifier
 from tests.fake_networks import EMBEDDER_SHA256, BoxesEngine, colors_embedder, make_networks
 
 SEED = DEMO_SEED_START + 5000
 FRAME_WH = (640, 360)
-OPTIONS = MatcherOptions(verify=VerifyOptions(verifier="sift"))
+OPTIONS = MatcherOptions(verify=VerifyOptions(method="rootsift"))
 
 
 def build_pack_catalog(folder: Path, seeds: Sequence[int]) -> Path:
@@ -40,8 +42,7 @@ def make_matcher(directories: dict[str, Path], options: MatcherOptions = OPTIONS
     matcher = Matcher(
         options,
         Detector(BoxesEngine(), options.detect),
-        colors_embedder(options.embed),
-        Verifier(None, options.verify),
+        Stages(colors_embedder(options.embed), Checker(None, options.verify), Comparer(None)),
     )
     for camera, directory in directories.items():
         matcher.switch_catalog(camera, Catalog.load(directory, EMBEDDER_SHA256))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.attend import Attention, State, checks_after, first_checks
+from pipeline.attend import Attention, State
 from pipeline.color import frame_from_bgr
 from pipeline.options import CropOptions
-from pipeline.types import Candidate, Frame, ItemId, Track
+from pipeline.types import Frame, Track
 
 
 @pytest.fixture(scope="module")
@@ -103,27 +103,3 @@ def _chosen(
     """The numbers of those that a frame with two looks at most looks at."""
     states = {track_id: State.SETTLED for track_id in settled}
     return [one.track.track_id for one in attention.choose(frame, tracks, states, now_s, 2)]
-
-
-def test_looks_at_an_unknown_object_go_through_the_whole_shortlist():
-    shortlist = [Candidate(ItemId(f"item {i}"), i, 0.5) for i in range(10)]
-    first = [[c.item_id for c in first_checks(shortlist, None, n)] for n in range(16)]
-    assert first[0] == first[2] == ["item 0", "item 1"]
-    assert all(names[0] == "item 0" and len(names) == 2 for names in first)
-    assert {name for names in first for name in names} == {c.item_id for c in shortlist}
-    assert first_checks(shortlist[:1], None, 1) == shortlist[:1]
-
-
-def test_picture_is_checked_against_the_rest_until_something_is_likely_or_proved():
-    shortlist = [Candidate(ItemId(f"item {i}"), i, 0.5) for i in range(10)]
-    checked = {"item 0", "item 1"}
-    assert checks_after(shortlist, checked, -2.0) == shortlist[2:]
-    assert checks_after(shortlist, checked, 1.0) == shortlist[2:5]
-    assert checks_after(shortlist, checked, 5.0) == []
-
-
-def test_believed_item_is_checked_first_beside_the_nearest_other():
-    shortlist = [Candidate(ItemId(name), i, 0.5) for i, name in enumerate(["tea", "milk", "rye"])]
-    names = [c.item_id for c in first_checks(shortlist, shortlist[1])]
-    assert names == ["milk", "tea"]
-    assert [c.item_id for c in first_checks(shortlist, shortlist[0])] == ["tea"]

@@ -20,7 +20,7 @@ from pipeline.catalog import (
     list_generations,
     write_generation,
 )
-from pipeline.catalog_format import PictureRecord, generation_folder, read_pictures
+from pipeline.catalog_format import Manifest, PictureRecord, generation_folder, read_pictures
 from pipeline.catalog_writing import (
     ArrayFile,
     catalog_lock,
@@ -113,6 +113,17 @@ def test_a_picture_without_keypoints(tmp_path: Path) -> None:
     assert len(Catalog.load(tmp_path, None).keypoints(0)) == 0
 
 
+def test_a_catalog_of_an_older_format_is_refused_with_the_command_that_rebuilds_it(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "shelf", "a")
+    path = generation_folder(tmp_path / "shelf", 1) / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+    command = r"rebuild it: magpie catalog build packs --out .*shelf"
+    with pytest.raises(CatalogError, match=rf"must have format 2, got 1; {command}"):
+        Catalog.load(tmp_path / "shelf", None)
+
+
 def test_keeps_three_old_generations_and_switches_back(tmp_path: Path) -> None:
     for _ in range(6):
         write(tmp_path, "a")
@@ -127,7 +138,7 @@ def test_keeps_three_old_generations_and_switches_back(tmp_path: Path) -> None:
 def test_a_failed_writer_leaves_the_old_generation_in_use(tmp_path: Path) -> None:
     write(tmp_path, "a")
 
-    def fail(folder: Path) -> None:
+    def fail(folder: Path, manifest: Manifest) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
@@ -202,9 +213,9 @@ def test_descriptors_of_another_length_come_back(tmp_path: Path) -> None:
         ("descriptors.npy", None, "descriptors.npy is missing"),
         ("items.json", b"", "items.json has 0 bytes"),
         ("manifest.json", b"{", "manifest.json of generation 1 cannot be read"),
-        ("manifest.json", b"[]", "must have format 1"),
-        ("manifest.json", b'{"format": 1}', "manifest.json: generation is missing or wrong"),
-        ("manifest.json", b'{"format": 99}', "must have format 1, got 99"),
+        ("manifest.json", b"[]", "must have format 2"),
+        ("manifest.json", b'{"format": 2}', "manifest.json: generation is missing or wrong"),
+        ("manifest.json", b'{"format": 99}', "must have format 2, got 99"),
     ],
 )
 def test_damage_is_told(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:

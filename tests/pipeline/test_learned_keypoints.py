@@ -17,10 +17,11 @@ from pipeline.engines.torch_keypoints import KeypointsSpec, build_keypoints
 from pipeline.engines.torch_networks import save_weights, spec_json
 from pipeline.errors import ConfigError, MagpieError, WeightsError
 from pipeline.geometry import project_points, warp_picture
+from pipeline.identify.check import load_checker
 from pipeline.keypoints import KeypointExtractor, method_of
 from pipeline.learned_keypoints import LearnedKeypoints, extractor_maker, to_input
 from pipeline.options import EngineOptions, VerifyOptions
-from pipeline.verify import load_verifier
+from tests.pipeline.checking import verify
 
 TORCH = EngineOptions(engine="torch", device="cpu")
 CROP_WH = (300, 320)
@@ -91,9 +92,9 @@ def test_real_aliked_finds_the_turned_and_scaled_copy(shared_data: Path, tmp_pat
     second.
     """
     weights = make_aliked(shared_data, tmp_path)
-    options = VerifyOptions(verifier="sift", keypoints="aliked", keypoint_weights=weights)
-    verifier = load_verifier(TORCH, options)
-    assert verifier.extractor.startswith("aliked-n16rot-")
+    options = VerifyOptions(method="aliked", keypoint_weights=weights)
+    checker = load_checker(TORCH, options)
+    assert checker.extractor.startswith("aliked-n16rot-")
     turn = cv2.getRotationMatrix2D((110, 150), 35, 0.8)
     turn[:, 2] += (40, 10)
     view_to_crop = np.vstack([turn, [0, 0, 1]])
@@ -101,14 +102,14 @@ def test_real_aliked_finds_the_turned_and_scaled_copy(shared_data: Path, tmp_pat
     for seed in (3, 8):
         drawn, inside = warp_picture(pack(seed), np.linalg.inv(view_to_crop), CROP_WH)
         crops.append(np.where(inside[..., None], drawn, 120).astype(np.uint8))
-    view = verifier.prepare(pack(3))
-    right, wrong = verifier.verify([(verifier.prepare(crop), view) for crop in crops])
+    view = checker.prepare(pack(3))
+    right, wrong = verify(checker, [(checker.prepare(crop), view) for crop in crops])
     corners = np.array([[0, 0], [220, 0], [220, 300], [0, 300]], float)
     assert right.homography is not None and right.inliers >= 25
     error = project_points(right.homography, corners) - project_points(view_to_crop, corners)
     assert np.linalg.norm(error, axis=1).max() < 4.0
     assert abs((right.angle_deg + 35 + 180) % 360 - 180) < 2.0
-    blank = verifier.prepare(np.full((300, 220, 3), 250, np.uint8))
+    blank = checker.prepare(np.full((300, 220, 3), 250, np.uint8))
     assert len(blank.keypoints) == 0, "nothing is found where nothing is"
     assert wrong.inliers <= 8 and wrong.agreement < 0.5 * right.agreement
 
@@ -153,20 +154,32 @@ def test_openvino_finds_what_torch_finds_at_any_size(
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
-        ({"keypoints": "aliked"}, WeightsError, "no aliked-n16.safetensors .*pull aliked-n16"),
+        (
+            {"method": "aliked+lightglue"},
+            WeightsError,
+            "no aliked-n16.safetensors .*pull aliked-n16",
+        ),
         ({"keypoint_weights": "k.safetensors"}, ConfigError, "rootsift needs none"),
         (
-            {"keypoints": "aliked", "keypoint_weights": "k.safetensors"},
+            {"method": "aliked+lightglue", "keypoint_weights": "k.safetensors"},
             WeightsError,
-            "expected aliked keypoints, as verify.keypoints says, got 'xfeat'",
+            "expected aliked keypoints, as verify.method says, got 'xfeat'",
         ),
         (
-            {"keypoints": "xfeat", "keypoint_weights": "k.safetensors", "max_keypoints": 600},
+            {
+                "method": "xfeat+lighterglue",
+                "keypoint_weights": "k.safetensors",
+                "max_keypoints": 600,
+            },
             ConfigError,
             "verify.max_keypoints: xfeat gives at most 512, got '?600",
         ),
         (
-            {"keypoints": "xfeat", "keypoint_weights": "k.safetensors", "weights": "m.safetensors"},
+            {
+                "method": "xfeat+lighterglue",
+                "keypoint_weights": "k.safetensors",
+                "weights": "m.safetensors",
+            },
             WeightsError,
             "expected LightGlue for xfeat keypoints of 64 numbers.*got 'for rootsift of 128'",
         ),
@@ -183,14 +196,14 @@ def test_what_does_not_fit_together_is_said(
     rest = {"input_size_wh": "any", "licence": "test"}
     save_weights(tmp_path / "m.safetensors", {"w": torch.zeros(1)}, metadata | rest)
     with pytest.raises(error, match=told):
-        load_verifier(TORCH, VerifyOptions.model_validate(options))
+        load_checker(TORCH, VerifyOptions.model_validate(options))
 
 
 def test_rootsift_is_made_anew_for_each_thread_and_a_network_once(tmp_path: Path) -> None:
     make = extractor_maker(TORCH, VerifyOptions())
     assert isinstance(make(), KeypointExtractor) and make() is not make()
     weights = random_weights(tmp_path / "k.safetensors", "xfeat", 64)
-    make = extractor_maker(TORCH, VerifyOptions(keypoints="xfeat", keypoint_weights=weights))
+    make = extractor_maker(TORCH, VerifyOptions(method="xfeat", keypoint_weights=weights))
     assert make() is make()
     found = make().extract(pack())
     assert len(found) > 20 and found.descriptors.shape[1] == 64

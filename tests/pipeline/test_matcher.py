@@ -16,10 +16,10 @@ from catalog_tools.build import add_to_catalog
 from catalog_tools.synthesize.packs import render_pack, render_twin
 from pipeline.catalog import Catalog
 from pipeline.errors import WeightsError
+from pipeline.identify.check import Checker
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import EmbedOptions, MatcherOptions
 from pipeline.types import Frame, Phase, Sighting, Tier
-from pipeline.verify import Verifier
 from tests.fake_networks import EMBEDDER_SHA256, make_networks
 from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, draw_frame, make_matcher
 
@@ -188,7 +188,7 @@ def test_a_settled_track_costs_only_detection_and_tracking(catalog: Path) -> Non
     matcher = make_matcher({"door": catalog})
     frames = [draw_frame([(KNOWN[2], (200, 90))], i) for i in range(45)]
     run(matcher, frames)
-    engine = matcher._embedder._engine  # the fake's own counter
+    engine = matcher.stages.embedder._engine  # the fake's own counter
     looks_at_box = sum(engine.batches)  # type: ignore[attr-defined]
     assert looks_at_box <= 14, "one look settles the box; the rest are the empty whole frame's"
 
@@ -290,20 +290,25 @@ def test_beside_a_proved_item_only_a_listed_near_twin_of_it_is_checked(
         told = seen[-1].match
         assert told.item_id == "pack-2" and told.tier.rank >= Tier.VERY_SIMILAR.rank
         assert told.tier is Tier.EXACT or known is directory, "surest where no near-twin competes"
-        first_look.append(counts[:2])
-    assert first_look == [[1, 0], [1, 1]]
+        first_look.append(counts[0])
+    assert first_look == [1, 2]
 
 
 def watch_checks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pairs the verifier is given, call by call, from now on."""
+    """How many checks each look takes, look by look, from now on."""
     counts: list[int] = []
-    verify = Verifier.verify
+    identify, check = Matcher.identify, Checker.check
 
-    def watched(self: Verifier, pairs: Any, outlines: Any = None) -> Any:
-        counts.append(len(pairs))
-        return verify(self, pairs, outlines)
+    def watched(self: Matcher, looks: Any) -> Any:
+        counts.append(0)
+        return identify(self, looks)
 
-    monkeypatch.setattr(Verifier, "verify", watched)
+    def counted(self: Checker, checks: Any) -> Any:
+        counts[-1] += len(checks)
+        return check(self, checks)
+
+    monkeypatch.setattr(Matcher, "identify", watched)
+    monkeypatch.setattr(Checker, "check", counted)
     return counts
 
 
@@ -311,4 +316,4 @@ def test_missing_weights_are_named_with_what_to_do(tmp_path: Path, catalog: Path
     options = MatcherOptions(embed=EmbedOptions(weights=tmp_path / "none.safetensors"))
     with pytest.raises(WeightsError, match=r"weights of the embedder: .*none\.safetensors.*; "):
         create_matcher(options, {"door": catalog})
-    assert OPTIONS.verify.verifier == "sift"
+    assert OPTIONS.verify.method == "rootsift"

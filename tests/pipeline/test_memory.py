@@ -11,7 +11,7 @@ import pytest
 SEARCHES = """
 import numpy as np
 from pathlib import Path
-from pipeline.search import faiss
+from pipeline.identify.search import faiss
 vectors = np.eye(64, dtype=np.float32).repeat(4, 0)
 for kind in ("Flat", "IVF4,SQfp16"):
     index = faiss.index_factory(64, kind, faiss.METRIC_INNER_PRODUCT)
@@ -79,7 +79,9 @@ def test_a_faiss_that_cannot_do_without_cublas_gets_it_at_the_second_try() -> No
 
 @needs_cuda_faiss
 def test_torch_loads_its_own_libraries_after_faiss_did_without() -> None:
-    program = "from pipeline.search import faiss\nimport torch\nprint(torch.ones(3).sum().item())"
+    program = """from pipeline.identify.search import faiss
+import torch
+print(torch.ones(3).sum().item())"""
     assert run(program) == "3.0"
 
 

@@ -162,7 +162,7 @@ def test_a_plain_picture_is_told_in_the_first_frame_unless_panels_are_off(
 ) -> None:
     """The network finds no box here, and the flag has too few keypoints for a homography."""
     detect = DetectOptions(whole_frame=False, panels=is_on)
-    options = MatcherOptions(detect=detect, verify=VerifyOptions(verifier="sift"))
+    options = MatcherOptions(detect=detect, verify=VerifyOptions(method="rootsift"))
     matcher = make_matcher({"door": directory}, options)
     frame = frame_from_bgr(draw_scene(draw_flag()), camera="door")
     told = [(s.phase, s.match.item_id) for s in matcher.match([frame])]
@@ -180,7 +180,7 @@ def test_a_plain_picture_is_found_in_the_middle_of_a_photo(
             directory.parent / "images", tmp_path / "turned", make_networks(), turns=turns
         )
         directory = tmp_path / "turned"
-    options = MatcherOptions(verify=VerifyOptions(verifier="sift"))
+    options = MatcherOptions(verify=VerifyOptions(method="rootsift"))
     matcher = make_matcher({"door": directory}, options)
     catalog = matcher.catalogs["door"]
     place = np.roll(PLACE, turn, axis=0) - PLACE.mean(axis=0) + (320, 180)
@@ -197,7 +197,7 @@ def test_signs_of_one_shape_are_told_by_their_colour(tmp_path: Path) -> None:
     for name, picture in signs.items():
         cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), picture)
     build_catalog(tmp_path / "images", tmp_path / "catalog", make_networks())
-    options = MatcherOptions(verify=VerifyOptions(verifier="sift"))
+    options = MatcherOptions(verify=VerifyOptions(method="rootsift"))
     for name, picture in signs.items():
         matcher = make_matcher({"door": tmp_path / "catalog"}, options)
         frame = frame_from_bgr(draw_scene(picture), camera="door")

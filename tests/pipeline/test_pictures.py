@@ -3,39 +3,35 @@
 import numpy as np
 import pytest
 
-from pipeline.calibration import Calibration
-from pipeline.decide import Judgement
+from pipeline.identify.calibration import Calibration
+from pipeline.identify.propose import merge_shortlists
+from pipeline.identify.tuning import Region
+from pipeline.identify.types import Judgement
 from pipeline.options import DecideOptions
-from pipeline.pictures import (
-    CENTRE_ID,
-    INNER_ID,
-    WHOLE_ID,
-    merge_shortlists,
-    picture_result,
-    picture_tracks,
-)
-from pipeline.types import Candidate, Crop, Detections, ItemId, Tier, Verification
+from pipeline.pictures import picture_regions, picture_result
+from pipeline.types import Crop, Detections, ItemId, Proposal, Tier, Verification
 
 SIZE_WH = (400, 300)
 NO_BOXES = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
-WHOLE, CENTRE, _ = picture_tracks(NO_BOXES, SIZE_WH)
+WHOLE, MIDDLE, _ = (track for _, track in picture_regions(NO_BOXES, SIZE_WH))
 LABELS = {ItemId("tea"): "Tea", ItemId("milk"): "Milk"}
 
 
 def found(item: str, log_odds: float, x: float, whole: bool = True) -> Judgement:
     """An item found in a region, 100 px wide, from x on."""
-    track = WHOLE if whole else CENTRE
+    track = WHOLE if whole else MIDDLE
     width, height = track.xyxy[2:] - track.xyxy[:2]
     crop = Crop(track, track.xyxy, np.zeros((int(height), int(width), 3), np.uint8))
     left = x - track.xyxy[0]
     outline = np.array([[left, 50], [left + 100, 50], [left + 100, 200], [left, 200]], np.float32)
     verification = Verification(40, 50, np.eye(3), outline, 0.0, 0.7, 1.0)
-    candidate = Candidate(ItemId(item), 0, 0.6)
-    return Judgement(candidate, 0.0, verification, log_odds, log_odds, crop)
+    proposal = Proposal(ItemId(item), 0, 0.6)
+    return Judgement(proposal, 0.0, verification, log_odds, 1.0, log_odds, crop)
 
 
 def result(*regions: list[Judgement]):  # type: ignore[no-untyped-def]
-    return picture_result(regions, WHOLE.xyxy, LABELS, DecideOptions(), Calibration(), 5)
+    judged = list(zip((Region.WHOLE, Region.MIDDLE), regions, strict=True))
+    return picture_result(judged, WHOLE.xyxy, LABELS, DecideOptions(), Calibration(), 5)
 
 
 def test_regions_are_the_whole_and_its_middle_and_the_boxes() -> None:
@@ -44,26 +40,29 @@ def test_regions_are_the_whole_and_its_middle_and_the_boxes() -> None:
         np.array([0.9, 0.8], np.float32),
         np.zeros(2, np.int32),
     )
-    tracks = picture_tracks(boxes, SIZE_WH)
-    assert [track.track_id for track in tracks] == [WHOLE_ID, CENTRE_ID, INNER_ID, INNER_ID + 1]
-    assert tracks[CENTRE_ID].xyxy.tolist() == [50, 37.5, 350, 262.5]
-    assert tracks[INNER_ID].xyxy.tolist() == pytest.approx([90, 67.5, 310, 232.5])
+    regions = picture_regions(boxes, SIZE_WH)
+    names = [region for region, _ in regions]
+    assert names == [Region.WHOLE, Region.MIDDLE, Region.INNER, Region.ASIDE]
+    tracks = [track for _, track in regions]
+    assert [track.track_id for track in tracks] == [0, 1, 2, 3]
+    assert tracks[1].xyxy.tolist() == [50, 37.5, 350, 262.5]
+    assert tracks[2].xyxy.tolist() == pytest.approx([90, 67.5, 310, 232.5])
     assert all(track.xyxy.dtype == np.float32 for track in tracks)
 
 
 def test_a_shortlist_is_led_by_what_the_middle_resembles_in_the_mean() -> None:
-    def nearest(**similarity: float) -> list[Candidate]:
+    def nearest(**similarity: float) -> list[Proposal]:
         ordered = sorted(similarity.items(), key=lambda pair: -pair[1])
-        return [Candidate(ItemId(name), 0, value) for name, value in ordered]
+        return [Proposal(ItemId(name), 0, value) for name, value in ordered]
 
     middle = [nearest(tea=0.5, milk=0.3, rice=0.1), nearest(milk=0.9, tea=0.8), nearest(tea=0.6)]
-    middle[2].append(Candidate(ItemId("salt"), 0, 0.2))
+    middle[2].append(Proposal(ItemId("salt"), 0, 0.2))
     box = nearest(soap=0.95, salt=0.4)
-    merged = merge_shortlists([*middle, box], 4)
+    merged = merge_shortlists(middle, [box], 4)
     assert [(c.item_id, c.similarity) for c in merged] == [
         ("tea", 0.8), ("milk", 0.9), ("soap", 0.95), ("salt", 0.4),
     ]  # fmt: skip
-    assert merge_shortlists([[], [], []], 4) == []
+    assert merge_shortlists([[], [], []], [], 4) == []
 
 
 def test_an_item_in_the_middle_ranks_before_a_neighbour_that_is_a_little_surer() -> None:

@@ -109,7 +109,7 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         write(
             tmp_path,
             "catlog: shelf\ncameras:\n  door:\n    url: rtsp://a/1\n    transprt: udp\n"
-            "    max_fps: -1\n  a b: {url: 'test:'}\nmatcher:\n  verify: {verifier: magic}\n",
+            "    max_fps: -1\n  a b: {url: 'test:'}\nmatcher:\n  verify: {method: magic}\n",
         )
     )
     assert "5 mistakes" in text
@@ -117,10 +117,16 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     assert "cameras.door.transprt (line 5): unknown key; did you mean 'transport'?" in text
     assert "cameras.door.max_fps (line 6): must be greater than or equal to 0, got -1" in text
     assert "cameras.a b (line 7): a name is 1 to 64 letters" in text
-    assert (
-        "matcher.verify.verifier (line 9): must be 'lightglue', 'sift' or 'orb_ssim', got 'magic'"
-        in text
-    )
+    assert "matcher.verify.method (line 9): must be 'rootsift+lightglue', 'rootsift'," in text
+    assert "'orb_ssim', got 'magic'" in text
+
+
+def test_keys_that_were_replaced_are_told_with_what_to_write(tmp_path: Path) -> None:
+    text = mistake(write(tmp_path, "matcher: {verify: {verifier: sift}}\n"))
+    assert "matcher.verify.verifier (line 1): method names the whole way of matching now" in text
+    assert "write `method: rootsift` in its place" in text
+    text = mistake(write(tmp_path, "matcher: {verify: {keypoints: xfeat}}\n"))
+    assert "write `method: xfeat+lighterglue` in its place" in text
 
 
 def test_unknown_key_without_a_near_miss_names_the_known_ones(tmp_path: Path) -> None:

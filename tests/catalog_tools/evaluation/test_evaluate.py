@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-import catalog_tools.evaluation.search
 import pipeline.matcher
 from catalog_tools.evaluation.evaluate import (
     Evaluation,
@@ -18,16 +17,13 @@ from catalog_tools.evaluation.evaluate import (
     split_items,
 )
 from catalog_tools.evaluation.report import table_rows, write_report
-from catalog_tools.evaluation.search import Stages
 from catalog_tools.synthesize.packs import render_pack
 from catalog_tools.synthesize.scenes import make_background, paste_pack
 from pipeline.catalog import Catalog
-from pipeline.detect import Detector
 from pipeline.errors import ConfigError
-from pipeline.verify import Verifier
 from streamer.cli import main
-from tests.fake_networks import EMBEDDER_SHA256, BoxesEngine, colors_embedder
-from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, make_matcher
+from tests.fake_networks import EMBEDDER_SHA256
+from tests.pipeline.matcher_rig import SEED, build_pack_catalog, make_matcher
 
 ITEMS = ("pack-0", "pack-1", "pack-2", "pack-3")
 
@@ -65,21 +61,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stages() -> Stages:
-    return Stages(
-        OPTIONS,
-        Detector(BoxesEngine(), OPTIONS.detect),
-        colors_embedder(),
-        Verifier(None, OPTIONS.verify),
-    )
-
-
-@pytest.fixture(scope="module")
-def evaluation(catalog: Path, photos: Path, stages: Stages) -> Evaluation:
+def evaluation(catalog: Path, photos: Path) -> Evaluation:
     labels = read_truth(photos / "truth.csv")
     before, seen = files_of(catalog), []
     found = evaluate_catalog(
-        catalog, photos, labels, make_matcher({}), stages,
+        catalog, photos, labels, make_matcher({}),
         k=2, progress=lambda done, of: seen.append((done, of)),
     )  # fmt: skip
     assert files_of(catalog) == before, "the user's catalog was written"
@@ -118,9 +104,9 @@ def test_halves_are_the_even_and_odd_places_of_the_sorted_ids() -> None:
 
 
 def test_the_report_holds_figures_answers_and_pictures(
-    evaluation: Evaluation, stages: Stages, tmp_path: Path
+    evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    written = {path.name for path in write_report(evaluation, stages, tmp_path)}
+    written = {path.name for path in write_report(evaluation, make_matcher({}), tmp_path)}
     assert {"evaluation.json", "photos.jsonl", "left_out.jsonl", "curves.png"} <= written
     assert json.loads((tmp_path / "evaluation.json").read_text())["top_1"] == 0.75
     lines = [json.loads(line) for line in (tmp_path / "photos.jsonl").read_text().splitlines()]
@@ -132,14 +118,14 @@ def test_the_report_holds_figures_answers_and_pictures(
 
 
 def test_wrong_answers_are_drawn_with_their_reason(
-    catalog: Path, photos: Path, stages: Stages, tmp_path: Path
+    catalog: Path, photos: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "truth.csv").write_text("image,item_id\nshelf/0.png,pack-1\n")  # a false label
     labels = read_truth(tmp_path / "truth.csv")
     matcher = make_matcher({})
-    found = evaluate_catalog(catalog, photos, labels, matcher, stages, leave_out=False)
+    found = evaluate_catalog(catalog, photos, labels, matcher, leave_out=False)
     assert found.figures["top_1"] == 0 and "leave_out" not in found.figures
-    write_report(found, stages, tmp_path / "out")
+    write_report(found, matcher, tmp_path / "out")
     sheet = cv2.imread(str(tmp_path / "out" / "confusion.png"))
     assert sheet is not None and sheet.shape[0] > 260 and sheet.max() > 200
 
@@ -173,12 +159,10 @@ def test_a_truth_that_is_not_there_and_items_that_are_not_in_the_catalog(tmp_pat
 def test_the_command_prints_the_table_or_json_and_tells_mistakes(
     catalog: Path,
     photos: Path,
-    stages: Stages,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(catalog_tools.evaluation.search, "load_stages", lambda _: stages)
     monkeypatch.setattr(pipeline.matcher, "create_matcher", lambda *_: make_matcher({}))
 
     def run(*words: object) -> tuple[int, str, str]:

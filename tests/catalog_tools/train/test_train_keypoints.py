@@ -237,7 +237,7 @@ def test_a_training_goes_on_from_its_checkpoint_and_its_weights_run(
     assert int(metadata["steps"]) > steps and metadata["kind"] == "keypoints"
     assert all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point())
     assert (tmp_path / "keypoints.png").is_file()
-    chosen = VerifyOptions(keypoints="xfeat", keypoint_weights=path)
+    chosen = VerifyOptions(method="xfeat", keypoint_weights=path)
     extractor = load_learned_keypoints(EngineOptions(engine="torch", device="cpu"), chosen)
     found = extractor.extract(render_pack(DEMO_SEED_START + 980, (200, 200)))
     assert extractor.descriptor_dim == 64 and found.descriptors.shape == (len(found), 64)

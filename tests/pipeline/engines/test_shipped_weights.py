@@ -18,8 +18,8 @@ from catalog_tools.synthesize.shots import make_twin
 from catalog_tools.synthesize.views import camera_view, clean_view
 from catalog_tools.train.detector import measure_boxes
 from catalog_tools.train.pack_bank import to_rgb_batch
-from pipeline.compare import Overlay, load_comparer
 from pipeline.engines.torch_networks import load_network, read_weights
+from pipeline.identify.compare import Overlay, load_comparer
 from pipeline.options import EngineOptions, VerifyOptions
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
@@ -96,6 +96,6 @@ def test_comparer_tells_a_print_from_one_with_another_picture_or_colour_in_it() 
             none = np.zeros_like(crop), np.zeros_like(inside > 0)  # no near-twin is listed
             overlay = Overlay(np.asarray(square, np.uint8), crop, inside > 0, *none)
             overlays[name].append(overlay)
-    same, twin_odds = (comparer.compare(overlays[name]) for name in ("same", "twin"))
+    same, twin_odds = (comparer.tell_sameness(overlays[name]) for name in ("same", "twin"))
     better = (same[:, None] > twin_odds[None, :]).mean()
     assert better >= 0.75, f"of the pairs of a same and a twin {better:.2f} in the right order"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.agreement import Placed, near_twin_of
-from pipeline.compare import LIMIT, Comparer, Overlay, lay_over
 from pipeline.engines import Array
+from pipeline.identify.agreement import Placed, near_twin_of
+from pipeline.identify.compare import MOST, Comparer, Overlay, lay_over
 from pipeline.types import ItemId
 
 SIDE_PX = 32
@@ -84,7 +84,7 @@ def test_each_pair_has_its_answer_whatever_the_batch(picture: np.ndarray) -> Non
     same = overlay_of(picture, np.eye(3), picture)
     other = overlay_of(picture, np.eye(3), np.ascontiguousarray(picture[::-1]))
     engine = DifferenceEngine()
-    answers = Comparer(engine, SIDE_PX, batch=2).compare([same, other, same, other, other])
-    assert answers.tolist() == [LIMIT, -2.0, LIMIT, -2.0, -2.0]
+    answers = Comparer(engine, SIDE_PX, batch=2).tell_sameness([same, other, same, other, other])
+    assert answers.tolist() == [MOST, -2.0, MOST, -2.0, -2.0]
     assert engine.batches == [2, 2, 1]
-    assert Comparer(engine, SIDE_PX, batch=2).compare([]).shape == (0,)
+    assert Comparer(engine, SIDE_PX, batch=2).tell_sameness([]).shape == (0,)

@@ -7,18 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.calibration import Calibration, sigmoid
-from pipeline.decide import (
-    CONFIRMED_SAMENESS,
-    PROVED_OTHER,
-    Belief,
-    Judgement,
-    judge,
-    match_of,
-)
 from pipeline.errors import CatalogError
+from pipeline.identify.belief import PROVED_OTHER, Belief, match_of
+from pipeline.identify.calibration import Calibration, sigmoid
+from pipeline.identify.types import Judgement
+from pipeline.identify.weigh import _share_pictures, judge
 from pipeline.options import DecideOptions
-from pipeline.types import Candidate, Crop, ItemId, Tier, Track, Verification
+from pipeline.types import Crop, ItemId, Proposal, Tier, Track, Verification
 
 CALIBRATION = Calibration()
 OPTIONS = DecideOptions()
@@ -30,8 +25,8 @@ def crop(xyxy: tuple[float, ...] = (100, 50, 200, 150), whole: bool = False) -> 
     return Crop(track, box, np.zeros((50, 50, 3), np.uint8))
 
 
-def candidates(**similarities: float) -> list[Candidate]:
-    return [Candidate(ItemId(name), i, s) for i, (name, s) in enumerate(similarities.items())]
+def proposals(**similarities: float) -> list[Proposal]:
+    return [Proposal(ItemId(name), i, s) for i, (name, s) in enumerate(similarities.items())]
 
 
 def verified(
@@ -44,9 +39,11 @@ def verified(
 NOTHING = Verification(0, 5, None, None, 0.0, 0.0, 0.0)
 
 
-def judged(log_odds: float, item: str = "tea", found: Verification | None = None) -> Judgement:
-    candidate = Candidate(ItemId(item), 0, 0.7)
-    return Judgement(candidate, 0.2, found or verified(), log_odds, log_odds, crop())
+def judged(
+    lead: float, item: str = "tea", found: Verification | None = None, own: float = 0.95
+) -> Judgement:
+    proposal = Proposal(ItemId(item), 0, 0.7)
+    return Judgement(proposal, 0.2, found or verified(), lead, own, lead, crop())
 
 
 def tier_of(belief: Belief, options: DecideOptions = OPTIONS) -> Tier | None:
@@ -56,36 +53,31 @@ def tier_of(belief: Belief, options: DecideOptions = OPTIONS) -> Tier | None:
 
 
 def test_verified_candidate_wins_over_a_nearer_one_that_is_not() -> None:
-    shortlist = candidates(tea=0.7, milk=0.65)
+    shortlist = proposals(tea=0.7, milk=0.65)
     found = {ItemId("tea"): NOTHING, ItemId("milk"): verified()}
     first, second = judge(crop(), shortlist, found, CALIBRATION)
-    assert first.candidate.item_id == "milk" and sigmoid(first.log_odds) > 0.95
+    assert first.proposal.item_id == "milk" and sigmoid(first.log_odds) > 0.8
     assert sigmoid(second.log_odds) < 0.5
     assert (first.margin, second.margin) == (pytest.approx(-0.05), pytest.approx(0.05))
 
 
 def test_every_feature_counts_in_its_direction() -> None:
-    tea, likelier_tea = candidates(tea=0.5)[0], candidates(tea=0.6)[0]
-    base = CALIBRATION.log_odds(tea, 0.1, verified(20, 0.6))
-    assert CALIBRATION.log_odds(likelier_tea, 0.1, verified(20, 0.6)) > base
-    assert CALIBRATION.log_odds(tea, 0.2, verified(20, 0.6)) > base
-    assert CALIBRATION.log_odds(tea, 0.1, verified(25, 0.6)) > base
-    assert CALIBRATION.log_odds(tea, 0.1, verified(20, 0.9)) > base
-    assert CALIBRATION.log_odds(tea, 0.1, NOTHING) < base
-    voted = Candidate(ItemId("tea"), 0, 0.5, vote_lead=0.8)
-    assert CALIBRATION.log_odds(voted, 0.1, NOTHING) > CALIBRATION.log_odds(tea, 0.1, NOTHING)
+    tea, likelier_tea = proposals(tea=0.5)[0], proposals(tea=0.6)[0]
+    base = CALIBRATION.design_log_odds(tea, 0.1, verified(20, 0.6))
+    assert CALIBRATION.design_log_odds(likelier_tea, 0.1, verified(20, 0.6)) > base
+    assert CALIBRATION.design_log_odds(tea, 0.2, verified(20, 0.6)) > base
+    assert CALIBRATION.design_log_odds(tea, 0.1, verified(25, 0.6)) > base
+    assert CALIBRATION.design_log_odds(tea, 0.1, verified(20, 0.9)) > base
+    assert CALIBRATION.design_log_odds(tea, 0.1, NOTHING) < base
+    voted = Proposal(ItemId("tea"), 0, 0.5, vote_lead=0.8)
+    assert CALIBRATION.design_log_odds(voted, 0.1, NOTHING) > CALIBRATION.design_log_odds(
+        tea, 0.1, NOTHING
+    )
 
 
 def probability_of(found: Verification, similarity: float) -> float:
-    judgement = judge(crop(), candidates(tea=similarity), {ItemId("tea"): found}, CALIBRATION)[0]
+    judgement = judge(crop(), proposals(tea=similarity), {ItemId("tea"): found}, CALIBRATION)[0]
     return sigmoid(judgement.log_odds)
-
-
-def test_many_inliers_that_disagree_somewhere_are_the_sign_of_a_twin() -> None:
-    assert probability_of(verified(60, 0.9), 0.8) > 0.97
-    real = replace(verified(22, 0.4, correspondences=26), sameness=1.0)
-    assert probability_of(real, 0.6) > 0.8, "a real photo"
-    assert probability_of(verified(60, 0.3), 0.8) < 0.3
 
 
 def test_what_the_comparer_saw_counts_for_and_against() -> None:
@@ -102,13 +94,12 @@ def with_near_twin(found: Verification, distance: float | None) -> Verification:
 def probability_beside(other: str, found: Verification) -> float:
     """The probability of tea beside another item that was checked and not found."""
     checked = {ItemId("tea"): found, ItemId(other): NOTHING}
-    shortlist = candidates(tea=0.6, milk=0.1, soap=0.1)
+    shortlist = proposals(tea=0.6, milk=0.1, soap=0.1)
     return sigmoid(judge(crop(), shortlist, checked, CALIBRATION)[0].log_odds)
 
 
-def test_the_sign_of_a_twin_counts_less_where_a_close_one_is_listed() -> None:
-    """It is the sign of one that is not listed; those that are compete."""
-    doubtful = verified(60, 0.4)
+def test_an_unlisted_near_twin_is_the_less_likely_the_closer_a_listed_one_is() -> None:
+    doubtful = replace(verified(60, 0.7), sameness=-1.0)
     by_distance = [
         probability_beside("milk", with_near_twin(doubtful, distance))
         for distance in (None, 0.7, 0.6, 0.575, 0.3)
@@ -119,7 +110,7 @@ def test_the_sign_of_a_twin_counts_less_where_a_close_one_is_listed() -> None:
     assert by_distance[2] < by_distance[3] < by_distance[4]
     close = with_near_twin(doubtful, 0.3)
     both = {ItemId("tea"): close, ItemId("milk"): replace(close, near_twin_item=ItemId("tea"))}
-    found = judge(crop(), candidates(tea=0.6, milk=0.6), both, CALIBRATION)
+    found = judge(crop(), proposals(tea=0.6, milk=0.6), both, CALIBRATION)
     assert all(sigmoid(judgement.log_odds) <= 0.5 for judgement in found), "neither is the one"
 
 
@@ -127,35 +118,42 @@ def test_a_near_twin_that_was_found_beside_an_item_is_no_witness_of_it() -> None
     """What stands on the shelf beside the listed near-twin may be a third one."""
 
     def tea(milk: Verification) -> Judgement:
-        found = {ItemId("tea"): with_near_twin(verified(60, 0.4), 0.3), ItemId("milk"): milk}
-        return judge(crop(), candidates(tea=0.6, milk=0.1), found, CALIBRATION)[0]
+        doubtful = replace(verified(60, 0.7), sameness=-1.0)
+        found = {ItemId("tea"): with_near_twin(doubtful, 0.3), ItemId("milk"): milk}
+        return judge(crop(), proposals(tea=0.6, milk=0.1), found, CALIBRATION)[0]
 
     beside, at_the_same_place = tea(verified(30, 0.3, x=30)), tea(verified(30, 0.3, x=2))
-    assert beside.candidate.item_id == at_the_same_place.candidate.item_id == "tea"
+    assert beside.proposal.item_id == at_the_same_place.proposal.item_id == "tea"
     assert beside.verification is not None and beside.verification.near_twin_distance is None
     assert sigmoid(beside.log_odds) < sigmoid(at_the_same_place.log_odds) - 0.05
 
 
-def test_the_sign_of_a_twin_does_not_make_a_lesser_rival_win() -> None:
-    """Of two listed twins on a photo, the one with more of everything is the likelier."""
+def test_of_two_listed_near_twins_the_one_with_more_of_everything_is_the_likelier() -> None:
     found = {ItemId("tea"): verified(70, 0.5), ItemId("twin"): verified(30, 0.3)}
-    first, _ = judge(crop(), candidates(tea=0.6, twin=0.6), found, CALIBRATION)
-    assert first.candidate.item_id == "tea"
+    first, _ = judge(crop(), proposals(tea=0.6, twin=0.6), found, CALIBRATION)
+    assert first.proposal.item_id == "tea"
 
 
-def test_a_listed_twin_does_not_cast_doubt_on_the_item_itself() -> None:
-    found = {ItemId("tea"): verified(69, 0.92), ItemId("twin"): verified(54, 0.47)}
-    first, second = judge(crop(), candidates(tea=0.9, twin=0.7), found, CALIBRATION)
-    assert sigmoid(first.log_odds) > 0.97 and sigmoid(second.log_odds) < 0.05
+def test_the_hypotheses_of_an_object_add_up_to_one() -> None:
+    """Each proposal, an unlisted near-twin of the likeliest, and unknown."""
+    seen = replace(verified(40, 0.6), sameness=0.5)
+    found = {ItemId("tea"): seen, ItemId("milk"): replace(seen, agreement=0.4)}
+    both = judge(crop(), proposals(tea=0.6, milk=0.5), found, CALIBRATION)
+    designs = np.exp([j.design_log_odds for j in both])
+    unknown = 1 / (1 + designs.sum())
+    near_twin = (1 - both[0].own_share) * designs.sum() / (1 + designs.sum())
+    items = sum(sigmoid(j.log_odds) for j in both)
+    assert items + near_twin + unknown == pytest.approx(1.0)
+    assert 0.1 < near_twin < 0.9
 
 
 def test_two_that_claim_one_object_share_its_probability_and_two_apart_do_not() -> None:
-    shortlist = candidates(tea=0.6, twin=0.6)
+    shortlist = proposals(tea=0.6, twin=0.6)
     here = {ItemId("tea"): verified(), ItemId("twin"): verified()}
     apart = {ItemId("tea"): verified(), ItemId("twin"): verified(x=30)}
     sharing = [sigmoid(j.log_odds) for j in judge(crop(), shortlist, here, CALIBRATION)]
     assert sum(sharing) <= 1.0 and max(sharing) == pytest.approx(min(sharing))
-    assert min(sigmoid(j.log_odds) for j in judge(crop(), shortlist, apart, CALIBRATION)) > 0.9
+    assert min(sigmoid(j.log_odds) for j in judge(crop(), shortlist, apart, CALIBRATION)) > 0.8
 
 
 def test_no_candidate_is_no_verdict() -> None:
@@ -180,49 +178,36 @@ def test_more_views_never_make_it_worse() -> None:
         assert ranks == sorted(ranks)
 
 
-def test_exact_asks_for_the_comparers_word_as_well() -> None:
-    def tier(log_odds: float, sameness: float | None) -> Tier | None:
+def test_what_the_comparer_doubts_is_never_exact_however_sure_the_design_is() -> None:
+    def tier(sameness: float | None, agreement: float = 0.95) -> Tier | None:
+        found = replace(verified(80, agreement), sameness=sameness)
         belief = Belief()
-        belief.add([judged(log_odds, found=replace(verified(), sameness=sameness))])
+        belief.add(judge(crop(), proposals(tea=0.9), {ItemId("tea"): found}, CALIBRATION))
         return tier_of(belief)
 
-    assert tier(1.2, CONFIRMED_SAMENESS) is Tier.EXACT
-    assert tier(6.0, CONFIRMED_SAMENESS - 0.01) is Tier.VERY_SIMILAR, "however sure the rest is"
-    assert tier(2.0, None) is Tier.VERY_SIMILAR, "without a comparer the rest must be surer"
-    assert tier(2.6, None) is Tier.EXACT
+    assert tier(2.0) is Tier.EXACT
+    assert tier(-1.0) is Tier.VERY_SIMILAR
+    assert tier(None) is Tier.EXACT, "without a comparer the agreement tells"
+    assert tier(None, agreement=0.4) is Tier.VERY_SIMILAR
 
 
-def test_a_close_near_twin_that_is_listed_is_a_second_witness_too() -> None:
-    def tier(distance: float | None) -> Tier | None:
-        belief = Belief()
-        unlike = replace(verified(), sameness=-5.0, near_twin_distance=distance)
-        belief.add([judged(1.2, found=unlike)])
-        return tier_of(belief)
-
-    assert tier(0.3) is Tier.EXACT
-    assert tier(0.6) is tier(None) is Tier.SIMILAR
-
-
-def test_one_view_that_the_comparer_confirms_speaks_for_its_track_until_that_is_refuted() -> None:
-    belief, unsure = Belief(), replace(verified(), sameness=0.0)
-    belief.add([judged(0.5, found=replace(verified(), sameness=1.0))])
-    belief.add([judged(3.0, found=unsure)])
-    assert tier_of(belief) is Tier.EXACT
-    belief.add([judged(PROVED_OTHER, "milk", replace(verified(), sameness=2.0))])
-    belief.add([judged(-1.0, "milk"), judged(-2.0, found=unsure)])
-    for _ in range(4):
-        belief.add([judged(-3.0, "milk"), judged(3.0, found=unsure)])
+def test_more_views_prove_the_design_and_not_that_it_is_no_near_twin() -> None:
+    belief = Belief()
+    for _ in range(20):
+        belief.add([judged(4.0, own=0.6)])
     verdict = belief.verdict(OPTIONS, CALIBRATION)
-    assert verdict is not None and verdict.best.candidate.item_id == "tea"
-    assert verdict.tier is not Tier.EXACT, "what was seen of another object no longer counts"
+    assert verdict is not None and verdict.probability <= 0.6
+    assert verdict.tier is Tier.VERY_SIMILAR
+    belief.add([judged(4.0, own=0.95)])
+    assert tier_of(belief) is Tier.EXACT, "one that shows what near-twins lack does"
 
 
 def test_views_that_agree_add_up_but_many_doubtful_ones_prove_nothing() -> None:
     belief = Belief()
-    belief.add([judged(2.0)])
+    belief.add([replace(judged(0.5), design_log_odds=2.0)])
     assert tier_of(belief) is Tier.VERY_SIMILAR
-    belief.add([judged(2.0)])
-    belief.add([judged(1.5)])
+    belief.add([judged(0.6)])
+    belief.add([judged(0.6)])
     assert tier_of(belief) is Tier.EXACT
     doubtful = Belief()
     for _ in range(100):
@@ -248,23 +233,23 @@ def test_failures_in_a_row_end_a_belief_sooner_when_another_item_shows() -> None
 
 
 @pytest.mark.parametrize(
-    ("log_odds", "design_log_odds", "found", "expected"),
+    ("lead", "design_log_odds", "found", "expected"),
     [
         (8.0, 8.0, verified(), Tier.EXACT),
-        (2.0, 2.0, verified(), Tier.VERY_SIMILAR),
+        (0.4, 2.0, verified(), Tier.VERY_SIMILAR),
         (-3.0, 4.0, verified(), Tier.VERY_SIMILAR),
-        (1.2, 1.2, verified(), Tier.SIMILAR),
-        (-3.0, 1.2, verified(), Tier.SIMILAR),
+        (0.4, 1.0, verified(), Tier.SIMILAR),
+        (-3.0, 1.0, verified(), Tier.SIMILAR),
         (8.0, 8.0, NOTHING, Tier.SIMILAR),
         (-3.0, 8.0, NOTHING, None),
         (0.0, 0.0, verified(), None),
     ],
 )
 def test_tiers(
-    log_odds: float, design_log_odds: float, found: Verification, expected: Tier | None
+    lead: float, design_log_odds: float, found: Verification, expected: Tier | None
 ) -> None:
     belief = Belief()
-    belief.add([replace(judged(log_odds, found=found), design_log_odds=design_log_odds)])
+    belief.add([replace(judged(lead, found=found), design_log_odds=design_log_odds)])
     assert tier_of(belief) is expected
 
 
@@ -285,7 +270,7 @@ def test_a_track_of_a_near_twin_stays_with_the_item_whose_design_it_shows() -> N
 
 def test_lowest_published_tier_is_the_users() -> None:
     belief = Belief()
-    belief.add([judged(2.0)])
+    belief.add([replace(judged(0.4), design_log_odds=2.0)])
     assert tier_of(belief, DecideOptions(publish="very_similar")) is Tier.VERY_SIMILAR
     assert tier_of(belief, DecideOptions(publish="exact")) is None
 
@@ -305,7 +290,7 @@ def test_match_carries_the_outline_to_where_the_track_is_now() -> None:
 
 def test_match_in_a_fixed_region_has_the_outlines_box() -> None:
     region = crop((0, 0, 100, 100), whole=True)
-    verdict_of = judge(region, candidates(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION)
+    verdict_of = judge(region, proposals(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION)
     belief = Belief()
     belief.add(verdict_of)
     verdict = belief.verdict(OPTIONS, CALIBRATION)
@@ -329,8 +314,11 @@ def test_a_fragment_proves_nothing_however_well_it_agrees() -> None:
     whole = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 1.0)
     fragment = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 0.15)
     calibration = Calibration()
-    tea = candidates(tea=0.4)[0]
-    assert calibration.log_odds(tea, -0.2, whole) > calibration.log_odds(tea, -0.2, fragment) + 2.0
+    tea = proposals(tea=0.4)[0]
+    assert (
+        calibration.design_log_odds(tea, -0.2, whole)
+        > calibration.design_log_odds(tea, -0.2, fragment) + 2.0
+    )
 
 
 def test_another_item_that_is_proved_ends_a_belief_at_once() -> None:
@@ -342,3 +330,24 @@ def test_another_item_that_is_proved_ends_a_belief_at_once() -> None:
     belief.add([judged(PROVED_OTHER, "jam"), judged(-1.0, "tea")])
     believed = belief.item()
     assert believed is not None and believed.item_id == "jam"
+
+
+def test_items_with_the_same_picture_share_what_is_found_of_either() -> None:
+    """Each has its half, whichever was checked, and the catalog's order decides which is first."""
+    shortlist = [Proposal(ItemId("twin"), 7, 0.6), Proposal(ItemId("tea"), 3, 0.61)]
+    shortlist.append(Proposal(ItemId("soap"), 1, 0.2))
+    groups = [3, 3, 1]
+    found = {ItemId("twin"): replace(verified(), sameness=3.0), ItemId("soap"): NOTHING}
+    shared, evidence = _share_pictures(shortlist, found, groups, CALIBRATION)
+    first, second, third = judge(crop(), shared, evidence, CALIBRATION, groups)
+    assert [j.proposal.item_id for j in (first, second, third)] == ["tea", "twin", "soap"]
+    assert first.log_odds == second.log_odds and 0.4 < sigmoid(first.log_odds) <= 0.5
+    assert first.margin == second.margin > 0 and first.n_alike == 2 and third.n_alike == 1
+    belief = Belief()
+    for _ in range(5):
+        belief.add([first, second, third])
+        verdict = belief.verdict(OPTIONS, CALIBRATION)
+        assert verdict is not None and verdict.tier is Tier.VERY_SIMILAR
+        assert verdict.best.proposal.item_id == "tea" and verdict.probability <= 0.5
+        assert verdict.alternatives[0].item_id == "twin"
+        assert verdict.alternatives[0].probability == verdict.probability

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
-from pipeline.agreement import ONLY_THERE, Agreement, NearTwin, Placed, near_twin_of
 from pipeline.geometry import warp_picture
+from pipeline.identify.agreement import ONLY_THERE, Agreement, NearTwin, Placed, near_twin_of
 from pipeline.types import ItemId
 
 WH = (210, 310)

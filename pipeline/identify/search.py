@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.cublas_left_out import cublas_left_out
 from pipeline.errors import CatalogError
 from pipeline.options import SearchOptions
-from pipeline.types import F32, I32, Candidate, ItemId
+from pipeline.types import F32, I32, ItemId, Proposal
 
 try:
     with cublas_left_out():
@@ -44,7 +44,7 @@ class Searcher:
         self._k = options.k
         self._most_views = int(np.bincount(view_item).max(initial=0)) if len(view_item) else 0
 
-    def search(self, embeddings: F32, k: int | None = None) -> list[list[Candidate]]:
+    def search(self, embeddings: F32, k: int | None = None) -> list[list[Proposal]]:
         """Return at most k items for each vector, nearest first, each with its nearest view.
 
         embeddings: (N, D) float32 unit vectors. k: options.k where none is given.
@@ -57,14 +57,14 @@ class Searcher:
         similarity, rows = self._index.search(np.ascontiguousarray(embeddings), n_rows)
         return [self._best_views(s, r, k) for s, r in zip(similarity, rows, strict=True)]
 
-    def _best_views(self, similarity: F32, rows: Any, k: int) -> list[Candidate]:
-        found: dict[int, Candidate] = {}
+    def _best_views(self, similarity: F32, rows: Any, k: int) -> list[Proposal]:
+        found: dict[int, Proposal] = {}
         for value, row in zip(similarity.tolist(), rows.tolist(), strict=True):
             if row < 0:  # an approximate index may find fewer than asked
                 break
             item = int(self._view_item[row])
             if item not in found:
-                found[item] = Candidate(self._item_ids[item], row, min(1.0, float(value)))
+                found[item] = Proposal(self._item_ids[item], row, min(1.0, float(value)))
                 if len(found) == k:
                     break
         return list(found.values())

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import CatalogError
+from pipeline.identify.search import Searcher, build_index, read_index, write_index
 from pipeline.options import SearchOptions
-from pipeline.search import Searcher, build_index, read_index, write_index
 from pipeline.types import F32, ItemId
 
 
@@ -37,8 +37,8 @@ def test_shortlist_is_each_items_best_view_as_a_naive_search_finds_it(rows: F32)
         best = {item: cosine[view_item == item].max() for item in set(view_item.tolist())}
         expected = sorted(best, key=lambda item: -best[item])[:9]
         assert [c.item_id for c in shortlist] == [f"item {i}" for i in expected]
-        for candidate in shortlist:
-            assert candidate.similarity == pytest.approx(cosine[candidate.view_index], abs=1e-5)
+        for proposal in shortlist:
+            assert proposal.similarity == pytest.approx(cosine[proposal.view_index], abs=1e-5)
 
 
 def test_one_item_with_many_views_does_not_crowd_out_the_others(rows: F32) -> None:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from threading import Lock
 
-from pipeline.agreement import NearTwin
-from pipeline.calibration import Calibration
+import numpy as np
+
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import INDEX
-from pipeline.family import find_near_twin
+from pipeline.identify.agreement import NearTwin, Picture
+from pipeline.identify.calibration import Calibration
+from pipeline.identify.search import Searcher, build_index, read_index
+from pipeline.identify.vote import Voter
 from pipeline.options import MatcherOptions, SearchOptions
 from pipeline.panels import Panel, PanelFinder
-from pipeline.search import Searcher, build_index, read_index
-from pipeline.types import F32, U8, Candidate, ItemId, Keypoints
-from pipeline.verify import Picture
-from pipeline.vote import Voter
+from pipeline.types import F32, I32, U8, ItemId, Keypoints, Proposal
 
 VIEWS_KEPT = 64  # decoded views in memory, about 0.5 MB each
 NEAR_TWINS_KEPT = 256  # about 60 kB each
-LOOK_ALIKES = 4  # other items that a view is compared with once, some 6 ms each
 
 
 class Shelf:
@@ -46,96 +44,130 @@ class Shelf:
             index = build_index(catalog.embeddings, options)
         item_ids = [item.item_id for item in catalog.items]
         self.searcher = Searcher(index, catalog.view_item, item_ids, options)
-        self._k = options.k
+        self.k = options.k
         self._voter = Voter(catalog)
         self._panel_finder = PanelFinder(catalog) if panels else None
         self._views: OrderedDict[int, Picture] = OrderedDict()
         self._near_twins: OrderedDict[int, NearTwin] = OrderedDict()  # by picture
-        self._without_twin: set[int] = set()  # pictures
+        near_twins = catalog.near_twins()
+        self._has_near_twin = near_twins["view"] >= 0  # (P,) bool
+        self._same_as = near_twins["same_as"].copy()  # (P,) int32
+        self._views_of_same = _group(self._same_as, catalog)
 
     def find_panels(self, luma: U8) -> list[Panel]:
         """Return where plain pictures of the catalog may lie in a picture, (H, W) uint8."""
         return self._panel_finder.find(luma) if self._panel_finder is not None else []
 
     def join_votes(
-        self, shortlist: Sequence[Candidate], embedding: F32, keypoints: Keypoints
-    ) -> list[Candidate]:
+        self, shortlist: Sequence[Proposal], embedding: F32, keypoints: Keypoints
+    ) -> list[Proposal]:
         """Return the shortlist of the search joined with that of the keypoints' votes.
 
         The first of both come first; at most k. embedding: (D,) float32 unit vector of the crop.
         """
         voted = [
-            self._candidate(item, view, embedding, lead)
-            for item, view, lead in self._voter.vote(keypoints, self._k)
+            self._proposal(item, view, embedding, lead)
+            for item, view, lead in self._voter.vote(keypoints, self.k)
         ]
         if voted:
-            shortlist = [replace(candidate, vote_lead=-1.0) for candidate in shortlist]
-        joined: dict[ItemId, Candidate] = {}
+            shortlist = [replace(proposal, vote_lead=-1.0) for proposal in shortlist]
+        joined: dict[ItemId, Proposal] = {}
         for pair in zip_longest(voted, shortlist):
-            for candidate in pair:
-                if candidate is not None:
-                    joined.setdefault(candidate.item_id, candidate)
-        return list(joined.values())[: self._k]
+            for proposal in pair:
+                if proposal is not None:
+                    joined.setdefault(proposal.item_id, proposal)
+        return list(joined.values())[: self.k]
 
-    def candidates_of(
-        self, view_indices: Sequence[int], shortlist: Sequence[Candidate], embedding: F32
-    ) -> list[Candidate]:
+    def proposals_of(
+        self, view_indices: Sequence[int], shortlist: Sequence[Proposal], embedding: F32
+    ) -> list[Proposal]:
         """Return the items of views, each once, in their order and with that view as their best."""
-        lead_of = {candidate.item_id: candidate.vote_lead for candidate in shortlist}
+        lead_of = {proposal.item_id: proposal.vote_lead for proposal in shortlist}
         without_votes = -1.0 if any(lead_of.values()) else 0.0
-        found: dict[ItemId, Candidate] = {}
+        found: dict[ItemId, Proposal] = {}
         for view_index in view_indices:
             item = int(self.catalog.view_item[view_index])
             item_id = self.catalog.items[item].item_id
             lead = lead_of.get(item_id, without_votes)
-            found.setdefault(item_id, self._candidate(item, view_index, embedding, lead))
+            found.setdefault(item_id, self._proposal(item, view_index, embedding, lead))
         return list(found.values())
 
-    def _candidate(self, item: int, view_index: int, embedding: F32, lead: float) -> Candidate:
+    def _proposal(self, item: int, view_index: int, embedding: F32, lead: float) -> Proposal:
         similarity = (self.catalog.embeddings[self.catalog.view_item == item] @ embedding).max()
-        return Candidate(self.catalog.items[item].item_id, view_index, float(similarity), lead)
+        return Proposal(self.catalog.items[item].item_id, view_index, float(similarity), lead)
 
     def view(self, view_index: int) -> Picture:
         """Return a view's keypoints and small picture, from memory when it was asked for lately."""
         picture = int(self.catalog.view_picture[view_index])
-        view = self._views.pop(picture, None) or self._load(view_index)
+        view = self._views.pop(picture, None) or self.load_view(view_index)
         self._views[picture] = view  # the last one now
         if len(self._views) > VIEWS_KEPT:
             self._views.popitem(last=False)
-        # Not kept: it would hold the whole shelf, and a circle outlives a catalog's switch.
-        return replace(view, near_twin=partial(self._near_twin, view_index, view))
+        return view
 
-    def has_near_twin(self, view_index: int) -> bool:
-        """Whether another item's picture shows a near-twin of what a view shows."""
-        find = self.view(view_index).near_twin
-        return find is not None and find() is not None
-
-    def _near_twin(self, view_index: int, view: Picture) -> NearTwin | None:
+    def near_twin(self, view_index: int) -> NearTwin | None:
+        """Return the near-twin of a view's picture, or None where the catalog lists none."""
         picture = int(self.catalog.view_picture[view_index])
-        if picture in self._without_twin:
+        if not self._has_near_twin[picture]:
             return None
-        near_twin = self._near_twins.pop(picture, None)
-        if near_twin is None:
-            near_twin = find_near_twin(view, self._look_alikes(view_index, view))
-        if near_twin is None:
-            self._without_twin.add(picture)
-            return None
+        near_twin = self._near_twins.pop(picture, None) or self._read_near_twin(view_index, picture)
         self._near_twins[picture] = near_twin  # the last one now
         if len(self._near_twins) > NEAR_TWINS_KEPT:
             self._near_twins.popitem(last=False)
         return near_twin
 
-    def _load(self, view_index: int) -> Picture:
+    def has_near_twin(self, view_index: int) -> bool:
+        """Whether the catalog lists a near-twin of a view's picture."""
+        return bool(self._has_near_twin[self.catalog.view_picture[view_index]])
+
+    def same_picture(self, view_index: int) -> int:
+        """Return a number that views have in common if and only if their pictures show the same:
+        what is seen cannot tell their items apart.
+        """
+        return int(self._same_as[self.catalog.view_picture[view_index]])
+
+    def with_same_pictures(self, shortlist: Sequence[Proposal], embedding: F32) -> list[Proposal]:
+        """Return a shortlist with every item whose picture shows the same as one on it, beside it.
+
+        embedding: (D,) float32 unit vector of the crop.
+        """
+        if not self._views_of_same:
+            return list(shortlist)
+        lead_of = {proposal.item_id: proposal.vote_lead for proposal in shortlist}
+        found: dict[ItemId, Proposal] = {}
+        for proposal in shortlist:
+            found.setdefault(proposal.item_id, proposal)
+            for view_index in self._views_of_same.get(self.same_picture(proposal.view_index), ()):
+                item = int(self.catalog.view_item[view_index])
+                item_id = self.catalog.items[item].item_id
+                if item_id not in found and item_id not in lead_of:
+                    other = self._proposal(item, view_index, embedding, proposal.vote_lead)
+                    found[item_id] = other
+        return list(found.values())
+
+    def load_view(self, view_index: int) -> Picture:
+        """Return a view's keypoints and small picture from disk; any thread may call."""
         return Picture(self.catalog.keypoints(view_index), self.catalog.view_image_bgr(view_index))
 
-    def _look_alikes(self, view_index: int, view: Picture) -> Iterator[tuple[ItemId, Picture]]:
-        """Give other items and the picture of each that is most like a view, the nearest first."""
-        embedding = self.catalog.embeddings[view_index]
-        found = self.searcher.search(embedding[None])[0]
-        item_id = self.catalog.items[self.catalog.view_item[view_index]].item_id
-        joined = self.join_votes(found, embedding, view.keypoints)
-        others = [candidate for candidate in joined if candidate.item_id != item_id]
-        return ((other.item_id, self._load(other.view_index)) for other in others[:LOOK_ALIKES])
+    def _read_near_twin(self, view_index: int, picture: int) -> NearTwin:
+        (row,) = self.catalog.near_twins(picture)
+        view, twin = self.view(view_index), self.view(int(row["view"]))
+        return NearTwin(
+            self.catalog.items[row["item"]].item_id,
+            twin.place(view, row["homography"]).lay_to_measure(),
+            row["difference"],
+            float(row["distance"]),
+            float(row["apart"]),
+        )
+
+
+def _group(same_as: I32, catalog: Catalog) -> dict[int, list[int]]:
+    """Return the first views of pictures that show the same, by what `same_picture` says."""
+    numbers, counts = np.unique(same_as, return_counts=True)
+    return {
+        int(number): [catalog.first_view(int(p)) for p in np.flatnonzero(same_as == number)]
+        for number in numbers[counts > 1]
+    }
 
 
 class Shelves:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pipeline.geometry import jacobian_at, resized_homography, warp_picture
-from pipeline.types import F32, F64, U8, ItemId
+from pipeline.types import F32, F64, U8, ItemId, Keypoints
 
 SIDE_PX = 128
 WINDOW_PX = 19
@@ -71,13 +71,30 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A crop or a view with its keypoints.
+
+    image_bgr: (H, W, 3) uint8; may be smaller or larger than `keypoints.image_size_wh` says, as
+    long as it shows the same: the keypoints' px are what checks speak in.
+    """
+
+    keypoints: Keypoints
+    image_bgr: U8
+
+    def place(self, view: Picture, homography: F64) -> Placed:
+        """Return this picture with a view that lies in it. homography: view px -> its px."""
+        sizes = self.keypoints.image_size_wh, view.keypoints.image_size_wh
+        return Placed(self.image_bgr, view.image_bgr, homography, *sizes)
+
+
+@dataclass(frozen=True, slots=True)
 class NearTwin:
     """The picture of another item that is most like a view.
 
     item_id: of that item. laid: over the view, at the size that agreement is measured at.
-    difference: (S, S) uint8, how much the view differs from it in each place, 255 where most
-    (family.py). distance: 0..1, how much in the mean over what both show. apart: 0..1, what they
-    lack of agreement in such places.
+    difference: (S, S) uint8, how much the view differs from it in each place, 255 where most.
+    distance: 0..1, how much in the mean over what both show. apart: 0..1, what they lack of
+    agreement in such places. The catalog holds them (catalog_tools/near_twins.py).
     """
 
     item_id: ItemId
@@ -87,13 +104,12 @@ class NearTwin:
     apart: float
 
 
-def near_twin_of(item_id: ItemId, laid: Laid, difference: U8, distance: float) -> NearTwin:
-    """Return the near-twin that a sibling laid over a view is."""
+def measure_apart(laid: Laid, difference: U8) -> float:
+    """Return 0..1: what a picture laid over a view lacks of agreement where the two differ."""
     where = laid.inside[EVERY_SECOND]
     counts = _counts(difference, laid)
     local, deviation = _compare(laid.view_bgr, to_lab(laid.picture_bgr), laid.inside)
-    apart = 1 - _join(local, deviation, counts, where)
-    return NearTwin(item_id, laid, difference, distance, apart)
+    return 1 - _join(local, deviation, counts, where)
 
 
 class Agreement:
@@ -172,7 +188,7 @@ def join_local(local: F32, deviation: F32, counts: F32 | None = None) -> float:
     Half is the mean over all channels, half the mean of the
     worst channel, which a twin of another colour fails. Where the view is blank everything
     agrees, so blank places hardly count: on shop photos of near-twins this lifts the share of
-    right answers among five candidates from 0.73 to 0.82.
+    right answers among five proposals from 0.73 to 0.82.
     """
     if counts is None:
         counts = np.ones(len(local), np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import VOTES
-from pipeline.search import build_descriptor_index, read_descriptor_index, write_index
+from pipeline.identify.search import build_descriptor_index, read_descriptor_index, write_index
 from pipeline.types import F32, Keypoints
 
 MAX_EXACT = 60_000  # descriptors of all pictures: 15 MB, 5-10 ms a crop on two cores
@@ -52,7 +52,7 @@ class Voter:
 
     def vote(self, keypoints: Keypoints, k: int) -> list[tuple[int, int, float]]:
         """Return the items with most votes, at most k: (item index, view that got the most,
-        vote lead as a Candidate has it).
+        vote lead as a Proposal has it).
         """
         if len(keypoints) == 0:
             return []

@@ -8,18 +8,14 @@ from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from catalog_tools.synthesize.scenes import camera_effects, make_background
 from pipeline.errors import WeightsError
 from pipeline.geometry import angle_deg, project_points, warp_picture
+from pipeline.identify.agreement import Picture
+from pipeline.identify.check import Checker, load_checker, pair_by_assignment, run_lightglue
+from pipeline.identify.compare import NOT_VERIFIED
+from pipeline.identify.orb_ssim import compare_by_orb, measure_ssim
 from pipeline.options import EngineOptions, VerifyOptions
-from pipeline.orb_ssim import compare_by_orb, measure_ssim
 from pipeline.types import Verification
-from pipeline.verify import (
-    NOT_VERIFIED,
-    Picture,
-    Verifier,
-    load_verifier,
-    pair_by_assignment,
-    run_lightglue,
-)
 from pipeline.weights import find_weights
+from tests.pipeline.checking import verify
 
 CROP_WH = (300, 320)
 VIEW_TO_CROP = np.array([[0.62, -0.22, 110.0], [0.20, 0.70, 30.0], [0.0003, -0.0002, 1.0]])
@@ -58,24 +54,24 @@ class TrueEngine:
         return (np.stack(rows).astype(np.float32),)
 
 
-def make_verifier(kind: str) -> Verifier:
+def make_checker(kind: str) -> Checker:
     if kind == "sift":
-        return Verifier(None, VerifyOptions(verifier="sift", batch=4))
+        return Checker(None, VerifyOptions(method="rootsift", batch=4))
     if kind == "scripted":
-        return Verifier(TrueEngine(), VerifyOptions(batch=4))
+        return Checker(TrueEngine(), VerifyOptions(batch=4))
     try:
         find_weights("matcher")
     except WeightsError:
         pytest.skip("no LightGlue weights in this checkout")
-    return load_verifier(EngineOptions(engine="torch", device="cpu"), VerifyOptions(batch=4))
+    return load_checker(EngineOptions(engine="torch", device="cpu"), VerifyOptions(batch=4))
 
 
 @pytest.mark.parametrize("kind", ["scripted", "sift", "lightglue"])
 def test_the_right_pack_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
-    verifier = make_verifier(kind)
-    crop = verifier.prepare(crop_of(1))
-    view, other = verifier.prepare(view_of(1)), verifier.prepare(view_of(2))
-    right, wrong = verifier.verify([(crop, view), (crop, other)])
+    checker = make_checker(kind)
+    crop = checker.prepare(crop_of(1))
+    view, other = checker.prepare(view_of(1)), checker.prepare(view_of(2))
+    right, wrong = verify(checker, [(crop, view), (crop, other)])
     assert right.homography is not None and right.outline is not None
     assert right.inliers >= 15
     height, width = view_of(1).shape[:2]
@@ -92,12 +88,12 @@ def test_the_right_pack_is_verified_and_a_wrong_one_is_not(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["scripted", "sift", "lightglue"])
 def test_a_batch_gives_the_same_verdicts_as_one_pair_at_a_time(kind: str) -> None:
-    verifier = make_verifier(kind)
-    crops = [verifier.prepare(crop_of(seed)) for seed in (1, 2, 3)]
-    views = [verifier.prepare(view_of(seed)) for seed in (1, 2, 3, 4)]
+    checker = make_checker(kind)
+    crops = [checker.prepare(crop_of(seed)) for seed in (1, 2, 3)]
+    views = [checker.prepare(view_of(seed)) for seed in (1, 2, 3, 4)]
     pairs = [(crop, view) for crop in crops for view in views]
-    together = verifier.verify(pairs)
-    alone = [verifier.verify([pair])[0] for pair in pairs]
+    together = verify(checker, pairs)
+    alone = [verify(checker, [pair])[0] for pair in pairs]
     assert [v.homography is None for v in together] == [v.homography is None for v in alone]
     for one, other in zip(together, alone, strict=True):
         assert abs(one.inliers - other.inliers) <= 1  # float32 sums in another order
@@ -106,28 +102,28 @@ def test_a_batch_gives_the_same_verdicts_as_one_pair_at_a_time(kind: str) -> Non
 
 def test_pairs_without_keypoints_are_answered_in_their_place() -> None:
     engine = TrueEngine()
-    verifier = Verifier(engine, VerifyOptions(batch=2))
-    crop, view = verifier.prepare(crop_of(1)), verifier.prepare(view_of(1))
-    flat = verifier.prepare(np.full((80, 80, 3), 127, np.uint8))
-    found = verifier.verify([(flat, view), (crop, view), (crop, flat), (crop, view), (crop, view)])
+    checker = Checker(engine, VerifyOptions(batch=2))
+    crop, view = checker.prepare(crop_of(1)), checker.prepare(view_of(1))
+    flat = checker.prepare(np.full((80, 80, 3), 127, np.uint8))
+    found = verify(checker, [(flat, view), (crop, view), (crop, flat), (crop, view), (crop, view)])
     assert [v.inliers > 0 for v in found] == [False, True, False, True, True]
     assert found[0] is NOT_VERIFIED
     assert engine.batches == [2, 1]
-    assert verifier.verify([]) == []
+    assert verify(checker, []) == []
 
 
 def test_a_view_shown_smaller_than_its_keypoints_say_changes_nothing_but_sharpness() -> None:
-    verifier = make_verifier("scripted")
-    crop, view = verifier.prepare(crop_of(3)), verifier.prepare(view_of(3))
+    checker = make_checker("scripted")
+    crop, view = checker.prepare(crop_of(3)), checker.prepare(view_of(3))
     small = cv2.resize(view.image_bgr, (160, 240), interpolation=cv2.INTER_AREA)
-    whole, thumbnail = verifier.verify([(crop, view), (crop, Picture(view.keypoints, small))])
+    whole, thumbnail = verify(checker, [(crop, view), (crop, Picture(view.keypoints, small))])
     np.testing.assert_array_equal(whole.homography, thumbnail.homography)
     assert thumbnail.agreement == pytest.approx(whole.agreement, abs=0.05)
 
 
 def test_lightglue_without_its_network_is_refused() -> None:
     with pytest.raises(ValueError, match="needs its engine"):
-        Verifier(None, VerifyOptions())
+        Checker(None, VerifyOptions())
 
 
 def test_only_mutual_likely_pairs_count_and_padding_never_does() -> None:
@@ -152,8 +148,8 @@ def test_the_network_gets_views_first_padded_no_further_than_needed(
             seen.append(arrays)
             return super().__call__(*arrays)
 
-    verifier = Verifier(None, VerifyOptions(verifier="sift", max_keypoints=found))
-    view, crop = verifier.prepare(view_of(1)), verifier.prepare(crop_of(1))
+    checker = Checker(None, VerifyOptions(method="rootsift", max_keypoints=found))
+    view, crop = checker.prepare(view_of(1)), checker.prepare(crop_of(1))
     assert max(len(view.keypoints), len(crop.keypoints)) == found
     n = expected
     assignment = run_lightglue(Recorder(), [(view.keypoints, crop.keypoints)], most)
@@ -171,10 +167,10 @@ def test_nothing_found_says_nothing() -> None:
 
 
 def test_orb_and_ssim_prefer_the_right_pack() -> None:
-    verifier = load_verifier(EngineOptions(), VerifyOptions(verifier="orb_ssim", comparer=False))
-    crop = verifier.prepare(crop_of(1))
-    view, other = verifier.prepare(view_of(1)), verifier.prepare(view_of(2))
-    right, wrong = verifier.verify([(crop, view), (crop, other)])
+    checker = load_checker(EngineOptions(), VerifyOptions(method="orb_ssim"))
+    crop = checker.prepare(crop_of(1))
+    view, other = checker.prepare(view_of(1)), checker.prepare(view_of(2))
+    right, wrong = verify(checker, [(crop, view), (crop, other)])
     assert right.homography is not None and right.inliers > wrong.inliers
     assert right.agreement > wrong.agreement
 

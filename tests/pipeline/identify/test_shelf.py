@@ -1,4 +1,4 @@
-"""A shelf finds a view's near-twin once, keeps the last ones, and finds others again."""
+"""A shelf reads a view's near-twin from the catalog and keeps the last ones."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-import pipeline.shelf
+import pipeline.identify.shelf
+from catalog_tools.near_twins import write_near_twins
 from catalog_tools.synthesize.packs import render_pack, render_twin
-from pipeline.agreement import NearTwin
 from pipeline.catalog import Catalog, Item, Recipe, StoredPicture, write_generation
-from pipeline.catalog_format import PictureRecord
+from pipeline.catalog_format import Manifest, PictureRecord
+from pipeline.identify.shelf import Shelf
 from pipeline.keypoints import KeypointExtractor
 from pipeline.options import SearchOptions, VerifyOptions
-from pipeline.shelf import Shelf
 from pipeline.types import ItemId
 
 EXTRACTOR = KeypointExtractor(VerifyOptions())
@@ -36,36 +36,29 @@ def shelf(tmp_path: Path) -> Shelf:
     recipe = Recipe(embedder_sha256="0" * 64, embedder="none", extractor=EXTRACTOR.name)
     items = [Item(ItemId(str(i)), str(i)) for i in range(len(pictures))]
     packs = [stored(i, picture) for i, picture in enumerate(pictures)]
-    write_generation(tmp_path, recipe, items, packs)
+    write_generation(tmp_path, recipe, items, packs, add_files=add_near_twins)
     return Shelf(Catalog.load(tmp_path, None), SearchOptions(k=4))
 
 
-def test_listed_near_twins_are_each_others(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, other = (near_twin(shelf, i) for i in range(3))
+def add_near_twins(folder: Path, manifest: Manifest) -> None:
+    write_near_twins(Catalog.open_folder(folder, folder, manifest), None)
+
+
+def test_listed_near_twins_are_each_others(shelf: Shelf) -> None:
+    first, second, other = (shelf.near_twin(i) for i in range(3))
     assert first is not None and second is not None and other is None
+    assert [shelf.has_near_twin(i) for i in range(3)] == [True, True, False]
     assert [shelf.catalog.items[i].item_id for i in (1, 0)] == [first.item_id, second.item_id]
     shown = shelf.view(1).image_bgr.astype(int).mean()
     assert abs(first.laid.picture_bgr[first.laid.inside].mean() - shown) < 12
-    assert near_twin(shelf, 0) is first, "found once"
-    monkeypatch.setattr(pipeline.shelf, "find_near_twin", refuse)
-    assert near_twin(shelf, 2) is None, "that there is none is known as well"
+    assert shelf.near_twin(0) is first, "read once"
 
 
 def test_only_the_last_near_twins_are_kept(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.shelf, "NEAR_TWINS_KEPT", 1)
-    first = near_twin(shelf, 0)
-    assert first is not None and near_twin(shelf, 0) is first
-    assert near_twin(shelf, 1) is not None
-    again = near_twin(shelf, 0)
+    monkeypatch.setattr(pipeline.identify.shelf, "NEAR_TWINS_KEPT", 1)
+    first = shelf.near_twin(0)
+    assert first is not None and shelf.near_twin(0) is first
+    assert shelf.near_twin(1) is not None
+    again = shelf.near_twin(0)
     assert again is not None and again is not first
     assert np.array_equal(again.difference, first.difference)
-
-
-def near_twin(shelf: Shelf, view_index: int) -> NearTwin | None:
-    find = shelf.view(view_index).near_twin
-    assert find is not None
-    return find()
-
-
-def refuse(*_: object) -> None:
-    raise AssertionError("asked a second time")

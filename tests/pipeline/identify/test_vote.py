@@ -10,11 +10,11 @@ from catalog_tools.synthesize.packs import render_pack
 from pipeline.catalog import Catalog, Item, Recipe, StoredPicture, write_generation
 from pipeline.catalog_format import VOTES, PictureRecord
 from pipeline.errors import CatalogError
+from pipeline.identify.shelf import Shelf
+from pipeline.identify.vote import Voter, kept_a_picture, write_votes_index
 from pipeline.keypoints import KeypointExtractor, no_keypoints
 from pipeline.options import SearchOptions, VerifyOptions
-from pipeline.shelf import Shelf
-from pipeline.types import Candidate, ItemId
-from pipeline.vote import Voter, kept_a_picture, write_votes_index
+from pipeline.types import ItemId, Proposal
 
 N_ITEMS = 7
 EXTRACTOR = KeypointExtractor(VerifyOptions())
@@ -78,9 +78,9 @@ def test_an_item_of_very_many_pictures_still_gets_votes(tmp_path: Path) -> None:
 def test_votes_join_the_shortlist(catalog: Catalog) -> None:
     shelf = Shelf(catalog, SearchOptions(k=4))
     embedding = np.eye(8, dtype=np.float32)[0]
-    searched = [Candidate(ItemId(str(i)), 0, 0.9) for i in (6, 4, 3, 2)]
+    searched = [Proposal(ItemId(str(i)), 0, 0.9) for i in (6, 4, 3, 2)]
     joined = shelf.join_votes(searched, embedding, EXTRACTOR.extract(photograph(5)))
-    assert joined[0] == Candidate(ItemId("5"), 6, 1.0, joined[0].vote_lead)
+    assert joined[0] == Proposal(ItemId("5"), 6, 1.0, joined[0].vote_lead)
     assert joined[0].vote_lead > 0 > joined[1].vote_lead
     assert joined[1].item_id == "6" and len(joined) == 4
     assert shelf.join_votes(searched, embedding, no_keypoints((10, 10))) == searched
@@ -89,8 +89,8 @@ def test_votes_join_the_shortlist(catalog: Catalog) -> None:
 def test_larger_catalogs_vote_by_an_index_that_is_built_with_them(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.vote.MAX_EXACT", 200)
-    monkeypatch.setattr("pipeline.search.DESCRIPTOR_LISTS", 16)
+    monkeypatch.setattr("pipeline.identify.vote.MAX_EXACT", 200)
+    monkeypatch.setattr("pipeline.identify.search.DESCRIPTOR_LISTS", 16)
     path = catalog.folder / VOTES
     write_votes_index(catalog.folder)
     assert path.is_file()
@@ -126,9 +126,9 @@ def test_without_an_index_a_larger_catalog_goes_without_votes(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, max_indexed: int
 ) -> None:
     """As one that was built before there was such an index, or one that is too large for it."""
-    monkeypatch.setattr("pipeline.vote.MAX_EXACT", 200)
-    monkeypatch.setattr("pipeline.vote.MAX_INDEXED", max_indexed)
+    monkeypatch.setattr("pipeline.identify.vote.MAX_EXACT", 200)
+    monkeypatch.setattr("pipeline.identify.vote.MAX_INDEXED", max_indexed)
     shelf = Shelf(catalog, SearchOptions(k=4))
-    searched = [Candidate(ItemId("6"), 0, 0.9)]
+    searched = [Proposal(ItemId("6"), 0, 0.9)]
     keypoints = EXTRACTOR.extract(photograph(5))
     assert shelf.join_votes(searched, np.zeros(8, np.float32), keypoints) == searched

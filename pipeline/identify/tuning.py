@@ -1,0 +1,109 @@
+"""Every number that decides what is checked and believed, beside what set it.
+
+Where a figure of a comment comes from: docs/decisions. None of them was set on pictures that
+measure, unless the comment says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Region(IntEnum):
+    """What a look's crop is: a camera's track, or which part of a single picture.
+
+    INNER: a smaller cut of the middle. ROUND_MIDDLE: a box that holds the middle. ASIDE: another.
+    """
+
+    TRACK = 0
+    WHOLE = 1
+    MIDDLE = 2
+    INNER = 3
+    ROUND_MIDDLE = 4
+    ASIDE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How much a look may cost.
+
+    at_once: proposals checked first. nearest: checked when none of these is proved; of them some
+    are from further down in every second look at a track. widens: more still, where that has not
+    helped. is_patient: near-twins of the likeliest are checked until there are none; else one, with
+    the `nearest`: a camera must not wait, and its track gets further looks.
+    """
+
+    at_once: int
+    nearest: int
+    widens: bool = False
+    is_patient: bool = True
+
+
+Budget = Mapping[Region, Steps]  # regions that are not in it are described only
+
+# What may be checked. A track gets further looks; a picture gets none, so that its middle is held
+# against more. The right item is among the nearest two nearly always, and a listed near-twin beside
+# it (`python -m benchmarks.eval_grocery`, shortlists).
+CAMERA: Budget = {Region.TRACK: Steps(at_once=1, nearest=2, is_patient=False)}
+PICTURE: Budget = {
+    Region.MIDDLE: Steps(at_once=4, nearest=4, widens=True),
+    **dict.fromkeys((Region.WHOLE, Region.ROUND_MIDDLE, Region.ASIDE), Steps(2, 2)),
+}
+CALIBRATION: Budget = {Region.WHOLE: Steps(at_once=4, nearest=4, widens=True)}
+SHORTLISTS: Budget = {Region.WHOLE: Steps(at_once=0, nearest=0)}
+FEW_MORE = 3  # further proposals where one is likely but not proved
+LED_BY = 2  # likeliest items of a picture's middle that its other regions are checked against
+PROVED_LOG_ODDS = 3.0  # a proposal so likely needs no further ones beside it
+
+# Correspondences.
+RATIO = 0.8  # Lowe's ratio test, by his paper
+# From either on a crop may show a near-twin; others are not held against the listed one.
+TWIN_INLIERS, TWIN_AGREEMENT = 10, 0.3
+
+# Near-twins, found when a catalog is built.
+LOOK_ALIKES = 4  # other items that a picture is compared with
+SIBLING_INLIERS = 15  # by ratio test
+SIBLING_SHARED = 0.5  # of the picture that the sibling covers
+SIBLING_INLIER_SHARE = 1 / 80  # of the sibling's longer side that a correspondence may be off
+# Two pictures show the same when they differ nowhere by more: in local correlation, 0..1, and in
+# Lab, 0..255. Set on 25 made packs and 60 shop pictures of the pool, stored smaller and as poorer
+# JPEGs: 0.86 of 280 are found, and none of 50 made near-twins is (docs/decisions/002).
+SAME_PICTURE, SAME_COLOR = 0.4, 36.0
+SAME_SHOWN = 0.95  # of the picture that the other must cover
+SAME_SHAPE = 0.97  # of the other's ratio of sides, for plain pictures to be laid corner on corner
+
+# Judgements.
+RIVAL_SHARE = 0.3  # of the smaller outline that two proposals share if they claim one object
+LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
+
+# Of mean difference over what both show: from the first on a near-twin is a distant relative, up to
+# the second it is as close as another flavour of one pack.
+CLOSE_DISTANCE = (0.6, 0.55)
+# Who lists a close near-twin is taken to list what can be mistaken for it: an assumption about the
+# user, in log-odds, not a measurement (docs/decisions/003).
+LISTED_FAMILY = 3.0
+
+# The default calibration (calibration.py names the features).
+Nine = tuple[float, float, float, float, float, float, float, float, float]
+Four = tuple[float, float, float, float]
+Three = tuple[float, float, float]
+Two = tuple[float, float]
+# DESIGN, UNVERIFIED: `magpie catalog calibrate`, 360 shots of 180 made packs and pool pictures; the
+# weight of the sameness, 1.85, and the constant that goes with it were then set on 161 grocery
+# photos. OWN, OWN_UNSEEN: the same command's fit to 900 shots of two catalogs of 220 items. EXACT:
+# from there on 8 of 100 unlisted made near-twins are told as `exact` (docs/decisions/003).
+DESIGN: Nine = (-4.60, 0.77, 0.76, 4.96, 0.31, 2.62, 4.28, -11.94, 1.85)
+UNVERIFIED: Four = (-6.75, 5.05, 5.87, 2.02)
+OWN: Two = (0.07, 1.94)
+OWN_UNSEEN: Three = (-1.75, 2.12, 2.23)
+EXACT, VERY_SIMILAR, SIMILAR = 0.62, 0.80, 0.63
+
+# Beliefs.
+FURTHER_VIEW_GAIN = 0.5  # what a further view adds: views of one track err together
+FURTHER_VIEWS_CAP = 1.0  # and all of them at most, in log-odds
+MAX_ALTERNATIVES = 3
+FAILURES_WITH_OTHER = 2  # views in a row without the believed item that end the belief
+FAILURES_ALONE = 4
+PROVED_OTHER = 3.0  # log-odds of another item that end the belief at once
