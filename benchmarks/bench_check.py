@@ -27,7 +27,7 @@ from benchmarks.budgets import Verdict, better, breached, judge, read_budgets
 from benchmarks.daemon_run import LOST, RunOptions, RunResult, run_daemon
 from benchmarks.harness import time_calls, write_result
 from benchmarks.material import Material
-from pipeline.identify.search import Searcher, build_index, limit_search_threads
+from pipeline.identify.search import Searcher, build_index
 from pipeline.options import MatcherOptions, SearchOptions
 from pipeline.types import ItemId
 
@@ -142,7 +142,6 @@ def _measure_search(setting: Setting) -> dict[str, float]:
     queries = ask_beside(vectors, 200)
     item_ids = [ItemId(str(number)) for number in range(_N_VIEWS)]
     view_item = np.arange(_N_VIEWS, dtype=np.int32)
-    limit_search_threads(1)
     took_ms, searchers = {}, {}
     for name, exact_up_to in (("exact", _N_VIEWS), ("approximate", 1)):
         options = SearchOptions(exact_up_to_views=exact_up_to)

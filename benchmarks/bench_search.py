@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.harness import percentiles, write_result
 from benchmarks.plots import draw_search
-from pipeline.identify.search import Searcher, build_index, limit_search_threads
+from pipeline.identify.search import Searcher, build_index
 from pipeline.options import SearchOptions
 from pipeline.types import F32, ItemId
 
@@ -91,7 +91,8 @@ def _measure(size: int, seconds: float) -> dict[str, Any]:
     index = build_index(vectors, SearchOptions())
     build_s = time.perf_counter() - began_s
     item_ids = [ItemId(str(number)) for number in range(size)]
-    searcher = Searcher(index, np.arange(size, dtype=np.int32), item_ids, SearchOptions())
+    view_item = np.arange(size, dtype=np.int32)
+    searcher = Searcher(index, view_item, item_ids, SearchOptions())
     row: dict[str, Any] = {
         "n_views": size,
         "index": type(index).__name__,
@@ -100,11 +101,10 @@ def _measure(size: int, seconds: float) -> dict[str, Any]:
     }
     n_cores = len(os.sched_getaffinity(0))
     for n_threads in dict.fromkeys((1, n_cores)):
-        limit_search_threads(n_threads)
+        on_threads = Searcher(index, view_item, item_ids, SearchOptions(threads=n_threads))
         row[f"one_query_ms_{n_threads}_threads"] = percentiles(
-            query_times_ms(searcher, queries, seconds)
+            query_times_ms(on_threads, queries, seconds)
         )
-    limit_search_threads(n_cores)
     return row
 
 

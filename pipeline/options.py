@@ -79,6 +79,9 @@ class SearchOptions(Options):
 
     k: int = Field(10, ge=1, le=100, description="items that go to verification")
     exact_up_to_views: int = Field(100_000, ge=1, description="above: an approximate index")
+    threads: int = Field(
+        1, ge=1, description="of a search; more wait for each other where cores are busy"
+    )
 
 
 Method = Literal[

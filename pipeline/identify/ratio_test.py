@@ -14,6 +14,8 @@ def pair_by_ratio(first: Keypoints, second: Keypoints) -> tuple[np.ndarray, np.n
     Method: Lowe, "Distinctive Image Features from Scale-Invariant Keypoints" (IJCV 2004). The
     ratio is taken over the crop's keypoints: those of the view repeat on the pack itself.
     """
+    if not len(first.descriptors) or not len(second.descriptors):
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
     cosine = np.asarray(first.descriptors, np.float32) @ np.asarray(
         second.descriptors.T, np.float32
     )

@@ -1,6 +1,7 @@
 """The shortlist: which items of the catalog look most like a crop. faiss lives here.
 
-Exact inner products up to `exact_up_to_views`; above, an inverted file over fp16 vectors.
+Exact inner products up to `exact_up_to_views`, over fp16 vectors where there are many; above, an
+inverted file over fp16 vectors.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ try:
 except ImportError:  # another build of faiss, which needs it after all
     import faiss
 
+FULL_PRECISION_VIEWS = 5_000  # above, half floats: the same nearest item, in half the time
 MAX_ROWS = 2048  # nearest views looked at to fill a shortlist of items
 DESCRIPTOR_LISTS = 1024
 DESCRIPTOR_LISTS_PROBED = 8
@@ -41,7 +43,7 @@ class Searcher:
         self._index = index
         self._view_item = view_item
         self._item_ids = item_ids
-        self._k = options.k
+        self._k, self._threads = options.k, options.threads
         self._most_views = int(np.bincount(view_item).max(initial=0)) if len(view_item) else 0
 
     def search(self, embeddings: F32, k: int | None = None) -> list[list[Proposal]]:
@@ -54,6 +56,7 @@ class Searcher:
             return [[] for _ in range(len(embeddings))]
         # k times the views of the richest item hold at least k different items.
         n_rows = min(len(self._view_item), MAX_ROWS, k * self._most_views)
+        faiss.omp_set_num_threads(self._threads)  # of the calling thread; 0.2 µs
         similarity, rows = self._index.search(np.ascontiguousarray(embeddings), n_rows)
         return [self._best_views(s, r, k) for s, r in zip(similarity, rows, strict=True)]
 
@@ -74,7 +77,13 @@ def build_index(embeddings: F32, options: SearchOptions) -> Any:
     """Return a faiss index over unit vectors, (V, D) float32, in their order."""
     n_views, dim = embeddings.shape
     if n_views <= options.exact_up_to_views:
-        index: Any = faiss.IndexFlatIP(dim)
+        index: Any = (
+            faiss.IndexFlatIP(dim)
+            if n_views <= FULL_PRECISION_VIEWS
+            else faiss.IndexScalarQuantizer(
+                dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+            )
+        )
     else:
         n_lists = int(4 * np.sqrt(n_views))
         index = faiss.IndexIVFScalarQuantizer(
@@ -156,8 +165,3 @@ def _read(path: Path, n_rows: int, dim: int | None) -> Any:
             "rebuild the catalog",
         )
     return index
-
-
-def limit_search_threads(n_threads: int) -> None:
-    """Set how many threads a search may use."""
-    faiss.omp_set_num_threads(n_threads)

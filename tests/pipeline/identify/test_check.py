@@ -12,8 +12,9 @@ from pipeline.identify.agreement import Picture
 from pipeline.identify.check import Checker, load_checker, pair_by_assignment, run_lightglue
 from pipeline.identify.compare import NOT_VERIFIED
 from pipeline.identify.orb_ssim import compare_by_orb, measure_ssim
+from pipeline.identify.ratio_test import pair_by_ratio
 from pipeline.options import EngineOptions, VerifyOptions
-from pipeline.types import Verification
+from pipeline.types import Keypoints, Verification
 from pipeline.weights import find_weights
 from tests.pipeline.checking import verify
 
@@ -188,3 +189,13 @@ def test_orb_says_how_much_of_a_picture_it_found_again() -> None:
     flat = np.full((80, 80, 3), 127, np.uint8)
     nothing, agreement = compare_by_orb(flat, view_of(1), (80, 80), wh, 256)
     assert nothing.shape == (0, 4) and 0 <= agreement < 0.5
+
+
+def test_the_ratio_test_pairs_nothing_where_a_picture_has_no_keypoints() -> None:
+    rng = np.random.default_rng(0)
+    descriptors = rng.random((5, 128), dtype=np.float32)
+    some = Keypoints(np.zeros((5, 4), np.float32), descriptors, (64, 64))
+    none = Keypoints(np.zeros((0, 4), np.float32), descriptors[:0], (64, 64))
+    for first, second in ((some, none), (none, some), (none, none)):
+        rows, columns = pair_by_ratio(first, second)
+        assert len(rows) == len(columns) == 0

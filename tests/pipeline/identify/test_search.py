@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,30 @@ def test_an_index_lies_in_a_folder_of_another_encoding(tmp_path: Path, rows: F32
     assert read_index(folder / "index.faiss", len(rows), rows.shape[1]).ntotal == len(rows)
     with pytest.raises(CatalogError, match=r"caf.udce9.missing'?: expected a whole faiss index"):
         read_index(folder / "missing", 1, 1)
+
+
+def test_half_floats_find_what_whole_ones_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    rows = unit(rng, 3000)
+    queries = rows[::50] + 0.05 * rng.standard_normal((60, 64), dtype=np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    items = np.arange(len(rows))
+    whole = searcher(rows, items, SearchOptions(k=1)).search(queries)
+    monkeypatch.setattr("pipeline.identify.search.FULL_PRECISION_VIEWS", 100)
+    halves = searcher(rows, items, SearchOptions(k=1)).search(queries)
+    assert [found[0].item_id for found in halves] == [found[0].item_id for found in whole]
+    assert halves[0][0].similarity == pytest.approx(whole[0][0].similarity, abs=1e-3)
+
+
+def test_a_search_uses_the_threads_that_are_asked_for_in_whichever_thread_it_runs(
+    rows: F32,
+) -> None:
+    import faiss
+
+    def threads_after(asked: int) -> int:
+        searcher(rows, np.arange(len(rows)), SearchOptions(threads=asked)).search(rows[:1])
+        return int(faiss.omp_get_max_threads())
+
+    for asked in (1, 2, 1):
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(threads_after, asked).result() == asked
