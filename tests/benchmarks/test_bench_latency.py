@@ -10,7 +10,7 @@ from benchmarks.bench_overload import compare
 from benchmarks.bench_overload import figures_of as overload_figures
 from benchmarks.bench_search import ask_beside, draw_vectors, recall_at_1
 from benchmarks.daemon_run import RunResult
-from pipeline.types import Candidate, ItemId
+from pipeline.types import ItemId, Proposal
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STEP_NS = 33_333_333
@@ -100,8 +100,8 @@ def test_recall_counts_the_exact_nearest_at_the_first_place() -> None:
     vectors = draw_vectors(500)
     queries = ask_beside(vectors, 20)
     best = (queries @ vectors.T).argmax(1)
-    found = [[Candidate(ItemId(str(n)), int(n), 0.9)] for n in best]
+    found = [[Proposal(ItemId(str(n)), int(n), 0.9)] for n in best]
     assert recall_at_1(found, vectors, queries) == 1.0
-    found[0] = [Candidate(ItemId("x"), int(best[0]) + 1, 0.9)]
+    found[0] = [Proposal(ItemId("x"), int(best[0]) + 1, 0.9)]
     found[1] = []
     assert recall_at_1(found, vectors, queries) == pytest.approx(0.9)
