@@ -10,7 +10,7 @@ from benchmarks.bench_overload import compare
 from benchmarks.bench_overload import figures_of as overload_figures
 from benchmarks.bench_search import ask_beside, draw_vectors, recall_at_1
 from benchmarks.daemon_run import RunResult
-from pipeline.types import Proposal, ItemId
+from pipeline.types import ItemId, Proposal
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STEP_NS = 33_333_333

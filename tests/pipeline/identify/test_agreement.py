@@ -6,7 +6,7 @@ import pytest
 
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.geometry import warp_picture
-from pipeline.identify.agreement import ONLY_THERE, Agreement, NearTwin, Placed, near_twin_of
+from pipeline.identify.agreement import ONLY_THERE, Agreement, NearTwin, Placed, measure_apart
 from pipeline.types import ItemId
 
 WH = (210, 310)
@@ -102,7 +102,8 @@ def near_twin(of: np.ndarray, laid: np.ndarray) -> NearTwin:
     apart = np.abs(of.astype(int) - laid).max(axis=2) > 0
     difference = cv2.resize(apart.astype(np.uint8) * 255, (32, 32), interpolation=cv2.INTER_AREA)
     laid_over = placed(laid, of).lay_to_measure()
-    return near_twin_of(ItemId("twin"), laid_over, np.asarray(difference, np.uint8), 0.5)
+    places = np.asarray(difference, np.uint8)
+    return NearTwin(ItemId("twin"), laid_over, places, 0.5, measure_apart(laid_over, places))
 
 
 def placed(crop: np.ndarray, view: np.ndarray) -> Placed:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.engines import Array
-from pipeline.identify.agreement import Placed, near_twin_of
+from pipeline.identify.agreement import NearTwin, Placed
 from pipeline.identify.compare import MOST, Comparer, Overlay, lay_over
 from pipeline.types import ItemId
 
@@ -65,7 +65,7 @@ def test_what_lies_beyond_the_crop_is_black_and_marked(picture: np.ndarray) -> N
 def test_a_near_twin_lies_beside_its_view_and_is_black_where_it_is_not(picture: np.ndarray) -> None:
     left_half = np.ascontiguousarray(picture[:, : picture.shape[1] // 2])
     laid = placed(picture, np.eye(3), left_half).lay_to_measure()
-    near_twin = near_twin_of(ItemId("twin"), laid, np.full((4, 4), 255, np.uint8), 0.5)
+    near_twin = NearTwin(ItemId("twin"), laid, np.full((4, 4), 255, np.uint8), 0.5, 0.5)
     overlay = lay_over(placed(picture, np.eye(3), picture), near_twin, SIDE_PX)
     assert overlay.inside.all()
     assert overlay.twin_inside[:, : SIDE_PX // 2 - 2].all()
