@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = ("detector", "embedder", "keypoints", "matcher", "comp
 SHIPPED_DIR = Path(__file__).resolve().parent.parent / "weights"
 SHIPPED_NAMES: dict[Kind, str] = {
     "detector": "magpie-detector-n",
-    "embedder": "magpie-embedder-r18",
+    "embedder": "magpie-embedder-lite0",
     "matcher": "magpie-lightglue-sift",
     "comparer": "magpie-comparer",
 }

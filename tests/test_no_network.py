@@ -119,9 +119,11 @@ def test_the_guard_notices_a_look_up_in_a_spawned_process(offline: Offline) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["detector", "embedder", "lightglue-sift"])
+@pytest.mark.parametrize(
+    "network", ["detector-n", "embedder-r18", "embedder-lite0", "lightglue-sift"]
+)
 def test_exporting_a_network_looks_nothing_up(offline: Offline, network: str) -> None:
-    (weights,) = (ROOT / "weights").glob(f"magpie-{network}*.safetensors")
+    weights = ROOT / "weights" / f"magpie-{network}.safetensors"
     out = offline.folder / "exported"
     done = offline.run("-m", "pipeline.engines.torch_export", str(weights), str(out))
     assert done.returncode == 0, done.stderr

@@ -18,13 +18,15 @@ from catalog_tools.synthesize.shots import make_twin
 from catalog_tools.synthesize.views import camera_view, clean_view
 from catalog_tools.train.detector import measure_boxes
 from catalog_tools.train.pack_bank import to_rgb_batch
+from pipeline.embed import load_embedder
 from pipeline.engines.torch_networks import load_network, read_weights
 from pipeline.identify.compare import Overlay, load_comparer
-from pipeline.options import EngineOptions, VerifyOptions
+from pipeline.options import EmbedOptions, EngineOptions, VerifyOptions
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
 DETECTOR = WEIGHTS / "magpie-detector-n.safetensors"
-EMBEDDER = WEIGHTS / "magpie-embedder-r18.safetensors"
+RESNET = WEIGHTS / "magpie-embedder-r18.safetensors"
+LITE = WEIGHTS / "magpie-embedder-lite0.safetensors"
 COMPARER = WEIGHTS / "magpie-comparer.safetensors"
 SEEDS = range(DEMO_SEED_START + 500, DEMO_SEED_START + 524)
 
@@ -36,7 +38,8 @@ def packs() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("path", "limit_bytes"), [(DETECTOR, 6e6), (EMBEDDER, 23.5e6), (COMPARER, 1e6)]
+    ("path", "limit_bytes"),
+    [(DETECTOR, 6e6), (RESNET, 23.5e6), (LITE, 8e6), (COMPARER, 1e6)],
 )
 def test_shipped_weights_are_small_and_say_how_they_were_trained(
     path: Path, limit_bytes: float
@@ -68,17 +71,20 @@ def test_detector_finds_next_to_nothing_on_empty_backgrounds() -> None:
     assert int((boxes[..., 4] > 0.5).sum()) <= 4
 
 
-def test_embedder_puts_a_camera_view_next_to_its_own_pack(packs: list[np.ndarray]) -> None:
+@pytest.mark.parametrize("weights", [RESNET, LITE], ids=["r18", "lite0"])
+def test_embedder_puts_a_camera_view_next_to_its_own_pack(
+    packs: list[np.ndarray], weights: Path
+) -> None:
     rng = np.random.default_rng(13)
-    clean = to_rgb_batch([clean_view(rng, pack, 128) for pack in packs])
-    camera = to_rgb_batch([camera_view(rng, pack, 128, packs[:4], hard=0.5) for pack in packs])
-    embedder = load_network(EMBEDDER)
-    with torch.inference_mode():
-        catalog, queries = (embedder(torch.from_numpy(x).float() / 255) for x in (clean, camera))
-    order = (queries @ catalog.T).argsort(dim=1, descending=True)
-    own = torch.arange(len(packs))[:, None]
-    recall_1 = float((order[:, :1] == own).any(1).float().mean())
-    recall_5 = float((order[:, :5] == own).any(1).float().mean())
+    clean = [clean_view(rng, pack, 192) for pack in packs]
+    camera = [camera_view(rng, pack, 192, packs[:4], hard=0.5) for pack in packs]
+    embedder = load_embedder(
+        EngineOptions(engine="torch", device="cpu"), EmbedOptions(weights=weights)
+    )
+    order = np.argsort(-embedder.embed(camera) @ embedder.embed(clean).T, axis=1)
+    own = np.arange(len(packs))[:, None]
+    recall_1 = float((order[:, :1] == own).any(1).mean())
+    recall_5 = float((order[:, :5] == own).any(1).mean())
     assert recall_1 >= 0.7 and recall_5 >= 0.9, (recall_1, recall_5)
 
 
