@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from pipeline.engines import Engine, batch_size, load_engine, split_batch
 from pipeline.errors import WeightsError
+from pipeline.fit import FITS
 from pipeline.options import EmbedOptions, EngineOptions
 from pipeline.types import F32, U8
 from pipeline.weights import find_weights, read_metadata, read_spec, sha256_of
 
 SIDE_PX = 128  # of the input of networks whose header does not say
-PAPER = 128  # grey around a picture that is no square, as in training
 
 
 class Embedder:
@@ -72,30 +71,6 @@ def load_embedder(engine: EngineOptions, options: EmbedOptions) -> Embedder:
         raise WeightsError.at(f"weights '{weights}'", rule, fit, "they are of a newer Magpie")
     side_px, network = int(spec.get("input_side_px", SIDE_PX)), load_engine(weights, engine)
     return Embedder(network, options, sha256_of(weights), name, side_px, fit)
-
-
-def _stretched(image_bgr: U8, side_px: int) -> U8:
-    return _resized(image_bgr, side_px, side_px)
-
-
-def _letterboxed(image_bgr: U8, side_px: int) -> U8:
-    height, width = image_bgr.shape[:2]
-    scale = side_px / max(height, width)
-    fit_w, fit_h = max(1, round(width * scale)), max(1, round(height * scale))
-    square = np.full((side_px, side_px, 3), PAPER, np.uint8)
-    x, y = (side_px - fit_w) // 2, (side_px - fit_h) // 2
-    square[y : y + fit_h, x : x + fit_w] = _resized(image_bgr, fit_w, fit_h)
-    return square
-
-
-FITS = {"stretch": _stretched, "letterbox": _letterboxed}
-
-
-def _resized(image_bgr: U8, width: int, height: int) -> U8:
-    # Area averaging shrinks without the moiré that printed text would leave.
-    shrinks = image_bgr.shape[0] >= height and image_bgr.shape[1] >= width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image_bgr, (width, height), interpolation=how), np.uint8)
 
 
 def _to_input(square_bgr: U8) -> F32:

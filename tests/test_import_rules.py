@@ -32,7 +32,7 @@ NEVER = [  # folder or file, what it must not import
 ]
 # Every file of pipeline/, from the ground up: each may import from the rows before its own, and
 # from its own row where files share one. What stands alone is a stage: no stage imports another.
-GROUND = """__init__ errors types options offline printable timing geometry boxes color margin
+GROUND = """__init__ errors types options offline printable timing geometry boxes color fit margin
     folders writable picture_file draw stored_rows library_pages cublas_left_out keypoints weights
     engines learned_keypoints catalog_format catalog_writing catalog"""
 IDENTIFY_GROUND = """tuning agreement ratio_test orb_ssim calibration search vote shelf types"""

@@ -12,6 +12,7 @@ from catalog_tools.synthesize.scenes import (
     paste_pack,
     tilted_quad,
 )
+from pipeline.fit import FITS
 
 
 def flat_bgr(picture: np.ndarray, paper: int = 255) -> np.ndarray:
@@ -22,15 +23,18 @@ def flat_bgr(picture: np.ndarray, paper: int = 255) -> np.ndarray:
     return (picture[..., :3] * share + paper * (1 - share)).astype(np.uint8)
 
 
-def clean_view(rng: np.random.Generator, picture: np.ndarray, side: int) -> np.ndarray:
-    """Give the picture as a catalog shows it: stretched to (side, side, 3), trimmed or framed by a
-    hair.
+def clean_view(
+    rng: np.random.Generator, picture: np.ndarray, side: int, fit: str = "stretch"
+) -> np.ndarray:
+    """Give the picture as a catalog shows it, trimmed or framed by a hair: (side, side, 3).
+
+    fit: how it becomes a square (pipeline/fit.py).
     """
     image = flat_bgr(picture, int(rng.integers(200, 256)))
     height, width = image.shape[:2]
     left, top, right, bottom = rng.uniform(0, 0.05, 4) * (width, height, width, height)
     cut = image[int(top) : height - int(bottom), int(left) : width - int(right)]
-    return cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
+    return FITS[fit](cut, side)
 
 
 def camera_view(
@@ -40,11 +44,13 @@ def camera_view(
     neighbours: list[np.ndarray],
     hard: float = 1.0,
     turns: bool = False,
+    fit: str = "stretch",
 ) -> np.ndarray:
     """Give the picture as a detector cuts it out of a camera's frame: (side, side, 3) uint8 BGR.
 
     Turned, tilted, framed loosely or tightly, over clutter, beside and behind neighbours, with
-    hands, in poor light. turns: by any angle, instead of mostly about upright.
+    hands, in poor light. turns: by any angle, instead of mostly about upright. fit: how the cut-out
+    becomes a square (pipeline/fit.py).
     """
     height, width = picture.shape[:2]
     upright = not turns and rng.random() < 0.85
@@ -56,9 +62,12 @@ def camera_view(
     extent = high - low
     low, high = low - pad[:2] * extent, high + pad[2:] * extent
     scale = side / (high - low)
+    if fit == "letterbox":
+        scale = np.full(2, scale.min())
+    size_wh = np.maximum(8, np.round((high - low) * scale)).astype(int)
     quad = ((quad - low) * scale).astype(np.float32)
     pictures = [flat_bgr(seen) for seen in neighbours[-8:]]
-    view = make_background(rng, (side, side), pictures)
+    view = make_background(rng, (int(size_wh[0]), int(size_wh[1])), pictures)
     size = np.ptp(quad, axis=0)
     if neighbours and rng.random() < 0.4:
         shift = np.array([size[0], 0]) * rng.choice([-1.05, 1.05])
@@ -71,7 +80,7 @@ def camera_view(
         paste_pack(view, before, (quad + shift).astype(np.float32))
     if rng.random() < 0.35 * hard:
         draw_hand(view, rng, (*quad.min(0), *quad.max(0)), float(rng.uniform(0.1, 0.55)))
-    return camera_effects(view, rng, hard * float(rng.uniform(0.3, 1.0)))
+    return FITS[fit](camera_effects(view, rng, hard * float(rng.uniform(0.3, 1.0))), side)
 
 
 def recolour(rng: np.random.Generator, pictures: list[np.ndarray]) -> list[np.ndarray] | None:

@@ -11,7 +11,6 @@ import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from pytorch_metric_learning.losses import NTXentLoss
@@ -36,6 +35,7 @@ from catalog_tools.train.pack_bank import HELD_OUT_SEED_START, render_family, to
 from catalog_tools.train.run import TrainingRun
 from pipeline.engines.torch_embedder import Embedder, EmbedderSpec, build_embedder
 from pipeline.engines.torch_networks import parse_spec, save_weights, spec_json
+from pipeline.fit import FITS
 from pipeline.weights import SHIPPED_NAMES
 
 PEAK_RATE, FINE_TUNING_RATE = 1.5e-3, 2e-4
@@ -61,7 +61,7 @@ def train_embedder(options: EmbedderOptions) -> Path | None:
     begun_with = copy.deepcopy(network)
     run = TrainingRun("embedder", options)
     state = run.load()
-    batches = EmbedderBatches(options, network.spec.input_side_px, run.clock)
+    batches = EmbedderBatches(options, network.spec.input_side_px, run.clock, network.spec.fit)
     recipe = EmbedderRecipe(network, batches, options)
     restore(run, recipe, state)
     try:
@@ -95,7 +95,8 @@ def begin_embedder(options: EmbedderOptions) -> Embedder:
         network.load_state_dict(state)
         return network
     # An upstream backbone: the projection, which it lacks, begins fresh.
-    network = build_embedder(EmbedderSpec(backbone=spec.backbone, input_side_px=side_px))
+    projected = EmbedderSpec(backbone=spec.backbone, input_side_px=side_px, fit=spec.fit)
+    network = build_embedder(projected)
     added = ("projection.", "whitening.")
     fresh = {k: t for k, t in network.state_dict().items() if k.startswith(added)}
     network.load_state_dict(fresh | state)
@@ -131,14 +132,15 @@ class EmbedderRecipe(Recipe[tuple[np.ndarray, np.ndarray]]):
         if not self._batches.items:
             return check_recall(self.averaged, self._batches, self._options.check_count)
         side, count = self.network.spec.input_side_px, 2 * self._options.check_count
-        views = ItemViews.draw(self._batches, side, CHECK_VIEWS, count)
+        views = ItemViews.draw(self._batches, side, self.network.spec.fit, CHECK_VIEWS, count)
         return {"recall1_catalog": views.recall(self.averaged)}
 
 
 def is_better(run: TrainingRun, old: Embedder, new: Embedder, batches: EmbedderBatches) -> bool:
     """Compare both on unseen camera-like views of the catalog's items, and say how it came out."""
     count = FINAL_VIEWS_A_CHECK * run.options.check_count
-    views = ItemViews.draw(batches, new.spec.input_side_px, FINAL_VIEWS, count)
+    spec = new.spec
+    views = ItemViews.draw(batches, spec.input_side_px, spec.fit, FINAL_VIEWS, count)
     before, after = views.recall(old), views.recall(new)
     found = f"of {count} unseen views the weights begun with find {before:.1%}"
     if after < before + LEAST_GAIN:
@@ -156,9 +158,7 @@ def settle_normalisation(network: Embedder, photos: list[np.ndarray]) -> None:
     vector. Method: adaptive batch normalisation (Li et al., 2016).
     """
     side, device = network.spec.input_side_px, next(network.parameters()).device
-    inputs = to_rgb_batch(
-        [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in photos]
-    )
+    inputs = to_rgb_batch([FITS[network.spec.fit](photo, side) for photo in photos])
     layers = [m for m in network.eval().modules() if isinstance(m, _BatchNorm)]
     for layer in layers:
         layer.reset_running_stats()
@@ -200,9 +200,9 @@ def check_recall(network: Embedder, batches: EmbedderBatches, count: int) -> dic
 
 def _recall(network: Embedder, pictures: list[np.ndarray]) -> float:
     rng = np.random.default_rng(0)
-    side = network.spec.input_side_px
-    clean = [clean_view(rng, picture, side) for picture in pictures]
-    camera = [camera_view(rng, picture, side, pictures[:20]) for picture in pictures]
+    side, fit = network.spec.input_side_px, network.spec.fit
+    clean = [clean_view(rng, picture, side, fit) for picture in pictures]
+    camera = [camera_view(rng, picture, side, pictures[:20], fit=fit) for picture in pictures]
     best = (embed(network, camera) @ embed(network, clean).T).argmax(1)
     return float(np.mean(best == np.arange(len(pictures))))
 
@@ -219,7 +219,9 @@ class ItemViews:
     shown: np.ndarray
 
     @classmethod
-    def draw(cls, batches: EmbedderBatches, side: int, views_seed: int, count: int) -> ItemViews:
+    def draw(
+        cls, batches: EmbedderBatches, side: int, fit: str, views_seed: int, count: int
+    ) -> ItemViews:
         """Draw them; the same seed draws the same ones."""
         rng = np.random.default_rng([views_seed, batches.seed])
         chosen = rng.permutation(len(batches.items))[:MAX_MEASURED_ITEMS]
@@ -231,8 +233,8 @@ class ItemViews:
         for item in shown:
             picture = items[item][int(rng.integers(len(items[item])))]
             near = [pictures[int(pick)] for pick in rng.integers(len(pictures), size=8)]
-            views.append(camera_view(rng, picture, side, near, turns=batches.turns))
-        whole = [cv2.resize(p, (side, side), interpolation=cv2.INTER_AREA) for p in pictures]
+            views.append(camera_view(rng, picture, side, near, turns=batches.turns, fit=fit))
+        whole = [FITS[fit](picture, side) for picture in pictures]
         return cls(whole, owners, views, shown)
 
     def recall(self, network: Embedder) -> float:

@@ -39,8 +39,10 @@ class EmbedderBatches:
     packs with near-twins among them, half pool pictures of two sources, each as often as any other.
     """
 
-    def __init__(self, options: EmbedderOptions, side_px: int, clock: Progress) -> None:
-        self._options, self._side_px, self._clock = options, side_px, clock
+    def __init__(
+        self, options: EmbedderOptions, side_px: int, clock: Progress, fit: str = "stretch"
+    ) -> None:
+        self._options, self._side_px, self._clock, self._fit = options, side_px, clock, fit
         self.seed, self.turns = options.seed, options.turns
         self.pool = open_pool(options.pool) if options.pool else Pool({}, {})
         self.items = read_items(options.catalog) if options.catalog else []
@@ -51,7 +53,7 @@ class EmbedderBatches:
 
     def __reduce__(self) -> tuple[object, ...]:
         # A process that makes batches reads the pictures by itself: cheaper than a pickle of them.
-        return EmbedderBatches, (self._options, self._side_px, self._clock)
+        return EmbedderBatches, (self._options, self._side_px, self._clock, self._fit)
 
     def make(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Make the batch of this step: images (2·T, 3, S, S) uint8 RGB and their labels (2·T,)
@@ -68,7 +70,7 @@ class EmbedderBatches:
             n_kin = min(batch - len(things), -(-(rest - n_packs) // KINDS_A_BATCH))
             things += self._draw_pool(rng, n_kin, len(things))
         seen = [second for _, _, second in things]
-        clean = [clean_view(rng, first, side) for _, first, _ in things]
+        clean = [clean_view(rng, first, side, self._fit) for _, first, _ in things]
         camera = [self._camera_view(rng, second, seen, side) for second in seen]
         labels = np.array([label for label, _, _ in things], np.int64)
         return to_rgb_batch(clean + camera), np.concatenate([labels, labels])
@@ -99,7 +101,7 @@ class EmbedderBatches:
         self, rng: np.random.Generator, picture: np.ndarray, seen: list[np.ndarray], side: int
     ) -> np.ndarray:
         near = [seen[int(pick)] for pick in rng.integers(len(seen), size=8)]
-        return camera_view(rng, picture, side, near, turns=self.turns)
+        return camera_view(rng, picture, side, near, turns=self.turns, fit=self._fit)
 
     def _draw_items(self, rng: np.random.Generator, count: int) -> list[Thing]:
         """Draw the catalog's items, each at most twice; their labels are their numbers."""

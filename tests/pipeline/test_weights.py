@@ -30,7 +30,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 def test_a_configured_path_comes_first(tmp_path: Path, folders: tuple[Path, Path]) -> None:
     named, _ = folders
-    write_weights(named / "magpie-embedder-r18.safetensors")
+    write_weights(named / "magpie-embedder-lite0.safetensors")
     mine = write_weights(tmp_path / "mine.safetensors")
     assert find_weights("embedder", mine) == mine
 
@@ -47,7 +47,7 @@ def test_names_are_looked_up_in_the_named_folder_then_in_the_cache(
 
 def test_named_folder_comes_before_the_shipped_weights(folders: tuple[Path, Path]) -> None:
     named, _ = folders
-    mine = write_weights(named / "magpie-embedder-r18.safetensors")
+    mine = write_weights(named / "magpie-embedder-lite0.safetensors")
     assert find_weights("embedder") == mine
 
 

@@ -63,7 +63,7 @@ def test_steps_on_the_catalog_make_its_items_found(
     options = options_of(tmp_path, catalog, start, rate=0.001)
     network = begin_embedder(options)
     batches = EmbedderBatches(options, 32, Clock(0.0, 0.0, 1e12))
-    views = ItemViews.draw(batches, 32, views_seed=1, count=200)
+    views = ItemViews.draw(batches, 32, "stretch", views_seed=1, count=200)
     before = views.recall(network)
     recipe = EmbedderRecipe(network, batches, options)
     statistics = network.whitening.running_mean.clone()

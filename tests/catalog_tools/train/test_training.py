@@ -103,6 +103,18 @@ def test_views_have_the_wanted_size_and_camera_views_keep_the_picture_in_sight()
         assert ((view[..., 2] - view[..., 0]) > 60).mean() > 0.15, seed
 
 
+def test_letterboxed_views_keep_their_shape_in_the_middle_of_grey() -> None:
+    picture = np.full((20, 80, 3), (0, 0, 255), np.uint8)
+    for seed in range(10):
+        clean = clean_view(np.random.default_rng(seed), picture, 64, "letterbox")
+        assert clean.shape == (64, 64, 3)
+        assert (clean[:20] == 128).all() and (clean[44:] == 128).all(), "grey above and below"
+        assert (clean[32, 4:60, 2] > 200).all()
+        view = camera_view(np.random.default_rng(seed), picture, 64, [], 0.2, fit="letterbox")
+        assert view.shape == (64, 64, 3)
+        assert (view[0] == 128).all() or (view[:, 0] == 128).all(), "a wide one stays wide"
+
+
 def test_measured_recall_and_precision_count_each_item_once() -> None:
     class TwoBoxes(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
