@@ -32,7 +32,7 @@ class Skip(StrEnum):
 
     RATE = "rate"
     STILL = "still"  # it showed nothing new: the matcher did not search it
-    DECODER = "decoder"
+    DECODER = "decoder"  # the decoder left it out, as `skip_frame` has it
 
 
 class Drop(StrEnum):
@@ -134,8 +134,8 @@ class CountsFile:
     def count_processed(self) -> None:
         self._cells[_Cell.PROCESSED] += 1
 
-    def count_skipped(self, cause: Skip) -> None:
-        self._cells[_Cell.SKIPPED + _SKIPS.index(cause)] += 1
+    def count_skipped(self, cause: Skip, n: int = 1) -> None:
+        self._cells[_Cell.SKIPPED + _SKIPS.index(cause)] += n
 
     def count_dropped(self, cause: Drop) -> None:
         self._cells[_Cell.DROPPED + _DROPS.index(cause)] += 1

@@ -108,9 +108,9 @@ class RingWriter:
             self._bell.ring()
         return True
 
-    def skip(self, cause: Skip = Skip.RATE) -> None:
-        """Count a decoded frame that was left out by wish."""
-        self._counts.count_skipped(cause)
+    def skip(self, cause: Skip = Skip.RATE, n: int = 1) -> None:
+        """Count frames that were left out by wish."""
+        self._counts.count_skipped(cause, n)
 
     def drop(self, cause: Literal[Drop.CORRUPT, Drop.STOPPED]) -> None:
         """Count a frame that was lost before it could be written."""
