@@ -65,6 +65,18 @@ def test_a_stranger_at_rest_is_due_for_its_first_looks_ever_later(frame):
     assert np.all(np.diff(due_s)[1:] > 1.4 * np.diff(due_s)[:-1])
 
 
+def test_a_stranger_is_looked_at_ever_less(frame):
+    attention, stranger = Attention(CropOptions()), _track(1, 100.0)
+    looked_s = [
+        now_s
+        for now_s in np.arange(0.0, 60.0, 0.1)
+        if attention.choose(frame, [stranger], {}, now_s, at_most=2)
+    ]
+    waits_s = np.diff(looked_s)
+    assert (np.diff(waits_s) > -0.15).all() and waits_s[0] < 0.25
+    assert waits_s[-1] == pytest.approx(3.0, abs=0.15) and len(looked_s) <= 26
+
+
 def test_a_track_that_jumped_is_looked_at_soon(frame):
     attention = Attention(CropOptions())
     _looked_at(attention, frame, (50, 400), 0.0)
