@@ -94,13 +94,13 @@ def read_clips(path: Path) -> list[Clip]:
 
 def read_frames(path: Path) -> Iterator[Frame]:
     """Give each picture of a clip as the frame that a matcher gets, by the daemon's own source."""
-    from streamer.sources.base import Damaged, SourceOptions, check_source, create_source
+    from streamer.sources.base import Picture, SourceOptions, check_source, create_source
 
     options = SourceOptions(url=str(path))
     check_source(options)
     number = 0
     for picture in create_source(options).pictures(lambda _: False):
-        if isinstance(picture, Damaged):
+        if not isinstance(picture, Picture):
             continue
         yield Frame(
             camera=CLIP_CAMERA, number=number, captured_ns=picture.captured_ns,

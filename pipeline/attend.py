@@ -23,6 +23,7 @@ BETTER_VIEW = 1.3  # ratio of qualities that makes a view worth a look of its ow
 WORSE_VIEW = 0.5  # a settled track is not checked again in a view so much worse than its best
 FIRST_WAIT_S = 0.1  # after a look that decided nothing; doubles with each
 LONGEST_WAIT_S = 3.0
+LOOKS_AT_REST = 4  # at a track that is not settled, in a picture that stays the same
 RECHECK_S = 2.0  # a settled track
 FEW_NEW = 2  # tracks to see for the first time, or much better: a frame with half the looks does
 SUSPECT_RECHECK_S = 0.3  # a settled track that met another: the two may have been exchanged
@@ -121,6 +122,28 @@ class Attention:
         self._suspects -= {each.track.track_id for each in chosen} - meeting
         return chosen
 
+    def is_any_due(
+        self, tracks: Sequence[Track], states: Mapping[int, State], now_s: float, rests_s: float
+    ) -> bool:
+        """Whether a track needs a look now, though the picture has stayed the same since rests_s.
+
+        One that was never looked at does, or not since it may have been exchanged, or that is not
+        settled and has waited, for its first looks. Others do not: they show what they showed.
+        """
+        for track in tracks:
+            looked = self._looked.get(track.track_id)
+            if looked is None:
+                if min(track.xyxy[2:] - track.xyxy[:2]) >= self._min_side_px:
+                    return True
+                continue
+            if states.get(track.track_id) is State.SETTLED:
+                if track.track_id in self._suspects and looked.at_s < rests_s:
+                    return True
+            elif looked.n_undecided < LOOKS_AT_REST:
+                if now_s - looked.at_s >= _undecided_wait_s(looked):
+                    return True
+        return False
+
     def is_suspect(self, track: Track) -> bool:
         """Whether the track met another, or jumped, since it was last looked at alone."""
         return track.track_id in self._suspects
@@ -163,7 +186,7 @@ class Attention:
             return waited_s / RECHECK_S if quality >= WORSE_VIEW * looked.quality else 0.0
         if quality > BETTER_VIEW * looked.quality:
             return np.inf
-        return waited_s / min(FIRST_WAIT_S * 2.0 ** min(looked.n_undecided, 8), LONGEST_WAIT_S)
+        return waited_s / _undecided_wait_s(looked)
 
     def _note(
         self, frame: Frame, track: Track, state: State, now_s: float, is_pending: bool
@@ -176,6 +199,10 @@ class Attention:
         best = max(quality, before.quality) if before else quality
         color = box_color(frame, track)
         self._looked[track.track_id] = _Looked(now_s, best, n_undecided, color)
+
+
+def _undecided_wait_s(looked: _Looked) -> float:
+    return min(FIRST_WAIT_S * 2.0 ** min(looked.n_undecided, 8), LONGEST_WAIT_S)
 
 
 def _meeting(tracks: Sequence[Track]) -> set[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from pipeline.boxes import area, bounds, iou_matrix
 from pipeline.identify.belief import Belief, match_of
 from pipeline.identify.shelf import Shelf
 from pipeline.identify.types import Answer, Judgement
+from pipeline.motion import MotionGate
 from pipeline.options import MatcherOptions, Regions
 from pipeline.sightings import Identified, Sightings
 from pipeline.timing import FrameClock, FrameStamp
@@ -23,6 +24,7 @@ from pipeline.types import (
     Detections,
     Evidence,
     Frame,
+    ItemId,
     Match,
     Proposal,
     Sighting,
@@ -41,10 +43,10 @@ _trackings = itertools.count()
 class Camera:
     """One camera's state, which the follow lane alone touches.
 
-    With each frame: `follow`, `attend`, then `step`, or `coast`. With each answer: `learn`; where
-    it comes later than its frame's step, `ask` before and `tell` after. regions: fixed regions of
-    this camera, shares of the frame. tracking: a number that no other camera, nor this one after it
-    starts anew, has.
+    With each frame: `follow`, `attend`, then `step`, or `coast`, or `stay`. With each answer:
+    `learn`; where it comes later than its frame's step, `ask` before and `tell` after. regions:
+    fixed regions of this camera, shares of the frame. tracking: a number that no other camera, nor
+    this one after it starts anew, has.
     """
 
     def __init__(self, name: str, shelf: Shelf, options: MatcherOptions, regions: Regions) -> None:
@@ -63,9 +65,12 @@ class Camera:
         self._motion: dict[int, F32] = {}  # px a second of a track's box, by track number
         self._pending: Counter[int] = Counter()  # looks that are not answered yet, by track number
         self._unsure: set[int] = set()  # tracks that may have been exchanged, until an answer
+        self._gate = MotionGate()
+        self._known: frozenset[Hashable] = frozenset()  # the tracks and what they were taken for
 
     def follow(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
         """Return the tracks in a frame; start a belief for new ones, forget those that are gone."""
+        self._gate.searched(now_s)
         tracks = self._tracker.track(detections, now_s, size_wh, self.clock.slowness)
         self._note_motion(tracks, now_s)
         alive = self._tracker.alive()
@@ -90,6 +95,39 @@ class Camera:
             tracks.append(track)
         return self.step(FrameStamp.of(frame), tracks, now_s, {})
 
+    def is_still(self, frame: Frame, look_again_s: float) -> bool:
+        """Whether a search of this frame would find what the last one found.
+
+        Nothing has moved since, no track has just changed, is lost, or waits for a look or an
+        answer, and the last search is less than look_again_s ago.
+        """
+        now_s = self.clock.would_be(frame)
+        states = self._states(self._tracks)
+        known = frozenset(
+            (track.track_id, states.get(track.track_id), self._item_of(track))
+            for track in self._tracks
+        )
+        if known != self._known:
+            self._known = known
+            self._gate.hold(now_s)
+        is_still = self._gate.is_still(frame.y, now_s, look_again_s)
+        is_any_lost = self._tracker.alive() != {track.track_id for track in self._tracks}
+        if not is_still or is_any_lost or self._pending:
+            return False
+        return not self._attention.is_any_due(self._tracks, states, now_s, self._gate.rests_s)
+
+    def stay(self, frame: Frame) -> list[Sighting]:
+        """Return what changed with a frame in which nothing moves: tracks stay as they are."""
+        now_s = self.clock.advance(frame)
+        self._tracker.stay(now_s)
+        self._motion.clear()
+        self._tracked_s = now_s
+        return self.step(FrameStamp.of(frame), self._tracks, now_s, {})
+
+    def _item_of(self, track: Track) -> ItemId | None:
+        proposal = self._beliefs[track.track_id].item()
+        return None if proposal is None else proposal.item_id
+
     def _note_motion(self, tracks: Sequence[Track], now_s: float) -> None:
         before = {track.track_id: track.xyxy for track in self._tracks}
         step_s = now_s - self._tracked_s
@@ -102,6 +140,16 @@ class Camera:
 
     def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Chosen]:
         """Return the tracks to identify in this frame."""
+        states = self._states(tracks)
+        self._confirmed.clear()
+        chosen = self._attention.choose(
+            frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending
+        )
+        self._unsure |= {each.track.track_id for each in chosen if each.is_suspect}
+        return chosen
+
+    def _states(self, tracks: Sequence[Track]) -> dict[int, State]:
+        """Return how far each track has been identified, by its number; none: not at all."""
         states: dict[int, State] = {}
         for track in tracks:
             belief = self._beliefs[track.track_id]
@@ -114,12 +162,7 @@ class Camera:
                 continue  # an item somewhere in it, which has a box of its own: no news
             is_settled = verdict.tier is Tier.EXACT and not belief.is_in_doubt
             states[track.track_id] = State.SETTLED if is_settled else State.LIKELY
-        self._confirmed.clear()
-        chosen = self._attention.choose(
-            frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending
-        )
-        self._unsure |= {each.track.track_id for each in chosen if each.is_suspect}
-        return chosen
+        return states
 
     def believed(self, track: Track) -> tuple[Proposal | None, int]:
         """Return what the track is taken for so far, and after how many looks."""

@@ -95,6 +95,18 @@ class Matcher:
         """Return what changed with frames that are not looked at: tracks go on as they moved."""
         return [s for frame in frames for s in self._cameras[frame.camera].coast(frame)]
 
+    def is_still(self, frame: Frame, look_again_s: float) -> bool:
+        """Whether a search of the frame would find what the camera's last one found.
+
+        Asked of every frame that is due; where the answer is yes, `stay` takes its place.
+        look_again_s: the longest without a search.
+        """
+        return self._cameras[frame.camera].is_still(frame, look_again_s)
+
+    def stay(self, frames: Sequence[Frame]) -> list[Sighting]:
+        """Return what changed with frames in which nothing moves: tracks stay as they are."""
+        return [s for frame in frames for s in self._cameras[frame.camera].stay(frame)]
+
     def identify(self, looks: Sequence[Look]) -> list[Answer]:
         """Return what each look shows. The identify lane's part: it touches no camera's state."""
         timer = StageTimer()

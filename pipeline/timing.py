@@ -87,14 +87,20 @@ class FrameClock:
 
     def advance(self, frame: Frame) -> float:
         """Return the time of this frame, which is not before the last one."""
-        last, self._last = self._last, (frame.media_ns, frame.captured_ns)
-        if last is None:
+        now_s = self.would_be(frame)
+        if self._last is not None:
+            self._steps_s.append(now_s - self.now_s)
+            self.slowness = max(1.0, median(self._steps_s) / _USUAL_STEP_S)
+        self._last = (frame.media_ns, frame.captured_ns)
+        self.now_s = now_s
+        return now_s
+
+    def would_be(self, frame: Frame) -> float:
+        """Return what `advance` would; the clock stays where it is."""
+        if self._last is None:
             return self.now_s
-        captured_step_ns = max(0, frame.captured_ns - last[1])
-        step_ns = frame.media_ns - last[0]
-        if frame.media_ns < 0 or last[0] < 0 or step_ns < 0:
-            step_ns = captured_step_ns
-        self.now_s += step_ns / 1e9
-        self._steps_s.append(step_ns / 1e9)
-        self.slowness = max(1.0, median(self._steps_s) / _USUAL_STEP_S)
-        return self.now_s
+        last_media_ns, last_captured_ns = self._last
+        step_ns = frame.media_ns - last_media_ns
+        if frame.media_ns < 0 or last_media_ns < 0 or step_ns < 0:
+            step_ns = max(0, frame.captured_ns - last_captured_ns)
+        return self.now_s + step_ns / 1e9

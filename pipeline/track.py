@@ -78,6 +78,10 @@ class Tracker:
         self._n_frames += 1
         return tracks
 
+    def stay(self, now_s: float) -> None:
+        """Nothing moves until now: no box goes on, no track grows older."""
+        self._frame_s = now_s
+
     def alive(self) -> set[int]:
         """Return the numbers of the tracks that are seen, or lost for less than keep_s."""
         return self._alive() | set(self._fixed)

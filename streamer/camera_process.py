@@ -16,7 +16,7 @@ from streamer.child import ChildContext, WorkerState
 from streamer.errors import StalledError
 from streamer.frame_ring import Drop, RingWriter, Skip
 from streamer.pacer import Pacer
-from streamer.sources.base import Damaged, Picture, Remark, SourceOptions, create_source
+from streamer.sources.base import Damaged, LeftOut, Picture, Remark, SourceOptions, create_source
 
 _FIRST_RETRY_S, _RETRY_S, _PATIENT_RETRY_S = 0.5, 2.0, 30.0
 _JITTER = 0.2
@@ -168,6 +168,9 @@ class _Camera:
             self._context.beat()
             if isinstance(picture, Damaged):
                 self._ring.drop(Drop.CORRUPT)
+                continue
+            if isinstance(picture, LeftOut):
+                self._ring.skip(Skip.DECODER, picture.n)
                 continue
             if isinstance(picture, Remark):
                 remark = picture.text

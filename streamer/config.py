@@ -34,6 +34,13 @@ class CameraOptions(SourceOptions):
         description="frames a second that are searched for objects; between them tracks go on as "
         "they moved; 0: all",
     )
+    motion_gate: bool = Field(
+        False,
+        description="of these frames, those that show nothing new are not searched, but skipped",
+    )
+    look_again_s: float = Field(
+        2.0, gt=0, le=3600, description="with motion_gate, the longest without a search"
+    )
     regions: Regions = Field(
         (), description="its own fixed regions, as matcher.detect.regions; none: those"
     )

@@ -42,7 +42,8 @@ class FrameGaps:
 class Feed:
     """One camera's frames.
 
-    pacer: says which are searched. incarnation: of the camera process that gave the last one.
+    pacer: says which are searched. look_again_s: the longest without a search where nothing moves;
+    0: all that are due are searched. incarnation: of the camera process that gave the last one.
     is_held_back: they wait until the identify lane has room. is_drained: the last one is done.
     """
 
@@ -50,6 +51,7 @@ class Feed:
         self.name = feed.name
         self.reader = RingReader(run_dir, feed.name)
         self.pacer = Pacer(feed.detect_fps)
+        self.look_again_s = feed.look_again_s if feed.motion_gate else 0.0
         self.ended_mark = ended_mark(run_dir, feed.name)
         self.incarnation: int | None = None
         self.is_drained = False

@@ -3,8 +3,8 @@
 Each incarnation of a camera has one small file in the run folder that outlives it. What can be
 derived is not stored, so that the sum holds whenever a process is killed:
 
-    decoded = written + skipped + lost before the ring
-    written = processed + lost in the ring + pending
+    decoded = written + skipped and lost before the ring
+    written = processed + skipped and lost in the ring + pending
 """
 
 import contextlib
@@ -31,8 +31,8 @@ class Skip(StrEnum):
     """Why a frame was left out by wish."""
 
     RATE = "rate"
-    MOTION = "motion"
-    DECODER = "decoder"
+    STILL = "still"  # it showed nothing new: the matcher did not search it
+    DECODER = "decoder"  # the decoder left it out, as `skip_frame` has it
 
 
 class Drop(StrEnum):
@@ -49,6 +49,7 @@ class Drop(StrEnum):
 
 
 BEFORE_RING = (Drop.CORRUPT, Drop.STOPPED)
+IN_RING = (Skip.STILL,)
 
 
 class _Cell(IntEnum):
@@ -133,8 +134,8 @@ class CountsFile:
     def count_processed(self) -> None:
         self._cells[_Cell.PROCESSED] += 1
 
-    def count_skipped(self, cause: Skip) -> None:
-        self._cells[_Cell.SKIPPED + _SKIPS.index(cause)] += 1
+    def count_skipped(self, cause: Skip, n: int = 1) -> None:
+        self._cells[_Cell.SKIPPED + _SKIPS.index(cause)] += n
 
     def count_dropped(self, cause: Drop) -> None:
         self._cells[_Cell.DROPPED + _DROPS.index(cause)] += 1
@@ -208,9 +209,11 @@ def _counters_of(cells: np.ndarray[tuple[int], np.dtype[np.int64]]) -> FrameCoun
         if values[_Cell.DROPPED + row]
     }
     before = sum(dropped.get(cause.value, 0) for cause in BEFORE_RING)
-    in_ring = sum(dropped.values()) - before
+    in_ring = sum(skipped.get(cause.value, 0) for cause in IN_RING)
+    before += sum(skipped.values()) - in_ring
+    in_ring += sum(dropped.values()) - sum(dropped.get(cause.value, 0) for cause in BEFORE_RING)
     return FrameCounters(
-        decoded=written + sum(skipped.values()) + before,
+        decoded=written + before,
         processed=processed,
         skipped=skipped,
         dropped=dropped,

@@ -108,9 +108,9 @@ class RingWriter:
             self._bell.ring()
         return True
 
-    def skip(self, cause: Skip = Skip.RATE) -> None:
-        """Count a decoded frame that was left out by wish."""
-        self._counts.count_skipped(cause)
+    def skip(self, cause: Skip = Skip.RATE, n: int = 1) -> None:
+        """Count frames that were left out by wish."""
+        self._counts.count_skipped(cause, n)
 
     def drop(self, cause: Literal[Drop.CORRUPT, Drop.STOPPED]) -> None:
         """Count a frame that was lost before it could be written."""
@@ -225,8 +225,11 @@ class RingReader:
             if not self._move_on():
                 return None
 
-    def release(self, frame: Frame, failed: bool = False) -> None:
-        """Give a frame's slot back and count it: processed, or dropped when work on it failed."""
+    def release(self, frame: Frame, failed: bool = False, still: bool = False) -> None:
+        """Give a frame's slot back and count it: processed, or dropped when work on it failed.
+
+        still: it was not searched, as it showed nothing new, and counts as skipped.
+        """
         attached = self._held.pop((frame.incarnation, frame.generation), None)
         if attached is None:
             return
@@ -239,6 +242,8 @@ class RingReader:
                 return  # another matcher took over: the frame is counted already
             if failed:
                 attached.counts.count_dropped(Drop.FAILED)
+            elif still:
+                attached.counts.count_skipped(Skip.STILL)
             else:
                 attached.counts.count_processed()
             slot[SlotCell.STATE] = SlotState.FREE

@@ -12,13 +12,16 @@ DEFAULT_CREATOR = "pipeline.matcher:create_matcher"
 class CameraFeed:
     """A camera that this matcher looks after, what it searches, and its fixed regions if any.
 
-    detect_fps: frames a second that are searched for objects; 0: all.
+    detect_fps: frames a second that are searched for objects; 0: all. motion_gate: of them, those
+    in which nothing moves are left out, for look_again_s at most.
     """
 
     name: str
     catalog: Path
     regions: Regions = ()
     detect_fps: float = 0
+    motion_gate: bool = False
+    look_again_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ CATALOG_TRY_AGAIN_S = 1.0
 LIVE_PLACES, RECORDING_PLACES = 2, 8
 LOOKS_A_FRAME = 2  # at most, as pipeline/camera.py has it
 
+Work = Callable[[list[Frame]], list[Sighting]]
+
 log = Log("matcher")
 
 
@@ -105,7 +107,7 @@ class _Loop:
         self._histograms: Histograms = {}
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0
-        self._n_frames = self._n_sightings = 0
+        self._n_frames = self._n_still = self._n_sightings = 0
         self._said_at_s = 0.0
         self._give_back_at_s = time.monotonic() + GIVE_BACK_EVERY_S / 4
 
@@ -114,13 +116,11 @@ class _Loop:
             if self._lane is None or not self._lane.is_stuck():
                 self._context.beat()
             frames = self._take()
-            due: list[Frame] = []
-            between: list[Frame] = []
-            for frame in frames:
-                is_due = self._cameras[frame.camera].pacer.is_due(frame)
-                (due if is_due else between).append(frame)
+            due, between, still = self._sort(frames)
             if between:
-                self._coast(between)
+                self._pass_by(between, self._matcher.coast)
+            if still:
+                self._pass_by(still, self._matcher.stay, still=True)
             if due:
                 self._work(due)
             self._apply_answers()
@@ -192,15 +192,28 @@ class _Loop:
             self._lane.put(look, RECORDING_PLACES if is_lossless else LIVE_PLACES)
         return sightings
 
-    def _coast(self, frames: list[Frame]) -> None:
-        """Follow what is known through frames that are not searched."""
-        sightings = self._attempt(frames, self._matcher.coast)
-        self._send(sightings or [])
-        self._give_back(frames, failed=sightings is None)
+    def _sort(self, frames: list[Frame]) -> tuple[list[Frame], list[Frame], list[Frame]]:
+        """Return the frames to search, those between, and those due in which nothing moves."""
+        due: list[Frame] = []
+        between: list[Frame] = []
+        still: list[Frame] = []
+        for frame in frames:
+            camera = self._cameras[frame.camera]
+            if not camera.pacer.is_due(frame):
+                between.append(frame)
+            elif camera.look_again_s and self._matcher.is_still(frame, camera.look_again_s):
+                still.append(frame)
+            else:
+                due.append(frame)
+        return due, between, still
 
-    def _attempt(
-        self, frames: list[Frame], work: Callable[[list[Frame]], list[Sighting]]
-    ) -> list[Sighting] | None:
+    def _pass_by(self, frames: list[Frame], work: Work, still: bool = False) -> None:
+        """Follow what is known through frames that are not searched."""
+        sightings = self._attempt(frames, work)
+        self._send(sightings or [])
+        self._give_back(frames, failed=sightings is None, still=still)
+
+    def _attempt(self, frames: list[Frame], work: Work) -> list[Sighting] | None:
         """Return what the work gives, or None when it fails, which is counted."""
         try:
             sightings = work(frames)
@@ -214,10 +227,11 @@ class _Loop:
         self._n_failures_in_a_row = 0
         return sightings
 
-    def _give_back(self, frames: list[Frame], failed: bool) -> None:
+    def _give_back(self, frames: list[Frame], failed: bool, still: bool = False) -> None:
         for frame in frames:
-            self._cameras[frame.camera].reader.release(frame, failed=failed)
+            self._cameras[frame.camera].reader.release(frame, failed=failed, still=still)
         self._n_frames += len(frames)
+        self._n_still += len(frames) if still else 0
 
     def _apply_answers(self) -> None:
         """Take in what the identify lane has found, and tell what it changes."""
@@ -299,6 +313,7 @@ class _Loop:
         self._trouble.flush()
         figures: dict[str, int | float] = {
             "frames": self._n_frames,
+            "still": self._n_still,
             "events": self._n_sightings,
             "failed": sum(self._trouble.total.values()),
             "lost_events": self._sink.n_lost,

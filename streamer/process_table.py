@@ -47,6 +47,8 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
                     config.catalog_of(name),
                     config.cameras[name].regions,
                     config.cameras[name].detect_fps,
+                    config.cameras[name].motion_gate,
+                    config.cameras[name].look_again_s,
                 )
                 for name in cameras
             ),

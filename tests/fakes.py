@@ -86,7 +86,8 @@ def write_scripted_catalog(directory: Path, generation: int = 1, **script: objec
     """Make a directory that passes for a catalog, with what its scripted matcher shall do.
 
     period, appear, leave: item "soup" is in view from frame `appear` to `leave` of each `period`.
-    takes_s: what each frame costs. fail: frame numbers on which the matcher raises.
+    takes_s: what each frame costs. still: frame numbers in which nothing moves. fail: frame
+    numbers on which the matcher raises.
     broken: the matcher dies of a CatalogError. dies: of a bug.
     """
     folder = directory / "generations" / f"{generation:06d}"
@@ -143,6 +144,12 @@ class ScriptedMatcher:
         return self.match(frames), []
 
     def coast(self, frames: Sequence[Frame]) -> list[Sighting]:
+        return self.match(frames)
+
+    def is_still(self, frame: Frame, look_again_s: float) -> bool:
+        return frame.number in self._scripts[frame.camera].get("still", [])
+
+    def stay(self, frames: Sequence[Frame]) -> list[Sighting]:
         return self.match(frames)
 
     def identify(self, looks: Sequence[object]) -> list[object]:

@@ -39,7 +39,7 @@ IDENTIFY_GROUND = """tuning agreement ratio_test orb_ssim calibration search vot
 IDENTIFY_STEPS = "propose plan check compare weigh belief"
 ROWS = [
     GROUND.split(),
-    *([stage] for stage in ("detect", "track", "attend", "crop", "embed", "panels")),
+    *([stage] for stage in ("detect", "track", "attend", "crop", "motion", "embed", "panels")),
     [f"identify.{name}" for name in IDENTIFY_GROUND.split()],
     *([f"identify.{name}"] for name in IDENTIFY_STEPS.split()),
     ["identify"],
@@ -49,7 +49,7 @@ ROWS = [
     ["camera"],
     ["matcher"],
 ]
-STAGES = {row[0] for row in ROWS[1:7]} | {f"identify.{step}" for step in IDENTIFY_STEPS.split()}
+STAGES = {row[0] for row in ROWS[1:8]} | {f"identify.{step}" for step in IDENTIFY_STEPS.split()}
 # What the steps of a look need of the stages before them: vectors of crops, and panels.
 ALLOWED = {("identify.propose", "embed")}
 

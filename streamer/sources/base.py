@@ -74,6 +74,12 @@ class SourceOptions(Options):
     )
     decoder_threads: int = Field(1, ge=1, le=64, description="threads that share one picture")
 
+    skip_frame: Literal["none", "nonref", "nonkey"] = Field(
+        "none",
+        description="what the decoder leaves out: nothing, pictures that no other one needs, all "
+        "but key frames",
+    )
+
     @field_validator("url")
     @classmethod
     def _with_plain_scheme(cls, url: str) -> str:
@@ -163,6 +169,13 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Pictures that the decoder left out, as `skip_frame` has it. n: how many."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """What an operator should know of a stream that runs; None: nothing any more."""
 
@@ -174,7 +187,7 @@ class Source(Protocol):
 
     options: SourceOptions
 
-    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | Remark]:
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | LeftOut | Remark]:
         """Yield pictures until the recording ends or `wait` says stop.
 
         Raises a SourceError of streamer/errors.py. Closing the iterator closes the stream.

@@ -3,10 +3,10 @@
 from __future__ import annotations  # PyAV's classes are generic for the type checker only
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import av
 import av.container
@@ -20,14 +20,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streamer.errors import CodecError, StalledError
-from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
+from streamer.sources.base import Damaged, LeftOut, Picture, SourceOptions, Wait
 from streamer.sources.failures import source_name, typed_errors
 from streamer.sources.frame_facts import PixelAspect
+from streamer.sources.left_out import LeftOutPictures
 from streamer.sources.planes import PlaneMaker
 from streamer.sources.rhythm import Rhythm
 
 GIVE_UP_AFTER_DAMAGED = 500  # packets in a row without one picture
 _STRICT = {"err_detect": "explode"}  # else FFmpeg fills what a broken JPEG lacks with grey
+_SKIP_FRAME: dict[str, Literal["NONREF", "NONKEY"]] = {"nonref": "NONREF", "nonkey": "NONKEY"}
 _LARGEST_STEP_S = 60.0
 _YEAR_2000_US = 946_684_800_000_000
 _LARGEST_CLOCK_ERROR_S = 10.0
@@ -123,6 +125,8 @@ def video_stream(container: av.container.InputContainer, options: SourceOptions)
     stream.thread_type = "SLICE"
     stream.thread_count = options.decoder_threads
     stream.codec_context.copy_opaque = True
+    if options.skip_frame != "none":
+        stream.codec_context.skip_frame = _SKIP_FRAME[options.skip_frame]
     if stream.codec_context.name == "mjpeg":
         stream.codec_context.options = _STRICT
     return stream
@@ -142,7 +146,7 @@ def read_pictures(
     wait: Wait,
     media: Callable[[VideoFrame], int] = lambda _: -1,
     rhythm: Rhythm | None = None,
-) -> Generator[Picture | Damaged, None, None]:
+) -> Generator[Picture | Damaged | LeftOut, None, None]:
     """Yield the pictures of a container until it ends, or `wait` says stop in a silence.
 
     stamp: gives an access unit its moment, and may wait for it. media: gives a frame its time in
@@ -152,10 +156,13 @@ def read_pictures(
     stream = video_stream(container, options)
     maker = PlaneMaker(PixelAspect(container, stream).now)
     damaged_in_a_row, n_pictures = 0, 0
+    left_out = LeftOutPictures() if options.skip_frame != "none" else None
     packets_of = _video_packets(container, stream, options, rhythm or Rhythm(options), wait)
     with closing(packets_of) as packets:
         for packet in packets:
             packet.opaque = stamp(packet) if packet.size else None
+            if left_out is not None and packet.size:
+                yield from _told(left_out.sent(packet.opaque, packet.pts))
             began_ns = time.monotonic_ns()
             try:
                 frames = packet.decode()
@@ -166,8 +173,12 @@ def read_pictures(
                 if damaged_in_a_row > GIVE_UP_AFTER_DAMAGED:
                     raise _undecodable(options, error) from None
                 yield Damaged(error.strerror or "invalid data")
+                if left_out is not None:
+                    left_out.failed(packet.opaque)
                 continue
             for frame in frames:
+                if left_out is not None:
+                    yield from _told(left_out.came_out(frame.opaque))
                 if frame.is_corrupt:
                     yield Damaged("decoded with errors")
                     continue
@@ -175,8 +186,15 @@ def read_pictures(
                 moment = frame.opaque if isinstance(frame.opaque, Moment) else arrival(frame)
                 yield picture_of(frame, maker, began_ns, moment, media(frame))
                 began_ns = time.monotonic_ns()
+    if left_out is not None:
+        yield from _told(left_out.rest())
     if not n_pictures and (damaged_in_a_row or options.kind == "file"):
         raise _undecodable(options, None)
+
+
+def _told(n_left_out: int) -> Iterator[LeftOut]:
+    if n_left_out:
+        yield LeftOut(n_left_out)
 
 
 def _video_packets(

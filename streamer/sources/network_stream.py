@@ -6,7 +6,7 @@ import av
 import av.container
 
 from streamer.errors import EndedError
-from streamer.sources.base import Damaged, Picture, Remark, SourceOptions, Wait
+from streamer.sources.base import Damaged, LeftOut, Picture, Remark, SourceOptions, Wait
 from streamer.sources.decoding import CameraClock, MediaClock, read_pictures, video_stream
 from streamer.sources.failures import capture_ffmpeg_log, source_name, typed_errors
 from streamer.sources.http_camera import http_camera
@@ -32,7 +32,7 @@ class NetworkStreamSource:
         self._rhythm = Rhythm(options)
         capture_ffmpeg_log()
 
-    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | Remark]:
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | LeftOut | Remark]:
         if self.options.kind != "http":
             yield from self._by_ffmpeg(wait)
             return
@@ -45,7 +45,7 @@ class NetworkStreamSource:
             return
         yield from self._by_ffmpeg(wait)
 
-    def _by_ffmpeg(self, wait: Wait) -> Iterator[Picture | Damaged | Remark]:
+    def _by_ffmpeg(self, wait: Wait) -> Iterator[Picture | Damaged | LeftOut | Remark]:
         options = self.options
         with open_stream(options) as container:
             is_recording = options.kind == "http" and bool(container.duration)

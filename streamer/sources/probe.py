@@ -21,6 +21,7 @@ from streamer.errors import CodecError, StalledError
 from streamer.redaction import redact
 from streamer.sources.base import (
     Damaged,
+    LeftOut,
     Picture,
     Remark,
     SourceOptions,
@@ -126,7 +127,7 @@ class _Seen:
                 self.key_s.append(time_s)
         return self.clock.stamp(packet)
 
-    def read(self, pictures: Iterator[Picture | Damaged | Remark]) -> None:
+    def read(self, pictures: Iterator[Picture | Damaged | LeftOut | Remark]) -> None:
         """Note what comes, for the whole time (a recording: until there is enough).
 
         A stream that breaks after its first picture is reported with what it has given.
@@ -143,7 +144,7 @@ class _Seen:
                 raise
             self.broke = str(error)
 
-    def _note(self, picture: Picture | Damaged | Remark) -> None:
+    def _note(self, picture: Picture | Damaged | LeftOut | Remark) -> None:
         if isinstance(picture, Damaged):
             self.n_damaged += 1
         elif isinstance(picture, Picture):

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
+from streamer.sources.base import Damaged, LeftOut, Picture, SourceOptions, Wait
 from streamer.sources.decoding import MediaClock, Moment, read_pictures, video_stream
 from streamer.sources.failures import capture_ffmpeg_log, typed_errors
 from streamer.sources.local_file import open_local_file
@@ -26,7 +26,7 @@ class VideoFileSource:
         self.options = options
         capture_ffmpeg_log()
 
-    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | LeftOut]:
         pace: Pace | None = None
         clock: MediaClock | None = None
         while True:
@@ -71,7 +71,7 @@ def paced_pictures(
     clock: MediaClock,
     pace: Pace | None,
     clock_name: str = "file",
-) -> Iterator[Picture | Damaged]:
+) -> Iterator[Picture | Damaged | LeftOut]:
     """Yield a recording's pictures until it ends or `wait` says stop.
 
     clock_name: what the pictures' times are ("arrival" for a live stream that comes in bursts).

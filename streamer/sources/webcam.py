@@ -8,7 +8,7 @@ import av
 import av.container
 
 from streamer.errors import EndedError, NotFoundError
-from streamer.sources.base import Damaged, Picture, SourceOptions, Wait
+from streamer.sources.base import Damaged, LeftOut, Picture, SourceOptions, Wait
 from streamer.sources.decoding import arrival, read_pictures
 from streamer.sources.failures import capture_ffmpeg_log, source_name, typed_errors
 
@@ -20,7 +20,7 @@ class WebcamSource:
         self.options = options
         capture_ffmpeg_log()
 
-    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged]:
+    def pictures(self, wait: Wait) -> Iterator[Picture | Damaged | LeftOut]:
         with open_webcam(self.options) as container:
             for picture in read_pictures(container, self.options, arrival, wait):
                 if wait(0):

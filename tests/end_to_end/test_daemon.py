@@ -245,6 +245,29 @@ def magpie(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+def test_frames_in_which_nothing_moves_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
+    """1. Of two cameras' frames, the matcher finds 40 still each; one camera has a motion gate.
+    Result: that one's count as skipped, the other's are searched; events are the same.
+    """
+    catalog = write_scripted_catalog(tmp_path / "shelf", still=list(range(30, 70)))
+    config = one_camera(catalog, FAST.format(100))
+    config["cameras"]["door"] |= {"motion_gate": True, "detect_fps": 0}
+    config["cameras"]["hall"] = {"url": FAST.format(100)}
+    with running_daemon(tmp_path, config) as daemon, daemon.subscribe() as subscriber:
+        events = matches(daemon, subscriber)
+        assert daemon.process.wait(20) == 0
+    lives = {
+        name: [(event.type, event.frame_number) for event in events if event.camera == name]
+        for name in ("door", "hall")
+    }
+    assert lives["door"] == lives["hall"] and len(lives["door"]) >= 4
+    cameras = daemon.summary()["cameras"]
+    found = {name: cameras[name]["counters"] for name in cameras}
+    assert (found["door"]["decoded"], found["door"]["processed"]) == (100, 60)
+    assert found["door"]["skipped"] == {"still": 40} and not found["door"]["dropped"]
+    assert found["hall"]["processed"] == 100 and not found["hall"]["skipped"]
+
+
 def test_odd_pictures_are_counted_and_the_others_go_on(tmp_path: Path) -> None:
     catalog = write_scripted_catalog(tmp_path / "shelf", fail=[3, 7])
     with running_daemon(tmp_path, one_camera(catalog, FAST.format(40))) as daemon:

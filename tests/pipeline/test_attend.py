@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.attend import Attention, State
+from pipeline.attend import LOOKS_AT_REST, Attention, State
 from pipeline.color import frame_from_bgr
 from pipeline.options import CropOptions
 from pipeline.types import Frame, Track
@@ -41,6 +41,40 @@ def test_tracks_that_meet_are_looked_at_soon_and_once_more_when_they_have_parted
     assert _looked_at(attention, frame, (50, 400), 0.5) == set()
     assert _looked_at(attention, frame, (50, 400), 0.8) == {1, 2}
     assert _looked_at(attention, frame, (50, 400), 1.5) == set()
+
+
+def test_tracks_that_meet_at_rest_are_due_once_and_again_after_something_moved(frame):
+    attention = Attention(CropOptions())
+    tracks = [_track(1, 100.0), _track(2, 170.0)]
+    states = dict.fromkeys((1, 2), State.SETTLED)
+    assert attention.is_any_due(tracks, states, 0.0, rests_s=0.0)
+    attention.choose(frame, tracks, states, 0.1, at_most=4)
+    assert attention.is_suspect(tracks[0])
+    assert not attention.is_any_due(tracks, states, 9.0, rests_s=0.1)
+    assert attention.is_any_due(tracks, states, 9.0, rests_s=8.0)
+
+
+def test_a_stranger_at_rest_is_due_for_its_first_looks_ever_later(frame):
+    attention, stranger = Attention(CropOptions()), _track(1, 100.0)
+    due_s = []
+    for now_s in np.arange(0.0, 20.0, 0.1):
+        if attention.is_any_due([stranger], {}, now_s, rests_s=0.0):
+            attention.choose(frame, [stranger], {}, now_s, at_most=2)
+            due_s.append(now_s)
+    assert len(due_s) == LOOKS_AT_REST + 1 and due_s[-1] < 3.0
+    assert np.all(np.diff(due_s)[1:] > 1.4 * np.diff(due_s)[:-1])
+
+
+def test_a_stranger_is_looked_at_ever_less(frame):
+    attention, stranger = Attention(CropOptions()), _track(1, 100.0)
+    looked_s = [
+        now_s
+        for now_s in np.arange(0.0, 60.0, 0.1)
+        if attention.choose(frame, [stranger], {}, now_s, at_most=2)
+    ]
+    waits_s = np.diff(looked_s)
+    assert (np.diff(waits_s) > -0.15).all() and waits_s[0] < 0.25
+    assert waits_s[-1] == pytest.approx(3.0, abs=0.15) and len(looked_s) <= 26
 
 
 def test_a_track_that_jumped_is_looked_at_soon(frame):

@@ -71,6 +71,23 @@ def test_the_newest_frame_wins_and_the_others_count_as_overrun(
     assert counters == FrameCounters(10, 1, {}, {"overrun": 9})
 
 
+def test_a_frame_that_was_not_searched_as_nothing_moved_counts_as_skipped(
+    rings: Rings, tmp_path: Path
+) -> None:
+    writer = rings.writer("door", 0, (64, 48), "newest")
+    reader = rings.reader("door")
+    for value in range(5):
+        writer.write(picture(value))
+        reader.release(take(reader), still=value in (1, 2))
+    writer.skip(Skip.RATE)
+    writer.drop(Drop.CORRUPT)
+    writer.write(picture(5))
+    counters = read_counters(tmp_path, "door")
+    skipped = {"rate": 1, "still": 2}
+    assert counters == FrameCounters(8, 3, skipped, {"corrupt": 1}, pending=1)
+    assert_sum_holds(counters)
+
+
 def test_without_a_matcher_frames_count_as_such(rings: Rings, tmp_path: Path) -> None:
     writer = rings.writer("door", 0, (64, 48), "newest")
     for value in range(4):
