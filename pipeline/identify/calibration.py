@@ -16,6 +16,7 @@ from pipeline.identify.tuning import (
     EXACT,
     LIMIT,
     LISTED_FAMILY,
+    MOST_MARGIN,
     OWN,
     OWN_UNSEEN,
     SIMILAR,
@@ -104,6 +105,7 @@ class Calibration:
 def design_features(proposal: Proposal, margin: float, found: Verification) -> Nine:
     """Return what is weighed for a proposal with a sane homography, as DESIGN_FEATURES says.
 
+    margin: within ±MOST_MARGIN, since a turned or half hidden item may resemble others much more.
     inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
     may share just that. sameness: the comparer's log-odds, 0 without it.
     """
@@ -111,7 +113,7 @@ def design_features(proposal: Proposal, margin: float, found: Verification) -> N
     return (
         1.0,
         proposal.similarity,
-        margin,
+        max(-MOST_MARGIN, min(MOST_MARGIN, margin)),
         found.inliers / (found.inliers + 12.0),
         found.inliers / max(1, found.correspondences),
         _ramp(agreement, 0.0, 0.45),

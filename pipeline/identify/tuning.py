@@ -75,6 +75,7 @@ SAME_SHOWN = 0.95  # of the picture that the other must cover
 SAME_SHAPE = 0.97  # of the other's ratio of sides, for plain pictures to be laid corner on corner
 
 # Judgements.
+MOST_MARGIN = 0.2  # what a verified proposal may gain or lose by resembling the crop more or less
 RIVAL_SHARE = 0.3  # of the smaller outline that two proposals share if they claim one object
 LIMIT = 12.0  # of log-odds: nothing is surer than 1 in 160,000
 
