@@ -59,6 +59,7 @@ def demo_material(
     from catalog_tools.demo.clip import make_demo_clip
     from catalog_tools.demo.script import CLIP_S
 
+    folder = folder.absolute()  # the daemon takes paths from beside its configuration file
     make_ready(folder, "--out", "choose another")
     made = make_demo_clip(folder, seconds or CLIP_S)
     catalog = _build(folder / "catalog", made / "items.csv", magpie, engine)
@@ -71,7 +72,7 @@ def scene_material(
     """Return a made scene's clip and a catalog of its packs among others."""
     from catalog_tools.demo.video_file import write_clip
 
-    height = scene.size_wh[1]
+    folder, height = folder.absolute(), scene.size_wh[1]
     kind = "still" if scene.still else "scene"
     clip = folder / f"{kind}-{height}p{scene.fps}-{scene.in_view}-{scene.seconds:g}s.mp4"
     if not _is_made(clip, scene):

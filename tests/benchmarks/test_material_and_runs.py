@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import material
 from benchmarks.bench_latency import read_stamps, sending
 from benchmarks.daemon_run import RunOptions
 from benchmarks.material import Scene, draw_scene, packs_at, write_pictures
@@ -49,6 +51,22 @@ def test_pictures_of_items_are_written_once(tmp_path: Path) -> None:
     written_ns = [file.stat().st_mtime_ns for file in files]
     write_pictures(folder, 3)
     assert [file.stat().st_mtime_ns for file in files] == written_ns
+
+
+def test_what_is_made_in_a_folder_beside_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon takes paths from beside its configuration file, which lies elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(material, "_build", lambda folder, *_: folder)
+    monkeypatch.setattr(material, "_count_items", lambda catalog: 6)
+    short = replace(SCENE, seconds=0.3)
+    made = material.scene_material(Path("bench-output"), [], short)
+    assert made.clip == tmp_path / "bench-output" / made.clip.name and made.clip.is_file()
+    assert made.catalog.is_absolute()
+    clip = tmp_path / "bench-output" / "clip.mp4"
+    monkeypatch.setattr("catalog_tools.demo.clip.make_demo_clip", lambda folder, s: folder)
+    assert material.demo_material(Path("bench-output"), []).clip == clip
 
 
 def test_a_run_is_asked_for_in_words_that_the_daemon_knows(tmp_path: Path) -> None:
