@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
 from catalog_tools.synthesize.device_camera import camera_effects, smooth_noise
+from pipeline import fit
 
-PAPER = 128 / 255  # around a picture that is no square, in training as in use
+PAPER = fit.PAPER / 255
 _SKIN_RGB = ((225, 175, 140), (205, 150, 110), (175, 120, 85), (140, 90, 60), (100, 65, 45))
 
 
@@ -38,8 +40,6 @@ class Gallery:
     @classmethod
     def of(cls, pictures: list[np.ndarray], side_px: int, device: torch.device) -> Gallery:
         """Put (h, w, 3) BGR or (h, w, 4) BGRA uint8 pictures on the device."""
-        import cv2
-
         squares = np.zeros((len(pictures), side_px, side_px, 4), np.uint8)
         extent = np.empty((len(pictures), 2), np.float32)
         for square, size, picture in zip(squares, extent, pictures, strict=True):

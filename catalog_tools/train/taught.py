@@ -14,6 +14,7 @@ import pipeline.offline  # noqa: F401  (first: before torch)
 import copy
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,6 +179,13 @@ class TaughtRecipe(Recipe[tuple[np.ndarray, ...]]):
         super().__init__(network, torch.optim.AdamW(groups, lr=peak_rate), peak_rate)
         self._drawer, self._things, self._lessons, self._options = drawer, things, lessons, options
         self._contrast = NTXentLoss(temperature=CONTRAST_TEMPERATURE)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "head": self._head.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self._head.load_state_dict(state["head"])
 
     def step(self, batch: tuple[np.ndarray, ...], progress: float) -> dict[str, float]:
         # The normalisation keeps the statistics of the pictures that the start has learnt from.

@@ -17,9 +17,7 @@ from catalog_tools.train.pack_bank import HELD_OUT_SEED_START, render_family
 from catalog_tools.train.pool import Pool, decode, hold_out, open_pool
 
 PACK_SHARE = 0.3  # of a batch; the rest are pictures of real things
-KINDS_A_BATCH = (
-    4  # sources that the real pictures of a batch are of: things of a kind are hard to tell apart
-)
+KINDS_A_BATCH = 4  # sources of a batch's real pictures: things of a kind are hard to tell apart
 HUE_SHARE = 0.1  # of the real things get a twin in other colours beside them
 LEAST_BOX_PX = 40
 TWINS = 2
@@ -52,7 +50,7 @@ class Things:
             rows += [(int(m), int(m), 0.0) for m in members]
             if len(rows) >= count * PACK_SHARE:
                 break
-        names = [n for n in self.kinds]
+        names = list(self.kinds)
         chosen = rng.choice(len(names), min(KINDS_A_BATCH, len(names)), replace=False)
         each = -(-(count - len(rows)) // len(chosen))
         for kind in chosen:

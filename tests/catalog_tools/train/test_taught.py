@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from catalog_tools.synthesize.device_views import Gallery, ViewDrawer
 from catalog_tools.train.options import TaughtOptions
-from catalog_tools.train.taught import KEPT_OF_START, keep_of_start, train_taught
+from catalog_tools.train.taught import KEPT_OF_START, TaughtRecipe, keep_of_start, train_taught
 from catalog_tools.train.things import gather_things
 from pipeline.embed import load_embedder
 from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
@@ -89,3 +90,24 @@ def test_a_share_of_the_start_comes_back_at_the_end(teacher: Path) -> None:
     keep_of_start(network, start)
     wanted = before * (1 - KEPT_OF_START) + KEPT_OF_START
     assert torch.allclose(network.backbone.conv1.weight, wanted, atol=1e-6)
+
+
+def test_a_checkpoint_goes_on_with_all_that_was_learnt(
+    tmp_path: Path, pool: Path, teacher: Path
+) -> None:
+    """What turns vectors into the teachers' is learnt too: anew it would pull at the rest."""
+    options = options_of(tmp_path, pool, teacher)
+    things = gather_things(options)
+    gallery = Gallery.of(things.pictures, 64, torch.device("cpu"))
+    drawer = ViewDrawer(gallery, 64, torch.Generator().manual_seed(0))
+    lessons = torch.rand(len(gallery), 24).half()
+
+    def recipe() -> TaughtRecipe:
+        network = build_embedder(EmbedderSpec("resnet18", 32, 64, fit="letterbox"))
+        return TaughtRecipe(network, drawer, things, lessons, options)
+
+    first, second = recipe(), recipe()
+    second.restore(first.state())
+    before, after = first.state()["head"], second.state()["head"]
+    assert before.keys() == after.keys() and len(before) == 1
+    assert all(torch.equal(before[name], after[name]) for name in before)
