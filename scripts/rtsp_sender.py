@@ -9,17 +9,16 @@ was handed to the network's sink, which sends at once. Prints "ready rtsp://…"
 """
 
 import argparse
-import signal
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import IO
 
-from rtsp_server import AccessUnit, read_access_units
+from rtsp_server import AccessUnit, read_access_units, serve
 
 # isort: split
-from gi.repository import GLib, Gst, GstRtspServer  # of the versions that rtsp_server asks for
+from gi.repository import Gst, GstRtspServer  # of the versions that rtsp_server asks for
 
 _CAPS = "video/x-h264,stream-format=byte-stream,alignment=au"
 
@@ -89,14 +88,7 @@ def main() -> int:
     stamps = options.stamps.open("w")
     sender = Sender(units, length_ns, stamps)
     factory.connect("media-configure", lambda _factory, media: sender.start(media))
-    server.get_mount_points().add_factory(options.path, factory)
-    if not server.attach(None):
-        sys.exit(f"port {options.port} cannot be listened on; choose another")
-    main_loop = GLib.MainLoop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, main_loop.quit)
-    print(f"ready rtsp://127.0.0.1:{server.get_bound_port()}{options.path}", flush=True)
-    main_loop.run()
+    serve(server, factory, options.path)
     return 0
 
 

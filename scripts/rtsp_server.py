@@ -116,6 +116,20 @@ def require_password(
     )
 
 
+def serve(
+    server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, path: str
+) -> None:
+    """Serve at the path, say on stdout where, and end when asked to."""
+    server.get_mount_points().add_factory(path, factory)
+    if not server.attach(None):
+        sys.exit(f"port {server.get_service()} cannot be listened on; choose another")
+    main_loop = GLib.MainLoop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, main_loop.quit)
+    print(f"ready rtsp://127.0.0.1:{server.get_bound_port()}{path}", flush=True)
+    main_loop.run()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clip", type=Path)
@@ -134,14 +148,7 @@ def main() -> int:
     factory = make_factory(options.clip)
     if options.user:
         require_password(server, factory, options.user, options.password, options.digest)
-    server.get_mount_points().add_factory(options.path, factory)
-    if not server.attach(None):
-        sys.exit(f"port {options.port} cannot be listened on; choose another")
-    main_loop = GLib.MainLoop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        GLib.unix_signal_add(GLib.PRIORITY_HIGH, number, main_loop.quit)
-    print(f"ready rtsp://127.0.0.1:{server.get_bound_port()}{options.path}", flush=True)
-    main_loop.run()
+    serve(server, factory, options.path)
     return 0
 
 
