@@ -81,7 +81,7 @@ PROBED = [  # source, what the sentence says ("": whatever the network says)
 
 def test_probe_of_any_source_shows_no_password(tmp_path: Path, closed_port: int) -> None:
     sources = [
-        source.replace("HOST", f"127.0.0.1:{closed_port}").replace("77", str(number))
+        source.replace("HOST", f"127.0.0.1:{closed_port}").replace("Geheim77", f"Geheim{number}")
         for number, (source, _) in enumerate(PROBED, 100)
     ]
     said = magpie(tmp_path, *(["probe", source] for source in sources))
