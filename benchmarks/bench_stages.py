@@ -20,11 +20,11 @@ from benchmarks.material import Material
 from benchmarks.network_cases import (
     BATCHES_CPU,
     BATCHES_CUDA,
-    SHAPES,
     NetworkCase,
     device_times_ms,
     draw_inputs,
     network_cases,
+    shapes_of,
 )
 from benchmarks.plots import draw_stages
 from benchmarks.recorded import measure_decoding
@@ -68,7 +68,7 @@ def _measure(case: NetworkCase, seconds: float) -> list[dict[str, Any]]:
     engine = case.load()
     batches = BATCHES_CPU if case.device == "cpu" else BATCHES_CUDA
     rows = []
-    for shape in SHAPES[case.kind]:
+    for shape in shapes_of(case.kind):
         for batch in batches[case.kind]:
             inputs = draw_inputs(case.kind, batch, shape)
             took_ms = percentiles(time_calls(lambda: engine(*inputs), seconds))  # noqa: B023

@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.engines import Array, Engine, choose_engine, hardware_precision, load_engine
+from pipeline.embed import SIDE_PX
+from pipeline.engines import (
+    TAKE_PICTURES,
+    Array,
+    Engine,
+    choose_engine,
+    hardware_precision,
+    load_engine,
+)
 from pipeline.options import EngineOptions
-from pipeline.weights import Kind, find_weights
+from pipeline.weights import Kind, find_weights, read_spec
 
 Shape = tuple[int, ...]
 SHAPES: dict[Kind, tuple[Shape, ...]] = {
     "detector": ((384, 640), (640, 640)),  # px: 16:9 and a square picture
-    "embedder": ((128, 128),),
     "matcher": ((128,), (256,)),  # keypoints of each of the two pictures
     "comparer": ((160, 160),),
 }
@@ -58,6 +65,14 @@ class NetworkCase:
         return load_engine(weights, options)
 
 
+def shapes_of(kind: Kind) -> tuple[Shape, ...]:
+    """Return the shapes that a kind is measured at: an embedder's is its own."""
+    if kind == "embedder":
+        side_px = int(read_spec(find_weights(kind)).get("input_side_px", SIDE_PX))
+        return ((side_px, side_px),)
+    return SHAPES[kind]
+
+
 def network_cases(options: EngineOptions, kinds: Sequence[Kind]) -> Iterator[NetworkCase]:
     """Yield the ways in which this machine can run each network."""
     engine, device = choose_engine(options)
@@ -70,9 +85,9 @@ def network_cases(options: EngineOptions, kinds: Sequence[Kind]) -> Iterator[Net
         threads = [options.threads] if options.threads else sorted({1, min(4, n_cores)})
     for kind in kinds:
         for precision in precisions:
-            is_exact = engine == "openvino" and kind in ("matcher", "comparer")
+            is_exact = engine == "openvino" and kind == "comparer"
             if precision != "f32" and is_exact:
-                continue  # they never leave f32 there
+                continue  # it never leaves f32 there
             for n_threads in threads:
                 yield NetworkCase(kind, engine, device, n_threads, precision)
 
@@ -80,8 +95,8 @@ def network_cases(options: EngineOptions, kinds: Sequence[Kind]) -> Iterator[Net
 def draw_inputs(kind: Kind, batch: int, shape: Shape, seed: int = 0) -> tuple[Array, ...]:
     """Return a network's inputs with drawn numbers, of the range that real ones have."""
     rng = np.random.default_rng(seed)
-    if kind in ("detector", "embedder"):
-        return (rng.random((batch, 3, *shape), np.float32),)
+    if kind in TAKE_PICTURES:
+        return (rng.integers(0, 256, (batch, *shape, 3), np.uint8),)
     if kind == "matcher":
         first, second = (_draw_keypoints(rng, batch, shape[0]) for _ in range(2))
         size = np.full((batch, 2), 320, np.float32)
@@ -113,6 +128,8 @@ def device_times_ms(
 
     network = _network_on(weights, case.device)
     tensors = [torch.from_numpy(array).to(case.device) for array in inputs]
+    if case.kind in TAKE_PICTURES:
+        tensors = [pictures.permute(0, 3, 1, 2).float() / 255 for pictures in tensors]
     dtype = DTYPES[case.precision]
 
     def call() -> Any:

@@ -135,7 +135,7 @@ def _images_of(clip: Path) -> Iterator[np.ndarray]:
 def _strong(
     name: str, clip: Path, catalog: Path, fps: float, at_most_s: float, folder: Path
 ) -> LoopResult:
-    from benchmarks.peer_parts import CropIdentifier, static_network
+    from benchmarks.peer_parts import CropIdentifier, embedder_input, static_network
     from benchmarks.recorded import pictures_of
     from pipeline.catalog import Catalog
     from pipeline.engines import hardware_precision
@@ -145,7 +145,8 @@ def _strong(
 
     half = hardware_precision()
     detect = static_network("detector", (1, 3, *_INPUT_HW), precision=half)
-    embed = static_network("embedder", (1, 3, 128, 128), precision=half)
+    side_px, _ = embedder_input()
+    embed = static_network("embedder", (1, 3, side_px, side_px), precision=half)
     sizes = ((1, 256, 4), (1, 256, 4), (1, 256, 128), (1, 256, 128), (1, 2), (1, 2))
     lightglue = _padded(static_network("matcher", *sizes))
     identifier = CropIdentifier(Catalog.load(catalog, None), embed, lightglue)
@@ -202,8 +203,10 @@ def _frame_of(picture: Picture, number: int) -> Frame:
 
 
 def _detected(detect: Callable[..., Any], frame: Frame) -> Detections:
-    pixels, letterbox = letterbox_rgb(frame, _INPUT_HW[::-1])
-    found = np.asarray(detect(pixels[None])[0][0])
+    pixels = np.empty((*_INPUT_HW, 3), np.uint8)
+    letterbox = letterbox_rgb(frame, pixels)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+    found = np.asarray(detect(planes)[0][0])
     found = found[found[:, 4] >= _MIN_SCORE]
     xyxy = letterbox.to_frame(found[:, :4])
     return Detections(xyxy, found[:, 4].copy(), found[:, 5].astype(np.int32))

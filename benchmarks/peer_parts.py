@@ -19,17 +19,17 @@ import numpy as np
 
 from pipeline.catalog import Catalog
 from pipeline.engines.engine_cache import converted_network
+from pipeline.fit import FITS
 from pipeline.identify.check import pair_by_assignment, run_lightglue
 from pipeline.keypoints import KeypointExtractor
 from pipeline.options import VerifyOptions
 from pipeline.types import F32, U8
-from pipeline.weights import find_weights
+from pipeline.weights import find_weights, read_spec
 
 Network = Callable[..., tuple[Any, ...]]
 CANDIDATES = 3  # pictures that LightGlue checks a crop against
 MIN_INLIERS = 15
 _MIN_SIDE_PX = 24
-_EMBED_SIDE_PX = 128
 
 
 class CropIdentifier:
@@ -42,12 +42,14 @@ class CropIdentifier:
         self._index = faiss.IndexFlatIP(catalog.embeddings.shape[1])
         self._index.add(np.ascontiguousarray(catalog.embeddings))
         self._views: dict[int, Any] = {}
+        self._side_px, fit = embedder_input()
+        self._to_square = FITS[fit]
 
     def identify(self, crop_bgr: U8) -> str | None:
         """Return the item, or None. crop_bgr: (h, w, 3) uint8."""
         if min(crop_bgr.shape[:2]) < _MIN_SIDE_PX:
             return None
-        small = cv2.resize(crop_bgr, (_EMBED_SIDE_PX, _EMBED_SIDE_PX), interpolation=cv2.INTER_AREA)
+        small = self._to_square(crop_bgr, self._side_px)
         planes = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)[None], np.float32)
         vector = np.asarray(self._embed(planes / np.float32(255))[0], np.float32)
         _, rows = self._index.search(vector, CANDIDATES)
@@ -74,6 +76,12 @@ class CropIdentifier:
         view_xy, crop_xy = view.xy_scale_ori[rows, :2], keypoints.xy_scale_ori[columns, :2]
         _, inside = cv2.findHomography(view_xy, crop_xy, cv2.USAC_MAGSAC, 4.0)
         return 0 if inside is None else int(inside.sum())
+
+
+def embedder_input() -> tuple[int, str]:
+    """Return the side of the shipped embedder's input, px, and how a crop is fitted into it."""
+    spec = read_spec(find_weights("embedder"))
+    return int(spec["input_side_px"]), str(spec.get("fit", "stretch"))
 
 
 def torch_network(kind: Any) -> Network:

@@ -80,7 +80,8 @@ def _follow_cases(scenery: Scenery) -> Iterator[StepCase]:
     options, frames = scenery.options, scenery.frames
     shape = "{}x{}".format(*frames[0].size_wh)
     size = input_size_wh(frames[0].size_wh, options.detect.input_side_px)
-    yield StepCase("letterbox", shape, _each(lambda frame: letterbox_rgb(frame, size), frames))
+    into = np.empty((size[1], size[0], 3), np.uint8)
+    yield StepCase("letterbox", shape, _each(lambda frame: letterbox_rgb(frame, into), frames))
     detector = load_detector(options.engine, options.detect)
     yield StepCase("detect", shape, _each(lambda frame: detector.detect([frame]), frames))
     found = [detector.detect([frame])[0] for frame in frames]

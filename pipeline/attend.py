@@ -102,8 +102,7 @@ class Attention:
             if looked and np.abs(box_color(frame, track) - looked.color).max() > OTHER_COLOR:
                 self._suspects.add(track.track_id)
             if self._may_look(track, looked, state, now_s):
-                quality = view_quality(frame, track)
-                overdue = self._overdue(looked, state, quality, now_s, track)
+                overdue = self._overdue(looked, state, now_s, track, frame)
                 is_asked = track.track_id in pending and overdue < np.inf
                 if overdue >= 1.0 and not is_asked:
                     is_cut = not _is_inside(track, frame.size_wh)
@@ -172,7 +171,7 @@ class Attention:
         return now_s - looked.at_s >= FIRST_WAIT_S or state is State.SETTLED
 
     def _overdue(
-        self, looked: _Looked | None, state: State, quality: float, now_s: float, track: Track
+        self, looked: _Looked | None, state: State, now_s: float, track: Track, frame: Frame
     ) -> float:
         """Return the time since the last look, in waits: from 1 on another one is due."""
         if looked is None:
@@ -183,8 +182,10 @@ class Attention:
                 return waited_s / REGION_RECHECK_S
             if track.track_id in self._suspects:
                 return waited_s / SUSPECT_RECHECK_S
-            return waited_s / RECHECK_S if quality >= WORSE_VIEW * looked.quality else 0.0
-        if quality > BETTER_VIEW * looked.quality:
+            if waited_s < RECHECK_S or view_quality(frame, track) < WORSE_VIEW * looked.quality:
+                return 0.0
+            return waited_s / RECHECK_S
+        if view_quality(frame, track) > BETTER_VIEW * looked.quality:
             return np.inf
         return waited_s / _undecided_wait_s(looked)
 
@@ -226,8 +227,9 @@ def box_color(frame: Frame, track: Track) -> F32:
     x0, y0, x1, y1 = (value // 2 for value in pad_and_clip(track.xyxy, 0.0, frame.size_wh))
     if x1 <= x0 or y1 <= y0:
         return np.zeros(4, np.float32)
-    u, v = frame.u[y0:y1:2, x0:x1:2], frame.v[y0:y1:2, x0:x1:2]
-    return np.array([u.mean(), v.mean(), u.std(), v.std()], np.float32)
+    chroma = (plane[y0:y1:2, x0:x1:2] for plane in (frame.u, frame.v))
+    (u_mean, u_spread), (v_mean, v_spread) = map(_mean_and_spread, chroma)
+    return np.array([u_mean, v_mean, u_spread, v_spread], np.float32)
 
 
 def view_quality(frame: Frame, track: Track) -> float:
@@ -240,11 +242,17 @@ def view_quality(frame: Frame, track: Track) -> float:
     if factor < 1:
         size = (max(1, round(luma.shape[1] * factor)), max(1, round(luma.shape[0] * factor)))
         luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    variance = float(np.var(cv2.Laplacian(luma, cv2.CV_32F)))
+    variance = _mean_and_spread(np.asarray(cv2.Laplacian(luma, cv2.CV_32F)))[1] ** 2
     sharp = variance / (variance + HALF_SHARPNESS)
     large = min(1.0, float(np.sqrt((x1 - x0) * (y1 - y0))) / FULL_SIDE_PX)
     is_whole = track.is_whole_frame or _is_inside(track, frame.size_wh)
     return large * sharp * (1.0 if is_whole else 0.6)
+
+
+def _mean_and_spread(plane: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation: OpenCV's, in a tenth of numpy's time."""
+    mean, spread = cv2.meanStdDev(np.ascontiguousarray(plane))
+    return float(mean[0, 0]), float(spread[0, 0])
 
 
 def _is_inside(track: Track, size_wh: tuple[int, int]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.types import F32, F64, U8, ColorMatrix, ColorRange, Frame
 
 _LUMA_WEIGHTS_RB = {ColorMatrix.BT601: (0.299, 0.114), ColorMatrix.BT709: (0.2126, 0.0722)}
-_PAD_GRAY = 114 / 255
+_PAD_GRAY = 114
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,12 @@ def frame_bgr(frame: Frame, max_side_px: int = 0) -> U8:
     return crop_bgr(frame, np.array([0, 0, width, height], np.float32), max_side_px)[0]
 
 
-def letterbox_rgb(frame: Frame, size_wh: tuple[int, int]) -> tuple[F32, Letterbox]:
-    """Return the frame as a network's input, and how to come back from there.
+def letterbox_rgb(frame: Frame, into: U8) -> Letterbox:
+    """Write the frame into a network's input, (h, w, 3) uint8 RGB; return how to come back.
 
-    Scaled to fit size_wh with its proportions kept, centred, gray around it.
-    Returns (3, h, w) float32 RGB 0..1.
+    Scaled to fit with its proportions kept, centred, gray around it.
     """
-    (width, height), (out_width, out_height) = frame.size_wh, size_wh
+    (width, height), (out_height, out_width) = frame.size_wh, into.shape[:2]
     scale = min(out_width / width, out_height / height)
     inner_wh = (
         max(1, min(out_width, round(width * scale))),
@@ -80,13 +79,11 @@ def letterbox_rgb(frame: Frame, size_wh: tuple[int, int]) -> tuple[F32, Letterbo
     )
     left, top = (out_width - inner_wh[0]) // 2, (out_height - inner_wh[1]) // 2
     to_rgb = _to_bgr(frame.matrix, frame.range)[::-1]
-    image = _to_colors((frame.y, frame.u, frame.v), inner_wh, to_rgb)
-    output = np.full((3, out_height, out_width), _PAD_GRAY, np.float32)
-    inner = output[:, top : top + inner_wh[1], left : left + inner_wh[0]]
-    for channel, plane in enumerate(cv2.split(image)):
-        np.multiply(plane, np.float32(1 / 255), out=inner[channel], dtype=np.float32)
+    right, bottom = left + inner_wh[0], top + inner_wh[1]
+    into[:top], into[bottom:], into[:, :left], into[:, right:] = (_PAD_GRAY,) * 4
+    into[top:bottom, left:right] = _to_colors((frame.y, frame.u, frame.v), inner_wh, to_rgb)
     scale_xy = (inner_wh[0] / width, inner_wh[1] / height)
-    return output, Letterbox(scale_xy, (left, top), frame.size_wh)
+    return Letterbox(scale_xy, (left, top), frame.size_wh)
 
 
 def planes_from_bgr(

@@ -51,12 +51,10 @@ class Embedder:
         """
         parts = []
         for piece in split_batch(len(images_bgr), self._batch):
-            inputs = np.stack(
-                [_to_input(self._to_square(image, self._side_px)) for image in images_bgr[piece]]
-            )
-            parts.append(self._engine(inputs)[0])
+            squares = [self._to_square(image, self._side_px) for image in images_bgr[piece]]
+            parts.append(self._engine(np.stack(squares)[..., ::-1])[0])
         if not parts:
-            return self._engine(np.zeros((0, 3, self._side_px, self._side_px), np.float32))[0]
+            return self._engine(np.zeros((0, self._side_px, self._side_px, 3), np.uint8))[0]
         return np.concatenate(parts).astype(np.float32, copy=False)
 
 
@@ -71,9 +69,3 @@ def load_embedder(engine: EngineOptions, options: EmbedOptions) -> Embedder:
         raise WeightsError.at(f"weights '{weights}'", rule, fit, "they are of a newer Magpie")
     side_px, network = int(spec.get("input_side_px", SIDE_PX)), load_engine(weights, engine)
     return Embedder(network, options, sha256_of(weights), name, side_px, fit)
-
-
-def _to_input(square_bgr: U8) -> F32:
-    """(3, side, side) float32 RGB 0..1 of a (side, side, 3) uint8 BGR square."""
-    rgb = square_bgr[:, :, ::-1].transpose(2, 0, 1)
-    return np.ascontiguousarray(rgb, np.float32) / np.float32(255)

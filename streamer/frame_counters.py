@@ -33,6 +33,7 @@ class Skip(StrEnum):
     RATE = "rate"
     STILL = "still"  # it showed nothing new: the matcher did not search it
     DECODER = "decoder"  # the decoder left it out, as `skip_frame` has it
+    BETWEEN = "between"  # a newer one came, and no search was due before it (`detect_fps`)
 
 
 class Drop(StrEnum):
@@ -49,13 +50,15 @@ class Drop(StrEnum):
 
 
 BEFORE_RING = (Drop.CORRUPT, Drop.STOPPED)
-IN_RING = (Skip.STILL,)
+IN_RING = (Skip.STILL, Skip.BETWEEN)
 
 
 class _Cell(IntEnum):
     WRITTEN = 0
     PROCESSED = 1
     MATCHER_PID = 2
+    DUE_NS = 3  # of the frames' own time: when the next search is due
+    PERIOD_NS = 4  # between two searches; 0: every frame is searched
     SKIPPED = 16  # first of a cell a cause
     DROPPED = 32
 
@@ -143,6 +146,20 @@ class CountsFile:
     def set_matcher(self, pid: int) -> None:
         """Note which process takes this camera's frames; 0: none any more."""
         self._cells[_Cell.MATCHER_PID] = pid
+
+    def set_due(self, due_ns: float, period_ns: float) -> None:
+        """Note from when on the next frame is to be searched, and how far apart searches are."""
+        self._cells[_Cell.DUE_NS], self._cells[_Cell.PERIOD_NS] = round(due_ns), round(period_ns)
+
+    def is_replaced(self, time_ns: int, by_ns: int) -> bool:
+        """Whether no search is lost when a frame of one time gives way to one of another.
+
+        It is not due yet, or the newer one is due within the same period.
+        """
+        due_ns, period_ns = int(self._cells[_Cell.DUE_NS]), int(self._cells[_Cell.PERIOD_NS])
+        if not period_ns:
+            return False
+        return time_ns < due_ns or (time_ns - due_ns) // period_ns == (by_ns - due_ns) // period_ns
 
     def is_watched(self) -> bool:
         """Whether a matcher takes this camera's frames, and lives."""

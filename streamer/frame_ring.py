@@ -5,7 +5,8 @@ being written, ready, or taken; it changes hands under the lock of the camera's 
 the kernel frees when its holder dies, and carries a generation that never repeats, so that a reader
 never works on, or gives back, a slot that was written over.
 
-newest:    one ready frame, the newest; the one that it replaces is dropped.
+newest:    one ready frame, the newest; the one that it replaces is dropped, or skipped where no
+           search of it was due.
 lossless:  the writer waits for a free slot (credit); frames come in order.
 
 Only this file drops frames. When the pictures grow, the writer goes on in ring n + 1.
@@ -28,6 +29,7 @@ from streamer.frame_counters import (
     counts_path,
     read_counters,
 )
+from streamer.pacer import time_ns_of
 from streamer.ring_file import (
     MAX_SLOTS,
     RingFile,
@@ -173,19 +175,25 @@ class RingWriter:
             self.wait_for_credit(left_s)
 
     def _publish(self, row: int, picture: Picture, decode_ns: int) -> None:
-        if not self._is_lossless:
-            self._drop_ready(Drop.OVERRUN if self._counts.is_watched() else Drop.NO_MATCHER)
+        if not self._is_lossless and self._counts.is_watched():
+            self._drop_ready(Drop.OVERRUN, time_ns_of(picture))
+        elif not self._is_lossless:
+            self._drop_ready(Drop.NO_MATCHER)
         self._generation += 1
         self._ring.describe(row, picture, self._generation, self._counts.decoded, decode_ns)
         self._counts.count_written()
         self._ring.slots[row, SlotCell.STATE] = SlotState.READY
 
-    def _drop_ready(self, cause: Drop) -> None:
+    def _drop_ready(self, cause: Drop, by_ns: int | None = None) -> None:
+        """Free what is ready; by_ns: for a newer frame of that time, which may cost no search."""
         for row in self._ring.rows(SlotState.READY):
             # The slot first: a kill in between leaves a frame pending, which settles as stale; the
             # other way round the frame could still be taken, and count twice.
             self._ring.slots[row, SlotCell.STATE] = SlotState.FREE
-            self._counts.count_dropped(cause)
+            if by_ns is not None and self._counts.is_replaced(self._ring.time_ns(row), by_ns):
+                self._counts.count_skipped(Skip.BETWEEN)
+            else:
+                self._counts.count_dropped(cause)
 
 
 class _Attached(NamedTuple):
@@ -251,6 +259,11 @@ class RingReader:
             self._credit.ring()
         if attached is not self._attached and attached not in self._held.values():
             attached.counts.close()  # the last frame of a ring that was left
+
+    def set_due(self, due_ns: float, period_ns: float) -> None:
+        """Tell the camera from when on the next frame is to be searched (`Pacer`)."""
+        if self._attached is not None:
+            self._attached.counts.set_due(due_ns, period_ns)
 
     def close(self) -> None:
         """Let go of the ring; frames not released stay taken. Twice is fine."""

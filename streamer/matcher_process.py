@@ -205,6 +205,7 @@ class _Loop:
                 still.append(frame)
             else:
                 due.append(frame)
+            camera.reader.set_due(camera.pacer.due_ns, camera.pacer.period_ns)
         return due, between, still
 
     def _pass_by(self, frames: list[Frame], work: Work, still: bool = False) -> None:

@@ -176,6 +176,11 @@ class RingFile:
         cells[SlotCell.RANGE] = _RANGES.index(picture.range)
         cells[SlotCell.CLOCK] = _CLOCKS.index(picture.clock)
 
+    def time_ns(self, row: int) -> int:
+        """Return the time that a slot's picture is paced by."""
+        media_ns = int(self.slots[row, SlotCell.MEDIA_NS])
+        return media_ns if media_ns >= 0 else int(self.slots[row, SlotCell.CAPTURED_NS])
+
     def frame(self, row: int, camera: str, incarnation: int) -> Frame:
         """Return what a taken slot holds; the planes are read-only views into it."""
         cells = [int(cell) for cell in self.slots[row]]

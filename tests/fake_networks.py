@@ -32,7 +32,8 @@ class ColorsEngine:
             self.batches.append(len(images))
         rows = np.zeros((len(images), 256), np.float32)
         for row, image in zip(rows, images, strict=True):
-            small = cv2.resize(image.transpose(1, 2, 0), (9, 9), interpolation=cv2.INTER_AREA)
+            rgb = image.astype(np.float32) / 255
+            small = cv2.resize(rgb, (9, 9), interpolation=cv2.INTER_AREA)
             row[:243] = (small - small.mean()).ravel()
             row /= max(float(np.linalg.norm(row)), 1e-6)
         return (rows,)
@@ -54,8 +55,8 @@ class BoxesEngine:
             self.batches.append(len(images))
         found = np.zeros((len(images), 300, 6), np.float32)
         for rows, image in zip(found, images, strict=True):
-            bright = (np.ptp(image, axis=0) + image.mean(axis=0) > 0.35).astype(np.uint8)
-            bright[np.abs(image - 114 / 255).max(axis=0) < 0.01] = 0  # the letterbox's border
+            bright = (np.ptp(image, axis=2) + image.mean(axis=2) > 0.35 * 255).astype(np.uint8)
+            bright[(image == 114).all(axis=2)] = 0  # the letterbox's border
             joined = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
             _, _, stats, _ = cv2.connectedComponentsWithStats(joined)
             boxes = [s for s in stats[1:] if s[2] > 20 and s[3] > 20]

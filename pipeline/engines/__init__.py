@@ -20,6 +20,8 @@ from pipeline.options import EngineOptions
 
 Array = NDArray[Any]
 
+TAKE_PICTURES = ("detector", "embedder")  # kinds whose input is (B, h, w, 3) uint8 RGB
+
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +35,10 @@ class Engine(Protocol):
     device: str
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        """Run the network; the first axis of every array is the batch, which may be empty."""
+        """Run the network; the first axis of every array is the batch, which may be empty.
+
+        Networks of TAKE_PICTURES are given bytes: the engine makes them 0..1, planes first.
+        """
         ...
 
 

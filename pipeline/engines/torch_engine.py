@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import pipeline.offline  # noqa: F401  (before torch)
-from pipeline.engines import Array
+from pipeline.engines import TAKE_PICTURES, Array
 from pipeline.engines.torch_networks import load_network
 from pipeline.errors import EngineError
 from pipeline.options import EngineOptions
@@ -46,6 +46,7 @@ class TorchEngine:
         if not is_cuda:
             torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
         kind = read_kind(weights)
+        self._takes_pictures = kind in TAKE_PICTURES
         is_half = is_cuda and options.precision == "auto" and kind in IN_HALF
         self.precision = precision or ("f16" if is_half else "f32")
         self._dtype = DTYPES[self.precision]
@@ -72,6 +73,8 @@ class TorchEngine:
             if self._dtype is not None:
                 stack.enter_context(torch.autocast(self._device.type, self._dtype))
             tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in arrays]
+            if self._takes_pictures:  # as bytes they are on the device in a quarter of the time
+                tensors = [pictures.permute(0, 3, 1, 2).float() / 255 for pictures in tensors]
             results = self._network(*tensors)
             outputs = results if isinstance(results, tuple) else (results,)
             return tuple(output.float().cpu().numpy() for output in outputs)

@@ -48,6 +48,9 @@ class Belief:
     _further: dict[ItemId, float] = field(default_factory=dict)
     _n_failures: int = 0
     n_looks: int = 0
+    # What the views so far say: it is asked several times a frame.
+    _order: list[ItemId] | None = None
+    _told: tuple[DecideOptions, Calibration, Verdict] | None = None
 
     def add(self, judgements: Sequence[Judgement]) -> None:
         """Take in one more view's judgements, the likeliest first."""
@@ -56,6 +59,7 @@ class Belief:
             self._best.clear()
             self._further.clear()
             self._n_failures = 0
+        self._order = self._told = None
         for judgement in judgements:
             item_id = judgement.proposal.item_id
             known = self._best.get(item_id)
@@ -99,6 +103,8 @@ class Belief:
         """Return what the track is taken for; None before its first view with a proposal."""
         if not self._best:
             return None
+        if self._told is not None and self._told[0] is options and self._told[1] is calibration:
+            return self._told[2]
         ranked = self._ranked()
         first = self._best[ranked[0]]
         probability = sigmoid(self._log_odds(ranked[0]))
@@ -107,7 +113,9 @@ class Belief:
             for item_id in ranked[1 : 1 + MAX_ALTERNATIVES]
         )
         tier = choose_tier(first, probability, options, calibration)
-        return Verdict(first, probability, tier, alternatives)
+        verdict = Verdict(first, probability, tier, alternatives)
+        self._told = options, calibration, verdict
+        return verdict
 
     def _ranked(self) -> list[ItemId]:
         """Return the items, the likeliest first; what is equally likely in the catalog's order."""
@@ -116,7 +124,9 @@ class Belief:
             log_odds = round(self._log_odds(item_id), 9)
             return -log_odds, self._best[item_id].proposal.view_index
 
-        return sorted(self._best, key=order)
+        if self._order is None:
+            self._order = sorted(self._best, key=order)
+        return self._order
 
     def _log_odds(self, item_id: ItemId) -> float:
         """More views prove the design; that it is a near-twin they can't refute: all of them see

@@ -17,9 +17,9 @@ from pipeline.catalog_format import VOTES
 from pipeline.identify.search import build_descriptor_index, read_descriptor_index, write_index
 from pipeline.types import F32, Keypoints
 
-MAX_EXACT = 60_000  # descriptors of all pictures: 15 MB, 5-10 ms a crop on two cores
+MAX_EXACT = 12_800  # descriptors of all pictures: 12 ms a crop on one core, as the index takes
 DIRECTIONS = 64  # in which they vary most: half the work, and as many right items among the first 4
-LEAST_EXACT = 32  # a picture; above 1,875 pictures the index takes over
+LEAST_EXACT = 100  # a picture; above 128 pictures the index takes over (32 a picture mislead)
 MAX_INDEXED = 400_000  # 55 MB on disk, mapped
 MOST_INDEXED, LEAST_INDEXED = 128, 16  # a picture; above 25,000 pictures: no votes
 NEAREST = 64  # descriptors that a keypoint looks at

@@ -10,10 +10,12 @@ import pytest
 
 from benchmarks import material
 from benchmarks.bench_latency import read_stamps, sending
+from benchmarks.bench_stages import NETWORKS
 from benchmarks.daemon_run import RunOptions
 from benchmarks.material import Scene, draw_scene, packs_at, write_pictures
-from benchmarks.network_cases import SHAPES, draw_inputs, network_cases
+from benchmarks.network_cases import draw_inputs, network_cases, shapes_of
 from benchmarks.recorded import frames_of, measure_decoding
+from pipeline.engines import TAKE_PICTURES
 from pipeline.options import EngineOptions, MatcherOptions
 from pipeline.weights import Kind
 from streamer.config_file import read_config
@@ -96,11 +98,12 @@ def test_decoding_is_timed_a_frame_and_frames_are_kept(tmp_path: Path) -> None:
     assert not np.array_equal(frames[0].y, frames[-1].y)
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_drawn_inputs_have_the_batch_and_no_two_seeds_are_alike(kind: Kind) -> None:
-    for shape in SHAPES[kind]:
+    for shape in shapes_of(kind):
         inputs, others = (draw_inputs(kind, 3, shape, seed) for seed in (0, 1))
-        assert all(len(array) == 3 and array.dtype == np.float32 for array in inputs)
+        dtype = np.uint8 if kind in TAKE_PICTURES else np.float32
+        assert all(len(array) == 3 and array.dtype == dtype for array in inputs)
         assert not np.array_equal(inputs[0], others[0])
 
 

@@ -15,9 +15,9 @@ class CornerEngine:
     """Finds the bright rectangle of each input exactly, and a weak box."""
 
     name = "fake"
-    device = "cpu"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
@@ -25,7 +25,7 @@ class CornerEngine:
         self.shapes.append(images.shape)
         found = np.zeros((len(images), 300, 6), np.float32)
         for rows, image in zip(found, images, strict=True):
-            ys, xs = np.nonzero(image.min(axis=0) > 0.75)
+            ys, xs = np.nonzero(image.min(axis=2) > 190)
             rows[0] = (0, 0, 10, 10, 0.05, 0)
             rows[1] = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1, 0.8, 0)
         return (found,)
@@ -65,13 +65,16 @@ def test_boxes_come_back_in_px_of_the_frame(size_wh: tuple[int, int]) -> None:
     assert np.abs(found.xyxy[0] - truth).max() <= 1.0 + px_of_input
 
 
-def test_frames_of_one_shape_share_a_call_and_keep_their_order() -> None:
-    engine = CornerEngine()
+@pytest.mark.parametrize(("device", "batches"), [("cuda:0", [1, 2]), ("cpu", [1, 1, 1])])
+def test_frames_of_one_shape_share_a_call_on_a_gpu_and_keep_their_order(
+    device: str, batches: list[int]
+) -> None:
+    engine = CornerEngine(device)
     boxes = [(100, 100, 200, 200), (40, 60, 90, 150), (300, 100, 420, 300)]
     shapes = [(640, 360), (480, 640), (640, 360)]
     frames = [bright_box(s, b) for s, b in zip(shapes, boxes, strict=True)]
     found = Detector(engine, DetectOptions()).detect(frames)
-    assert sorted(s[0] for s in engine.shapes) == [1, 2]
+    assert sorted(s[0] for s in engine.shapes) == batches
     for detections, box in zip(found, boxes, strict=True):
         assert np.abs(detections.xyxy[0] - box).max() <= 2.5
 

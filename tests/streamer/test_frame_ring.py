@@ -71,6 +71,26 @@ def test_the_newest_frame_wins_and_the_others_count_as_overrun(
     assert counters == FrameCounters(10, 1, {}, {"overrun": 9})
 
 
+def test_a_frame_that_a_newer_one_replaces_is_lost_only_if_a_search_is(
+    rings: Rings, tmp_path: Path
+) -> None:
+    writer = rings.writer("door", 0, (64, 48), "newest")
+    reader = rings.reader("door")
+    assert reader.take() is None
+    reader.set_due(3003, 4)  # pictures say 3000, 3001, …: searches from 3003, 3007, 3011 on
+    for value in range(3):  # none is due: the last one waits
+        writer.write(picture(value))
+    assert read_counters(tmp_path, "door").skipped == {"between": 2}
+    for value in range(3, 7):  # any of these four serves the search that is due at 3003
+        writer.write(picture(value))
+    assert read_counters(tmp_path, "door").skipped == {"between": 6}
+    writer.write(picture(12))  # the searches of 3003 and 3007 will not be: one frame was ready
+    counters = read_counters(tmp_path, "door")
+    assert (counters.skipped, counters.dropped) == ({"between": 6}, {"overrun": 1})
+    assert take(reader).number == 7
+    assert_sum_holds(counters)
+
+
 def test_a_frame_that_was_not_searched_as_nothing_moved_counts_as_skipped(
     rings: Rings, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from benchmarks.network_cases import SHAPES, draw_inputs
+from benchmarks.network_cases import draw_inputs, shapes_of
 from pipeline.engines import count_cuda_devices
 from pipeline.engines.torch_engine import TorchEngine
 from pipeline.options import EngineOptions
@@ -59,7 +59,7 @@ EXACT = {"detector": 0.05, "embedder": 2e-3, "matcher": 2e-3, "comparer": 0.02}
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", [1, 5])
 def test_f32_on_cuda_gives_what_the_cpu_gives(kind: Kind, batch: int) -> None:
-    for shape in SHAPES[kind]:
+    for shape in shapes_of(kind):
         inputs = draw_inputs(kind, batch, shape)
         expected = engine_of(kind, "cpu", "f32")(*inputs)
         found = engine_of(kind, "cuda:0", "f32")(*inputs)
@@ -80,7 +80,7 @@ def test_f32_on_cuda_gives_what_the_cpu_gives(kind: Kind, batch: int) -> None:
 def test_half_precision_stays_near_f32(
     device: str, kind: Kind, precision: str, limit: float
 ) -> None:
-    inputs = draw_inputs(kind, 2, SHAPES[kind][0])
+    inputs = draw_inputs(kind, 2, shapes_of(kind)[0])
     expected = engine_of(kind, device, "f32")(*inputs)
     found = engine_of(kind, device, precision)(*inputs)
     assert found[0].dtype == np.float32
@@ -101,7 +101,7 @@ def test_on_cuda_detector_and_embedder_compute_in_half_floats_unless_f32_is_aske
 @pytest.mark.parametrize("device", DEVICES)
 def test_an_empty_batch_gives_an_empty_answer(device: str) -> None:
     for kind in KINDS:
-        inputs = draw_inputs(kind, 1, SHAPES[kind][0])
+        inputs = draw_inputs(kind, 1, shapes_of(kind)[0])
         (one,) = engine_of(kind, device, None)(*inputs)
         (none,) = engine_of(kind, device, None)(*(array[:0] for array in inputs))
         assert none.shape == (0, *one.shape[1:])
@@ -112,7 +112,7 @@ def test_two_threads_get_what_each_asked_for(device: str) -> None:
     """The lanes call at once; on CUDA each network has a stream of its own."""
     embedder = engine_of("embedder", device, None)
     comparer = engine_of("comparer", device, None)
-    asked = [draw_inputs("embedder", 3, (128, 128), seed) for seed in range(4)]
+    asked = [draw_inputs("embedder", 3, shapes_of("embedder")[0], seed) for seed in range(4)]
     laid = [draw_inputs("comparer", 2, (160, 160), seed) for seed in range(4)]
     expected = [embedder(*one)[0] for one in asked], [comparer(*one)[0] for one in laid]
     assert np.abs(expected[0][0] - expected[0][1]).max() > 1e-3

@@ -59,7 +59,7 @@ def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def images(n: int) -> np.ndarray:
-    return np.random.default_rng(0).random((n, 3, 128, 128), dtype=np.float32)
+    return np.random.default_rng(0).integers(0, 256, (n, 128, 128, 3), np.uint8)
 
 
 def test_openvino_and_torch_give_the_same_vectors(weights: Path) -> None:
@@ -130,7 +130,7 @@ def test_openvino_process_has_nothing_of_torch(weights: Path) -> None:
         "import sys; from pathlib import Path; import numpy as np\n"
         "from pipeline.engines import load_engine; from pipeline.options import EngineOptions\n"
         f"engine = load_engine(Path({str(weights)!r}), EngineOptions(engine='openvino'))\n"
-        "engine(np.zeros((1, 3, 128, 128), np.float32))\n"
+        "engine(np.zeros((1, 128, 128, 3), np.uint8))\n"
         "import pipeline.matcher\n"
         "heavy = {'torch', 'torchvision', 'ultralytics', 'kornia', 'timm'}\n"
         "print(sorted(heavy & set(sys.modules)))"
@@ -229,7 +229,7 @@ def test_a_network_compiled_for_one_shape_gives_the_same_answers(
 ) -> None:
     from pipeline.engines import openvino_engine
 
-    pictures = np.random.default_rng(0).random((3, 3, 128, 128), np.float32)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), np.uint8)
     free = load_engine(weights, EngineOptions(engine="openvino", precision="f32"))
     monkeypatch.setitem(openvino_engine.SHAPES_OF, "embedder", 1)
     fixed = load_engine(weights, EngineOptions(engine="openvino", precision="f32"))
