@@ -21,6 +21,7 @@ class Detector:
     """Finds boxes by an end-to-end detection network (no suppression of overlaps after it).
 
     class_names: of the network's classes, by number. ConfigError when the options name another.
+    frames_at_once: how many share a call at most.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Detector:
         self._engine = engine
         self._options = options
         self._class_ids = find_classes(options.classes, class_names)
-        self._batch = batch_size(engine, 0, cpu=1, gpu=MAX_BATCH)
+        self.frames_at_once = batch_size(engine, 0, cpu=1, gpu=MAX_BATCH)
         self._input: U8 = np.zeros((0, 0, 0, 3), np.uint8)  # of the last call, used again
 
     def detect(self, frames: Sequence[Frame], side_px: int = 0) -> list[Detections]:
@@ -43,7 +44,7 @@ class Detector:
         results = [Detections.empty()] * len(frames)
         for size in dict.fromkeys(sizes):
             rows = [i for i, own in enumerate(sizes) if own == size]
-            for piece in split_batch(len(rows), self._batch):
+            for piece in split_batch(len(rows), self.frames_at_once):
                 inputs = self._input_of(len(rows[piece]), size)
                 letterboxes = [
                     letterbox_rgb(frames[i], into)

@@ -225,6 +225,11 @@ class Matcher:
             self.stages.comparer.compare(self.stages.checker.check([check]))
 
     @property
+    def frames_at_once(self) -> int:
+        """How many frames `follow` is best given: on a CPU one, so that it is done soon."""
+        return self._detector.frames_at_once
+
+    @property
     def looks_at_once(self) -> int:
         """How many looks `identify` is best given: on a CPU one, so that its answer is soon."""
         return self.stages.embedder.looks_at_once

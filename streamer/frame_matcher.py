@@ -16,6 +16,11 @@ class FrameMatcher(Protocol):
         ...
 
     @property
+    def frames_at_once(self) -> int:
+        """How many frames `follow` is best given in one call."""
+        ...
+
+    @property
     def looks_at_once(self) -> int:
         """How many looks `identify` is best given in one call."""
         ...

@@ -1,4 +1,4 @@
-"""The matcher's process: the newest frame of each due camera, one batch, through the matcher, out.
+"""The matcher's process: the newest frames of the due cameras through the matcher, and out.
 
 It knows no stage: pipeline/matcher.py does. It knows frames, reasons and clocks.
 """
@@ -6,8 +6,10 @@ It knows no stage: pipeline/matcher.py does. It knows frames, reasons and clocks
 import importlib
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from pipeline.errors import CatalogError
 from pipeline.library_pages import give_back_pages
@@ -82,6 +84,17 @@ def _create_patiently(
                 return None
 
 
+class _Taken(NamedTuple):
+    """What one turn works on: frames to search, those between searches, those due in which nothing
+    moves; and the cameras that had none.
+    """
+
+    due: list[Frame]
+    between: list[Frame]
+    still: list[Frame]
+    quiet: list[Feed]
+
+
 class _Loop:
     """The follow lane; every turn stamps the heartbeat, unless the identify lane is stuck."""
 
@@ -93,6 +106,7 @@ class _Loop:
         self._bell = bell
         self._leave_after_ns = round(args.options.decide.leave_after_s * 1e9)
         self._cameras = {feed.name: Feed(context.run_dir, feed) for feed in args.feeds}
+        self._turn = deque(self._cameras.values())
         self._sink = EventSink(context.run_dir, context.name, context.incarnation)
         self._watch = CatalogWatch({feed.name: feed.catalog for feed in args.feeds}, matcher)
         self._evidence = None
@@ -115,22 +129,21 @@ class _Loop:
         while not self._context.is_stopping():
             if self._lane is None or not self._lane.is_stuck():
                 self._context.beat()
-            frames = self._take()
-            due, between, still = self._sort(frames)
-            if between:
-                self._pass_by(between, self._matcher.coast)
-            if still:
-                self._pass_by(still, self._matcher.stay, still=True)
-            if due:
-                self._work(due)
+            taken = self._take()
+            if taken.between:
+                self._pass_by(taken.between, self._matcher.coast)
+            if taken.still:
+                self._pass_by(taken.still, self._matcher.stay, still=True)
+            if taken.due:
+                self._work(taken.due)
             self._apply_answers()
-            self._look_after_quiet_cameras({frame.camera for frame in frames})
+            self._look_after(taken.quiet)
             for camera, catalog in self._watch.ready():
                 self._forget_looks(camera)
                 self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
             self._say()
             self._give_back_pages()
-            if not frames:
+            if len(taken.quiet) == len(self._cameras):
                 self._sleep()
 
     def close(self) -> None:
@@ -149,27 +162,44 @@ class _Loop:
         select.select([self._bell.fileno(), self._context.stop_descriptor()], [], [], IDLE_S)
         self._bell.clear()
 
-    def _take(self) -> list[Frame]:
-        """Return one frame of each camera that has one: the batch.
+    def _take(self) -> _Taken:
+        """Take a frame of each camera in turn, until as many are due as are best searched at once.
+
+        The next call begins with the camera after the last one: none waits for ever.
+        """
+        taken = _Taken([], [], [], [])
+        for _ in range(len(self._turn)):
+            camera = self._turn[0]
+            self._turn.rotate(-1)
+            frame = self._next_of(camera)
+            if frame is None:
+                taken.quiet.append(camera)
+            elif not camera.pacer.is_due(frame):
+                taken.between.append(frame)
+            elif camera.look_again_s and self._matcher.is_still(frame, camera.look_again_s):
+                taken.still.append(frame)
+            else:
+                taken.due.append(frame)
+            camera.reader.set_due(camera.pacer.due_ns, camera.pacer.period_ns)
+            if len(taken.due) == self._matcher.frames_at_once:
+                break
+        return taken
+
+    def _next_of(self, camera: Feed) -> Frame | None:
+        """Return a camera's frame, or None when it has none.
 
         A recording waits while the identify lane has no room for its looks: it loses nothing.
         """
-        frames: list[Frame] = []
-        for camera in self._cameras.values():
-            if camera.reader.is_lossless and not self._has_room(camera):
-                camera.is_held_back = True
-                continue
-            camera.is_held_back = False
-            frame = camera.reader.take()
-            if frame is None:
-                continue
-            if camera.incarnation not in (None, frame.incarnation):
-                self._forget_looks(camera.name)
-                self._send(self._matcher.reset_camera(camera.name), "camera_lost")
-            camera.incarnation = frame.incarnation
-            camera.gaps.note(time.monotonic_ns())
-            frames.append(frame)
-        return frames
+        camera.is_held_back = camera.reader.is_lossless and not self._has_room(camera)
+        frame = None if camera.is_held_back else camera.reader.take()
+        if frame is None:
+            return None
+        if camera.incarnation not in (None, frame.incarnation):
+            self._forget_looks(camera.name)
+            self._send(self._matcher.reset_camera(camera.name), "camera_lost")
+        camera.incarnation = frame.incarnation
+        camera.gaps.note(time.monotonic_ns())
+        return frame
 
     def _work(self, frames: list[Frame]) -> None:
         """Match one batch and hand its sightings over; a batch that fails is counted, not fatal."""
@@ -191,22 +221,6 @@ class _Loop:
             is_lossless = self._cameras[look.camera].reader.is_lossless
             self._lane.put(look, RECORDING_PLACES if is_lossless else LIVE_PLACES)
         return sightings
-
-    def _sort(self, frames: list[Frame]) -> tuple[list[Frame], list[Frame], list[Frame]]:
-        """Return the frames to search, those between, and those due in which nothing moves."""
-        due: list[Frame] = []
-        between: list[Frame] = []
-        still: list[Frame] = []
-        for frame in frames:
-            camera = self._cameras[frame.camera]
-            if not camera.pacer.is_due(frame):
-                between.append(frame)
-            elif camera.look_again_s and self._matcher.is_still(frame, camera.look_again_s):
-                still.append(frame)
-            else:
-                due.append(frame)
-            camera.reader.set_due(camera.pacer.due_ns, camera.pacer.period_ns)
-        return due, between, still
 
     def _pass_by(self, frames: list[Frame], work: Work, still: bool = False) -> None:
         """Follow what is known through frames that are not searched."""
@@ -268,14 +282,14 @@ class _Loop:
     def _add(self, stage: str, ms: float) -> None:
         self._histograms.setdefault(stage, Histogram()).add(ms)
 
-    def _look_after_quiet_cameras(self, busy: set[str]) -> None:
+    def _look_after(self, quiet: Sequence[Feed]) -> None:
         """End the sightings of cameras that give no frames, or whose source has ended.
 
-        busy: cameras that have given one in this turn.
+        quiet: cameras that had none when they were asked.
         """
         now_ns = time.monotonic_ns()
-        for camera in self._cameras.values():
-            if camera.name in busy or camera.is_drained or camera.is_held_back:
+        for camera in quiet:
+            if camera.is_drained or camera.is_held_back:
                 continue
             if camera.gaps.is_silent(now_ns, self._leave_after_ns):
                 self._send(self._matcher.tick(camera.name, now_ns), "camera_lost")

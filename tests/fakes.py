@@ -139,6 +139,7 @@ class ScriptedMatcher:
         return found
 
     looks_at_once = 1
+    frames_at_once = 8
 
     def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[object]]:
         return self.match(frames), []
