@@ -110,7 +110,7 @@ class VerifyOptions(Options):
         None, description="of aliked or xfeat; none: aliked-n16 or xfeat, to be pulled"
     )
     max_keypoints: int = Field(256, ge=32, le=2048)
-    keypoint_side_px: int = Field(256, ge=64, le=2048, description="side at which they are found")
+    keypoint_side_px: int = Field(320, ge=64, le=2048, description="side at which they are found")
     min_assignment: float = Field(0.1, ge=0, le=1, description="LightGlue probability of a pair")
     inlier_px: float = Field(4.0, gt=0, description="MAGSAC threshold, px at the side above")
     comparer: bool = Field(

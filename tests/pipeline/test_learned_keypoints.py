@@ -92,7 +92,7 @@ def test_real_aliked_finds_the_turned_and_scaled_copy(shared_data: Path, tmp_pat
     second.
     """
     weights = make_aliked(shared_data, tmp_path)
-    options = VerifyOptions(method="aliked", keypoint_weights=weights, keypoint_side_px=320)
+    options = VerifyOptions(method="aliked", keypoint_weights=weights)
     checker = load_checker(TORCH, options)
     assert checker.extractor.startswith("aliked-n16rot-")
     turn = cv2.getRotationMatrix2D((110, 150), 35, 0.8)

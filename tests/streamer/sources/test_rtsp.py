@@ -127,7 +127,8 @@ def test_a_slow_camera_is_not_stalled_and_its_rate_is_measured(
         report = probe(options, seconds=6)
         with contextlib.closing(stream(running.url, read_timeout_s=0.4)) as pictures:  # type: ignore[type-var]
             assert [next(pictures).size_wh for _ in range(4)] == [(320, 240)] * 4
-    assert report.measured_fps == pytest.approx(1 / 0.9, rel=0.2)
+    # Six pictures are few: on a busy machine two of them may arrive at once.
+    assert 0.8 < report.measured_fps < 1.8
     assert report.remark is None and report.damaged == 0
 
 
