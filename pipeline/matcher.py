@@ -19,7 +19,7 @@ from pipeline.catalog import Catalog
 from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
 from pipeline.detect import Detector, load_detector
-from pipeline.engines import share_cores
+from pipeline.engines.thread_plan import share_cores
 from pipeline.identify import Stages, identify, load_stages
 from pipeline.identify.shelf import Shelf, Shelves
 from pipeline.identify.tuning import CAMERA, PICTURE, Budget
@@ -320,7 +320,7 @@ def create_matcher(
 
     Raises WeightsError, EngineError or CatalogError, each in words a user can act on.
     """
-    follows, identifies = share_cores(options.engine, is_shared=not options.lockstep)
+    follows, identifies = share_cores(options)
     stages = load_stages(identifies, options)
     embedder_sha256, extractor = stages.embedder.weights_sha256, stages.checker.extractor
     by_directory = {

@@ -22,7 +22,9 @@ class EngineOptions(Options):
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N; asked and absent: error")
     threads: int = Field(
-        0, ge=0, description="CPU threads of each network; 0: both lanes share the cores"
+        0,
+        ge=0,
+        description="CPU threads of each network; 0: what is worth it, measured once",
     )
     precision: Literal["f32", "auto"] = Field(
         "auto", description="auto: bf16 where the CPU has it in hardware, else f32"

@@ -115,22 +115,6 @@ def hardware_precision() -> str:
     return "bf16" if flags & wanted else "f32"
 
 
-def share_cores(options: EngineOptions, is_shared: bool) -> tuple[EngineOptions, EngineOptions]:
-    """Return where the networks of the follow and of the identify lane run.
-
-    On a CPU the lanes share the cores: both at once on all of them would wait for each other.
-    """
-    if not is_shared or options.threads:
-        return options, options
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    n_follow = max(1, (n_cores or 1) // 2)
-    n_identify = max(1, (n_cores or 1) - n_follow)
-    return (
-        options.model_copy(update={"threads": n_follow}),
-        options.model_copy(update={"threads": n_identify}),
-    )
-
-
 def batch_size(engine: Engine, asked: int, cpu: int, gpu: int) -> int:
     """Return the rows of a network call that were asked for; 0: what suits the device.
 
