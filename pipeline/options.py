@@ -80,7 +80,7 @@ class SearchOptions(Options):
     """Shortlist from the catalog."""
 
     k: int = Field(10, ge=1, le=100, description="items that go to verification")
-    exact_up_to_views: int = Field(100_000, ge=1, description="above: an approximate index")
+    exact_up_to_views: int = Field(30_000, ge=1, description="above: an approximate index")
     threads: int = Field(
         1, ge=1, description="of a search; more wait for each other where cores are busy"
     )
