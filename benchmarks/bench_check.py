@@ -33,7 +33,7 @@ from pipeline.types import ItemId
 
 _FLAT_OUT_S, _REALTIME_S, _PUBLISH_S = 6.0, 6.0, 1.5
 _RATE = 500  # events a second
-_N_VIEWS = 20_000
+_N_VIEWS = 80_000
 _RING_WH = (1920, 1080)
 
 
