@@ -21,7 +21,7 @@ from pipeline.weights import Kind, read_kind
 # of the others'. It costs 0.2-0.4 s at a shape's first call, and up to 35 MB.
 SHAPES_OF: dict[Kind, int] = {"comparer": 1, "detector": 2, "embedder": 1, "matcher": 2}
 # Keypoints are coordinates, and the comparer tells small differences of large numbers apart: never
-# in bf16. LightGlue only looks where keypoints lie; what it pairs keeps its px (docs/decisions/014).
+# in bf16. LightGlue only looks where keypoints lie: what it pairs keeps its px (decisions/014).
 EXACT: tuple[Kind, ...] = ("keypoints", "comparer")
 
 

@@ -28,8 +28,8 @@ MAX_ROWS = 2048  # nearest views looked at to fill a shortlist of items
 DESCRIPTOR_LISTS = 1024
 DESCRIPTOR_LISTS_PROBED = 8
 DESCRIPTOR_SAMPLE = 40_000
-# What an approximate search visits: so many views, and lists at least. On 5,000 pool pictures, asked
-# by blurred and shifted cuts, 14 lists hold the nearest of 0.992 and 28 that of 0.999.
+# What an approximate search visits: so many views, and lists at least. On 5,000 pool pictures that
+# were asked by blurred, shifted cuts, 14 lists hold the nearest of 0.992 and 28 that of 0.999.
 VISITED_VIEWS, LEAST_LISTS = 20_000, 32
 
 

@@ -1,13 +1,19 @@
-"""The motion gate before the shipped networks: the demo's clip, in motion and at rest by turns."""
+"""What makes work cheaper changes nothing that is told: the demo's clip, the shipped networks.
+
+Lanes, bf16 and fixed shapes against f32 with both lanes in turn; the motion gate, in motion and at
+rest by turns, against none.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.daemon_run import RunOptions, run_daemon
 from catalog_tools.build import build_catalog, load_networks
 from catalog_tools.demo.clip import make_demo_clip
 from catalog_tools.demo.script import FPS
@@ -116,3 +122,25 @@ def test_the_demos_clip_is_told_the_same_with_and_without_the_gate(
     assert differing.total() <= 0.01 * len(ungated), differing
     # Sooner is no fault: a track that got fewer looks at rest is looked at sooner when it moves.
     assert len(late(ungated, gated)) <= 0.01 * len(ungated), late(ungated, gated)
+
+
+def told(folder: Path, clip: Path, catalog: Path, **matcher: object) -> list[tuple[str, str]]:
+    """Return (type, item) of all that a real daemon told of the clip, but for what changed."""
+    run = RunOptions({"cam": str(clip)}, catalog, camera={"realtime": False}, matcher=matcher)
+    command = [sys.executable, "-c", "from streamer.cli import main; main()"]
+    events = run_daemon(folder, command, run).events
+    return [(e["type"], e["item_id"]) for e in events if e["type"] in ("appeared", "left")]
+
+
+def test_lanes_and_fewer_digits_tell_what_f32_in_turn_tells(
+    clip: Path, catalog: Path, tmp_path: Path
+) -> None:
+    video = clip / "clip.mp4"
+    exact = {"lockstep": True, "engine": {"precision": "f32"}}
+    expected, found = (
+        Counter(told(tmp_path / name, video, catalog, **options))
+        for name, options in (("exact", exact), ("default", {}))
+    )
+    assert expected.total() >= 12
+    differing = (expected - found) + (found - expected)
+    assert differing.total() <= 0.01 * expected.total(), differing
