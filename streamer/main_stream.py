@@ -16,8 +16,8 @@ from streamer.matcher_args import ended_mark, main_ring
 # Two encoders and two connections bring the same moment by so much apart at most; in more, what a
 # hand carries has left its box.
 NEAR_NS = 150_000_000
-# A recording's main stream that gives nothing for so long is not waited for any more: its worker
-# has been restarted by then, or found hopeless.
+# A recording's main stream that is behind for so long is not waited for until it is as far again:
+# its worker has been restarted by then, or found hopeless, or has hours to catch up with.
 WAIT_NS = 15_000_000_000
 _KEPT = 2  # pictures: the last before a moment and the first after it
 
@@ -37,11 +37,11 @@ class MainStream:
         while not self._has_reached(frame):
             picture = self._reader.take()
             if picture is None:
-                return self._is_silent()
-            self._waits_since_ns = None
+                return self._is_given_up()
             self._held.append(picture)
             if len(self._held) > _KEPT:
                 self._let_go(self._held.popleft())
+        self._waits_since_ns = None
         return True
 
     def picture_of(self, frame: Frame) -> Frame | None:
@@ -68,7 +68,8 @@ class MainStream:
     def _has_reached(self, frame: Frame) -> bool:
         return bool(self._held) and _after_ns(self._held[-1], frame) >= 0
 
-    def _is_silent(self) -> bool:
+    def _is_given_up(self) -> bool:
+        """Whether a moment that is not reached yet was waited for long enough."""
         now_ns = time.monotonic_ns()
         if self._waits_since_ns is None:
             self._waits_since_ns = now_ns

@@ -10,12 +10,12 @@ import pytest
 from streamer.publishing.events import StatusEvent
 from tests.end_to_end.daemon_bench import RunningDaemon, running_daemon
 from tests.end_to_end.test_daemon import first, matches
-from tests.fakes import write_scripted_catalog
+from tests.fakes import wait_until, write_scripted_catalog
 from tests.streamer.clips import write_clip
 
 N = 60
 SMALL, LARGE = (320, 240), (640, 360)
-LIVE = "test:?size={}x{}&fps=25"
+LIVE_MAIN, LIVE_SMALL = "test:?size=640x360&fps=50", "test:?size=320x240&fps=25"
 
 
 def two_streams(folder: Path, main: str | Path, small: str | Path, **more: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def test_main_stream_of_a_live_camera_dies_and_comes_back(tmp_path: Path) -> Non
 
     Result: pictures of the main stream, none, and again; the small stream's worker runs on.
     """
-    config = two_streams(tmp_path, LIVE.format(*LARGE), LIVE.format(*SMALL))
+    config = two_streams(tmp_path, LIVE_MAIN, LIVE_SMALL)
     with (
         running_daemon(tmp_path, config, "PairMatcher") as daemon,
         daemon.subscribe(camera="door") as subscriber,
@@ -136,7 +136,7 @@ def test_main_stream_of_a_live_camera_dies_and_comes_back(tmp_path: Path) -> Non
         first_with_main(subscriber)
         pid = daemon.pid_of("camera.door")
         os.kill(daemon.pid_of("camera.door.main"), signal.SIGKILL)
-        assert first(subscriber, "appeared", item_id="alone")
+        assert "alone" in items_until_running(subscriber)
         first_with_main(subscriber)
         state = subscriber.state(10)
         assert daemon.pid_of("camera.door") == pid
@@ -154,6 +154,19 @@ def test_main_stream_of_a_live_camera_dies_and_comes_back(tmp_path: Path) -> Non
     assert set(door["main"]["counters"]["dropped"]) <= {"stale"}
 
 
+def items_until_running(subscriber: Any) -> set[str]:
+    """Return what was seen until the main stream's worker runs again."""
+    items, is_gone = set(), False
+    for event in subscriber:
+        if not isinstance(event, StatusEvent):
+            items.add(event.item_id)
+        elif event.process == "camera.door.main":
+            is_gone |= event.state == "restarting"
+            if is_gone and event.state == "running":
+                return items
+    raise AssertionError("the main stream did not come back")
+
+
 def first_with_main(subscriber: Any) -> None:
     for event in subscriber:
         if getattr(event, "item_id", "").startswith("640x360"):
@@ -163,7 +176,7 @@ def first_with_main(subscriber: Any) -> None:
 
 @pytest.mark.parametrize("url", ["rtsp://127.0.0.1:9/main", "http://127.0.0.1:9/main"])
 def test_main_stream_that_is_not_there_is_tried_again_and_told(tmp_path: Path, url: str) -> None:
-    config = two_streams(tmp_path, url, LIVE.format(*SMALL))
+    config = two_streams(tmp_path, url, LIVE_SMALL)
     with (
         running_daemon(tmp_path, config, "PairMatcher") as daemon,
         daemon.subscribe() as subscriber,
@@ -179,3 +192,30 @@ def test_main_stream_that_is_not_there_is_tried_again_and_told(tmp_path: Path, u
         assert daemon.stop() == 0
     assert told == {"camera.door.main", "alone"}
     assert daemon.summary()["cameras"]["door"]["main"]["counters"]["decoded"] == 0
+
+
+def test_main_stream_of_a_recording_dies_and_catches_up(tmp_path: Path) -> None:
+    """1. Both recordings run in loops. 2. The main one's process is killed, and begins anew.
+
+    Result: it goes through what it has shown already, and its pictures go with frames again.
+    """
+    config = two_streams(tmp_path, *clips(tmp_path), loop=True)
+    with (
+        running_daemon(tmp_path, config, "PairMatcher") as daemon,
+        daemon.subscribe(camera="door") as subscriber,
+    ):
+        assert first(subscriber, "appeared").item_id == "640x360 +0"
+        os.kill(daemon.pid_of("camera.door.main"), signal.SIGKILL)
+        items_until_running(subscriber)
+        n_before = door_of(subscriber)["main"]["counters"]["processed"]
+        wait_until(lambda: door_of(subscriber)["main"]["counters"]["processed"] > n_before + N)
+        assert daemon.stop() == 0
+    door = daemon.summary()["cameras"]["door"]
+    assert_sum_holds(door["counters"])
+    assert_sum_holds(door["main"]["counters"])
+    assert set(door["counters"]["dropped"]) <= {"stopped", "unread"}
+
+
+def door_of(subscriber: Any) -> dict[str, Any]:
+    summary: dict[str, Any] = subscriber.state(10)["summary"]
+    return summary["cameras"]["door"]
