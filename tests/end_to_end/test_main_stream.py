@@ -216,6 +216,23 @@ def test_main_stream_of_a_recording_dies_and_catches_up(tmp_path: Path) -> None:
     assert set(door["counters"]["dropped"]) <= {"stopped", "unread"}
 
 
+def test_a_matcher_that_dies_finds_both_streams_again(tmp_path: Path) -> None:
+    config = two_streams(tmp_path, *clips(tmp_path), loop=True)
+    with (
+        running_daemon(tmp_path, config, "PairMatcher") as daemon,
+        daemon.subscribe(camera="door") as subscriber,
+    ):
+        assert first(subscriber, "appeared").item_id == "640x360 +0"
+        os.kill(daemon.pid_of("matcher.0"), signal.SIGKILL)
+        assert first(subscriber, "left", reason="matcher_restarted").item_id == "640x360 +0"
+        assert first(subscriber, "appeared", item_id="640x360 +0")
+        assert daemon.stop() == 0
+    door = daemon.summary()["cameras"]["door"]
+    assert_sum_holds(door["counters"])
+    assert_sum_holds(door["main"]["counters"])
+    assert set(door["main"]["counters"]["dropped"]) <= {"matcher_died", "stopped"}
+
+
 def door_of(subscriber: Any) -> dict[str, Any]:
     summary: dict[str, Any] = subscriber.state(10)["summary"]
     return summary["cameras"]["door"]
