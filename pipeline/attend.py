@@ -101,7 +101,7 @@ class Attention:
             state = states.get(track.track_id, State.UNDECIDED)
             if looked and np.abs(box_color(frame, track) - looked.color).max() > OTHER_COLOR:
                 self._suspects.add(track.track_id)
-            if self._may_look(track, looked, state, now_s):
+            if self._may_look(frame, track, looked, state, now_s):
                 overdue = self._overdue(looked, state, now_s, track, frame)
                 is_asked = track.track_id in pending and overdue < np.inf
                 if overdue >= 1.0 and not is_asked:
@@ -162,8 +162,10 @@ class Attention:
         self._looked = {k: v for k, v in self._looked.items() if k in alive}
         self._suspects &= alive
 
-    def _may_look(self, track: Track, looked: _Looked | None, state: State, now_s: float) -> bool:
-        sides = track.xyxy[2:] - track.xyxy[:2]
+    def _may_look(
+        self, frame: Frame, track: Track, looked: _Looked | None, state: State, now_s: float
+    ) -> bool:
+        sides = (track.xyxy[2:] - track.xyxy[:2]) * frame.detail_xy
         if min(sides) < self._min_side_px:
             return False
         if looked is None:
@@ -233,7 +235,10 @@ def box_color(frame: Frame, track: Track) -> F32:
 
 
 def view_quality(frame: Frame, track: Track) -> float:
-    """Return 0..1: how good a look this frame gives at a track, by size, sharpness and border."""
+    """Return 0..1: how good a look this frame gives at a track, by size, sharpness and border.
+
+    Its size counts in px of the picture that a crop would be cut from.
+    """
     x0, y0, x1, y1 = pad_and_clip(track.xyxy, 0.0, frame.size_wh)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return 0.0
@@ -244,7 +249,8 @@ def view_quality(frame: Frame, track: Track) -> float:
         luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     variance = _mean_and_spread(np.asarray(cv2.Laplacian(luma, cv2.CV_32F)))[1] ** 2
     sharp = variance / (variance + HALF_SHARPNESS)
-    large = min(1.0, float(np.sqrt((x1 - x0) * (y1 - y0))) / FULL_SIDE_PX)
+    size_px = float(np.sqrt((x1 - x0) * (y1 - y0) * np.prod(frame.detail_xy)))
+    large = min(1.0, size_px / FULL_SIDE_PX)
     is_whole = track.is_whole_frame or _is_inside(track, frame.size_wh)
     return large * sharp * (1.0 if is_whole else 0.6)
 

@@ -1,4 +1,4 @@
-"""Regions cut from a frame, in colour and in their own memory."""
+"""Regions cut from a frame, or its sharper picture, in colour and in their own memory."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class Cropper:
 
         Only the crop's own pixels are converted from the planes.
         """
+        cut_from = frame.sharper or frame
+        scale = np.tile(frame.detail_xy, 2)
         crops = []
         for track in tracks:
             sides = np.tile(track.xyxy[2:] - track.xyxy[:2], 2)
             pad = 0.0 if track.is_whole_frame else self._options.pad
             wanted = track.xyxy + sides * np.array([-pad, -pad, pad, pad], np.float32)
-            image_bgr, xyxy = crop_bgr(frame, wanted, self._options.max_side_px)
-            crops.append(Crop(track, xyxy, image_bgr))
+            image_bgr, xyxy = crop_bgr(cut_from, wanted * scale, self._options.max_side_px)
+            crops.append(Crop(track, np.asarray(xyxy / scale, np.float32), image_bgr))
         return crops

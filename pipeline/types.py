@@ -49,6 +49,8 @@ class Frame:
     decode_ms: what decoding and the write into the ring took.
     slot: where the frame lies in its ring, and the ring's generation tag (0, 0 outside a ring).
     media_ns: the file's own presentation time from its start; -1 for a live stream.
+    sharper: the same moment as a larger picture, of the camera's main stream, where crops are cut
+    from; None: they are cut from this one.
     """
 
     camera: str
@@ -66,10 +68,21 @@ class Frame:
     slot: int = 0
     generation: int = 0
     media_ns: int = -1
+    sharper: Frame | None = None
 
     @property
     def size_wh(self) -> tuple[int, int]:
         return int(self.y.shape[1]), int(self.y.shape[0])
+
+    @property
+    def detail_xy(self) -> F32:
+        """Return (2,) float32: px of the picture that crops are cut from, in one px of this one.
+
+        Both axes, as the two streams of a camera may differ in their proportions.
+        """
+        if self.sharper is None:
+            return np.ones(2, np.float32)
+        return np.divide(self.sharper.size_wh, self.size_wh, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

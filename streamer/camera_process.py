@@ -30,12 +30,17 @@ _SMALLEST_WH = (16, 16)
 
 @dataclass(frozen=True, slots=True)
 class CameraArgs:
-    """What a camera process is started with."""
+    """What a camera process is started with.
+
+    name: of its ring. matcher: whose bell is rung. is_spare: it is a main stream, whose pictures
+    are read when they are needed; nobody has to have read the last ones.
+    """
 
     name: str
     source: SourceOptions
-    matcher: int = 0  # whose bell is rung
+    matcher: int = 0
     n_slots: int = 4
+    is_spare: bool = False
 
 
 def run_camera(context: ChildContext, args: CameraArgs) -> None:
@@ -140,6 +145,7 @@ class _Camera:
 
     def __init__(self, context: ChildContext, args: CameraArgs) -> None:
         self._context, self._options = context, args.source
+        self._is_spare = args.is_spare
         self._source = create_source(args.source)
         self._pacer = Pacer(args.source.max_fps)
         self._ring = RingWriter(
@@ -150,6 +156,7 @@ class _Camera:
             "newest" if args.source.is_live else "lossless",
             args.n_slots,
             matcher_bell(context.run_dir, args.matcher),
+            args.is_spare,
         )
 
     @property
@@ -198,8 +205,11 @@ class _Camera:
                 return False
 
     def drain(self, timeout_s: float) -> None:
-        """Wait until the matcher is done with the last frames."""
-        deadline_s = time.monotonic() + timeout_s
+        """Wait until the matcher is done with the last frames.
+
+        Not with a main stream's: the matcher keeps them until it learns that no more come.
+        """
+        deadline_s = time.monotonic() + (0.0 if self._is_spare else timeout_s)
         while self._ring.pending() and time.monotonic() < deadline_s:
             if self.wait(_DRAIN_TURN_S):
                 return

@@ -14,7 +14,8 @@ from pipeline.catalog_format import current_generation
 from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import MatcherOptions, Options, Regions
 from streamer.publishing.options import PublishOptions
-from streamer.sources.base import SourceOptions, check_source
+from streamer.redaction import redact
+from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
 from streamer.supervisor import SupervisorOptions
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -26,6 +27,11 @@ CameraName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 class CameraOptions(SourceOptions):
     """One camera: its stream and what it looks for."""
 
+    detect_url: str | None = Field(
+        None,
+        description="the camera's small stream, written as url: objects are searched in it and "
+        "identified in url; skip_frame is url's then, max_fps this one's; none: both in url",
+    )
     catalog: Path | None = Field(None, description="what it looks for; none: the one above")
     detect_fps: float = Field(
         10,
@@ -44,6 +50,30 @@ class CameraOptions(SourceOptions):
     regions: Regions = Field(
         (), description="its own fixed regions, as matcher.detect.regions; none: those"
     )
+
+    @field_validator("detect_url")
+    @classmethod
+    def _detect_with_plain_scheme(cls, url: str | None) -> str | None:
+        return None if url is None else with_plain_scheme(url)
+
+    @property
+    def searched(self) -> SourceOptions:
+        """The stream that objects are searched in."""
+        if self.detect_url is None:
+            return self._source()
+        return self._source(url=self.detect_url, skip_frame="none")
+
+    @property
+    def main(self) -> SourceOptions | None:
+        """The stream that crops are cut from, where it is another one.
+
+        All its pictures come: one that max_fps left out might be the one of a search's moment.
+        """
+        return None if self.detect_url is None else self._source(max_fps=0)
+
+    def _source(self, **changed: object) -> SourceOptions:
+        same = {key: getattr(self, key) for key in SourceOptions.model_fields}
+        return SourceOptions.model_validate(same | changed)
 
     @field_validator("regions")
     @classmethod
@@ -118,10 +148,7 @@ def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]
         return [(("cameras",), error)]
     seen: set[Path] = set()
     for name, camera in config.cameras.items():
-        try:
-            check_source(camera)
-        except MagpieError as error:
-            mistakes.append((("cameras", name, "url"), error))
+        mistakes += [(("cameras", name, key), error) for key, error in _stream_mistakes(camera)]
         try:
             directory = config.catalog_of(name)
         except MagpieError as error:
@@ -134,4 +161,22 @@ def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]
             except MagpieError as error:
                 key = ("cameras", name, "catalog") if camera.catalog else ("catalog",)
                 mistakes.append((key, error))
+    return mistakes
+
+
+def _stream_mistakes(camera: CameraOptions) -> list[tuple[str, MagpieError]]:
+    """Return what is wrong with a camera's streams, each with its key."""
+    streams = {"url": camera.main or camera.searched}
+    if camera.detect_url is not None:
+        streams["detect_url"] = camera.searched
+    mistakes: list[tuple[str, MagpieError]] = []
+    for key, source in streams.items():
+        try:
+            check_source(source)
+        except MagpieError as error:
+            mistakes.append((key, error))
+    if not mistakes and len({source.is_live for source in streams.values()}) > 1:
+        rule = "expected both streams live, or both recordings: pictures of one moment are paired"
+        where = f"source {redact(streams['detect_url'].url)!r}"
+        mistakes.append(("detect_url", ConfigError.at(where, rule)))
     return mistakes

@@ -99,9 +99,10 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
             if isinstance(value, str) and not _is_weights_name(keys, value, base):
                 holder[keys[-1]] = str(base / expand_home(value, ".".join(keys)))
     for camera in _holders(raw, ("cameras", "*")):
-        url = camera.get("url")
-        if isinstance(url, str) and _is_path(url):
-            camera["url"] = str(base / os.path.expanduser(url))
+        for key in ("url", "detect_url"):
+            url = camera.get(key)
+            if isinstance(url, str) and _is_path(url):
+                camera[key] = str(base / os.path.expanduser(url))
 
 
 def _is_weights_name(keys: KeyPath, value: str, base: Path) -> bool:

@@ -7,7 +7,7 @@ and stops workers, says how they are over the wire, and keeps the promise that e
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -15,8 +15,8 @@ from pipeline.errors import MagpieError, WorkerError
 from pipeline.writable import make_file_ready, make_ready
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
-from streamer.matcher_args import DEFAULT_CREATOR, ended_mark
-from streamer.process_table import build_process_table
+from streamer.matcher_args import DEFAULT_CREATOR, ended_mark, main_ring
+from streamer.process_table import build_process_table, camera_worker, main_worker, rings
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -66,7 +66,8 @@ class Daemon:
         self._creator = creator
         self._is_stopping = False
         self._states: dict[str, tuple[WorkerState, str | None]] = {}
-        self._camera_of: dict[str, str] = {}
+        self._camera_of: dict[str, str] = {}  # by worker
+        self._main_of: dict[str, str] = {}  # cameras with a main stream beside, by its worker
         self._drain_until_s: dict[str, float] = {}  # cameras that ended, not yet emptied
         self._finished: set[str] = set()
         self._failed: dict[str, str] = {}  # cameras that failed for good
@@ -91,7 +92,8 @@ class Daemon:
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
-            check_room(run_dir, self._config.cameras)
+            table = build_process_table(self._config, self._creator)
+            check_room(run_dir, rings(table))
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
                 refuse_used(self._config.publish)
                 journal = Journal(journal_path(self._config.publish, run_dir))
@@ -102,20 +104,21 @@ class Daemon:
                 self.endpoint, self.ask_endpoint = publisher.endpoint, publisher.ask_endpoint
                 if on_start is not None:
                     on_start(self)
-                return self._run_workers(run_dir, publisher)
+                return self._run_workers(table, run_dir, publisher)
         finally:
             remove_run_dir(run_dir)
 
-    def _run_workers(self, run_dir: Path, publisher: Publisher) -> RunSummary:
-        table = build_process_table(self._config, self._creator)
-        self._camera_of = {
-            spec.name: spec.name.removeprefix("camera.") for spec in table if spec.kind == "camera"
-        }
+    def _run_workers(
+        self, table: list[WorkerSpec], run_dir: Path, publisher: Publisher
+    ) -> RunSummary:
+        cameras = self._config.cameras
+        self._camera_of = {camera_worker(name): name for name in cameras}
+        self._main_of = {main_worker(name): name for name in cameras if cameras[name].main}
         self._run_dir, self._publisher = run_dir, publisher
         self._supervisor = Supervisor(
             table, run_dir, self._config.supervisor, self._config.log_level
         )
-        self._figures = RunFigures(run_dir, list(self._camera_of.values()))
+        self._figures = RunFigures(run_dir)
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)
         self._say("daemon", WorkerState.STARTING)
         try:
@@ -142,7 +145,7 @@ class Daemon:
         self._say("daemon", WorkerState.RUNNING)
         if self._config.duration_s:
             self._end_at_s = time.monotonic() + self._config.duration_s
-        for worker in self._camera_of:
+        for worker in (*self._camera_of, *self._main_of):
             self._say(worker, WorkerState.STARTING)
             self._supervisor.start(worker)
 
@@ -206,13 +209,19 @@ class Daemon:
             is_first = event.incarnation == 1 and not exited.was_ready
             if is_first and exited.death is not None and exited.death.is_user_error:
                 raise StartError(exited.death.text, exited.death.exit_code)
+        elif worker.name in self._main_of and self._supervisor.is_done(worker.name):
+            self._mark_ended(main_ring(self._main_of[worker.name]))  # also one that failed
         elif self._supervisor.is_done(worker.name) and exited.exit_code == 0:
             camera = self._camera_of[worker.name]
             self._drain_until_s[camera] = time.monotonic() + DRAIN_WITHIN_S
-            try:
-                ended_mark(self._run_dir, camera).touch(mode=0o600)
-            except OSError as error:  # the time above ends the camera nevertheless
-                log.warning("the matcher cannot be told of an end", camera=camera, cause=error)
+            self._mark_ended(camera)
+
+    def _mark_ended(self, ring: str) -> None:
+        """Tell the matcher that no more pictures come into a ring."""
+        try:
+            ended_mark(self._run_dir, ring).touch(mode=0o600)
+        except OSError as error:  # both ends have a time limit for it
+            log.warning("the matcher cannot be told of an end", ring=ring, cause=error)
 
     def _finish_drained(self) -> None:
         """Call cameras finished whose last frames have been matched."""
@@ -257,11 +266,13 @@ class Daemon:
         return self._summary(is_last=True)
 
     def _summary(self, is_last: bool = False) -> RunSummary:
-        states = {
-            camera: self._states.get(worker, (WorkerState.STARTING, None))[0]
-            for worker, camera in self._camera_of.items()
-        }
-        return self._figures.summary(states, self._publisher.summary(), is_last)
+        states, mains = self._states_by(self._camera_of), self._states_by(self._main_of)
+        return self._figures.summary(states, mains, self._publisher.summary(), is_last)
+
+    def _states_by(self, camera_of: Mapping[str, str]) -> dict[str, WorkerState]:
+        """Return the states of these workers, by camera."""
+        starting = (WorkerState.STARTING, None)
+        return {camera: self._states.get(name, starting)[0] for name, camera in camera_of.items()}
 
     def _say(
         self, worker: str, state: WorkerState, reason: str | None = None, **counters: int | float

@@ -2,10 +2,14 @@
 
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from pipeline.types import Frame
+from streamer.frame_counters import Skip
 from streamer.frame_ring import RingReader
+from streamer.main_stream import MainStream
 from streamer.matcher_args import CameraFeed, ended_mark
 from streamer.pacer import Pacer
 
@@ -44,7 +48,8 @@ class Feed:
 
     pacer: says which are searched. look_again_s: the longest without a search where nothing moves;
     0: all that are due are searched. incarnation: of the camera process that gave the last one.
-    is_held_back: they wait until the identify lane has room. is_drained: the last one is done.
+    is_held_back: they wait until the identify lane has room, or a recording's main stream is as
+    far. is_drained: the last one is done.
     """
 
     def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
@@ -57,3 +62,39 @@ class Feed:
         self.is_drained = False
         self.is_held_back = False
         self.gaps = FrameGaps(time.monotonic_ns())
+        self._main = MainStream(run_dir, feed.name) if feed.has_main else None
+        self._waiting: Frame | None = None  # for its picture of the main stream
+
+    def take(self) -> Frame | None:
+        """Return the next frame, or None when there is none or it is held back."""
+        frame = self.reader.take() if self._waiting is None else self._waiting
+        self._waiting = None
+        if frame is None or self._main is None:
+            return frame
+        is_as_far = self._main.follow(frame)
+        if is_as_far or not self.reader.is_lossless:
+            return frame
+        self._waiting, self.is_held_back = frame, True
+        return None
+
+    def with_sharper(self, frame: Frame) -> Frame:
+        """Return a frame that is to be searched, with its picture of the main stream if any."""
+        return frame if self._main is None else replace(frame, sharper=self._main.picture_of(frame))
+
+    def release(self, frame: Frame, failed: bool, still: bool) -> None:
+        """Give a frame back, and count it. still: nothing moved in it, and it was not searched."""
+        if self._main is not None and frame.sharper is not None:
+            self._main.note_use(frame.sharper)
+        self.reader.release(frame, failed, Skip.STILL if still else None)
+
+    def end(self) -> None:
+        """The last frame is done."""
+        self.is_drained = True
+        if self._main is not None:
+            self._main.close()
+
+    def close(self) -> None:
+        """Let go of the rings. Twice is fine."""
+        if self._main is not None:
+            self._main.close()
+        self.reader.close()

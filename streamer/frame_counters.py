@@ -34,6 +34,7 @@ class Skip(StrEnum):
     STILL = "still"  # it showed nothing new: the matcher did not search it
     DECODER = "decoder"  # the decoder left it out, as `skip_frame` has it
     BETWEEN = "between"  # a newer one came, and no search was due before it (`detect_fps`)
+    UNNEEDED = "unneeded"  # of a main stream beside `detect_url`: no search was at its moment
 
 
 class Drop(StrEnum):
@@ -50,7 +51,7 @@ class Drop(StrEnum):
 
 
 BEFORE_RING = (Drop.CORRUPT, Drop.STOPPED)
-IN_RING = (Skip.STILL, Skip.BETWEEN)
+IN_RING = (Skip.STILL, Skip.BETWEEN, Skip.UNNEEDED)
 
 
 class _Cell(IntEnum):
@@ -77,12 +78,12 @@ class FrameCounters:
     dropped: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
 
-    def settled(self, cause: Drop = Drop.UNREAD) -> "FrameCounters":
-        """Return the counters with what is still pending counted as dropped."""
-        dropped = Counter(self.dropped)
+    def settled(self, cause: Drop | Skip = Drop.UNREAD) -> "FrameCounters":
+        """Return the counters with what is still pending counted as dropped, or skipped."""
+        skipped, dropped = Counter(self.skipped), Counter(self.dropped)
         if self.pending:
-            dropped[cause.value] += self.pending
-        return FrameCounters(self.decoded, self.processed, self.skipped, dict(dropped), 0)
+            (dropped if isinstance(cause, Drop) else skipped)[cause.value] += self.pending
+        return FrameCounters(self.decoded, self.processed, dict(skipped), dict(dropped), 0)
 
     def __add__(self, other: "FrameCounters") -> "FrameCounters":
         return FrameCounters(

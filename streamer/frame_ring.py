@@ -65,16 +65,19 @@ class RingWriter:
         policy: Policy,
         n_slots: int = 4,
         bell: Path | None = None,
+        is_spare: bool = False,
     ) -> None:
         """Create the ring; raises RingSpaceError when shared memory is too small.
 
         size_wh: the pictures expected; larger ones are welcome and cost a new ring.
-        bell: where the matcher listens for new frames.
+        bell: where the matcher listens for new frames. is_spare: of a main stream that is read
+        when it is needed: what nobody takes counts as skipped.
         """
         if not 3 <= n_slots <= MAX_SLOTS:
             raise ValueError(f"n_slots must be 3..{MAX_SLOTS}, got {n_slots}")
         self._run_dir, self._camera, self._incarnation = run_dir, camera, incarnation
         self._is_lossless, self._n_slots, self._n = policy == "lossless", n_slots, 0
+        self._is_spare = is_spare
         # the counts first: a reader opens them as soon as it sees the ring
         self._counts = CountsFile.create(counts_path(run_dir, camera, incarnation))
         self._is_closed = False
@@ -190,7 +193,9 @@ class RingWriter:
             # The slot first: a kill in between leaves a frame pending, which settles as stale; the
             # other way round the frame could still be taken, and count twice.
             self._ring.slots[row, SlotCell.STATE] = SlotState.FREE
-            if by_ns is not None and self._counts.is_replaced(self._ring.time_ns(row), by_ns):
+            if self._is_spare:
+                self._counts.count_skipped(Skip.UNNEEDED)
+            elif by_ns is not None and self._counts.is_replaced(self._ring.time_ns(row), by_ns):
                 self._counts.count_skipped(Skip.BETWEEN)
             else:
                 self._counts.count_dropped(cause)
@@ -233,10 +238,10 @@ class RingReader:
             if not self._move_on():
                 return None
 
-    def release(self, frame: Frame, failed: bool = False, still: bool = False) -> None:
+    def release(self, frame: Frame, failed: bool = False, skipped: Skip | None = None) -> None:
         """Give a frame's slot back and count it: processed, or dropped when work on it failed.
 
-        still: it was not searched, as it showed nothing new, and counts as skipped.
+        skipped: why it was not searched, if it was not.
         """
         attached = self._held.pop((frame.incarnation, frame.generation), None)
         if attached is None:
@@ -250,8 +255,8 @@ class RingReader:
                 return  # another matcher took over: the frame is counted already
             if failed:
                 attached.counts.count_dropped(Drop.FAILED)
-            elif still:
-                attached.counts.count_skipped(Skip.STILL)
+            elif skipped is not None:
+                attached.counts.count_skipped(skipped)
             else:
                 attached.counts.count_processed()
             slot[SlotCell.STATE] = SlotState.FREE

@@ -13,7 +13,8 @@ class CameraFeed:
     """A camera that this matcher looks after, what it searches, and its fixed regions if any.
 
     detect_fps: frames a second that are searched for objects; 0: all. motion_gate: of them, those
-    in which nothing moves are left out, for look_again_s at most.
+    in which nothing moves are left out, for look_again_s at most. has_main: these frames are of a
+    small stream, and crops are cut from the main one beside it.
     """
 
     name: str
@@ -22,6 +23,7 @@ class CameraFeed:
     detect_fps: float = 0
     motion_gate: bool = False
     look_again_s: float = 2.0
+    has_main: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class MatcherArgs:
     creator: str = DEFAULT_CREATOR
 
 
-def ended_mark(run_dir: Path, camera: str) -> Path:
-    """Return the file that tells the matcher that a camera's source came to its end."""
-    return run_dir / f"{camera}.ended"
+def main_ring(camera: str) -> str:
+    """Return the name of the ring of a camera's main stream; no camera can be called so."""
+    return f"{camera}+main"
+
+
+def ended_mark(run_dir: Path, ring: str) -> Path:
+    """Return the file that tells the matcher that no more pictures come into a ring."""
+    return run_dir / f"{ring}.ended"

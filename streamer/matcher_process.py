@@ -155,7 +155,7 @@ class _Loop:
         if self._evidence is not None:
             self._evidence.close()
         for camera in self._cameras.values():
-            camera.reader.close()
+            camera.close()
 
     def _sleep(self) -> None:
         """Sleep until a camera rings, a stop is asked for, or it is time to look around."""
@@ -179,7 +179,7 @@ class _Loop:
             elif camera.look_again_s and self._matcher.is_still(frame, camera.look_again_s):
                 taken.still.append(frame)
             else:
-                taken.due.append(frame)
+                taken.due.append(camera.with_sharper(frame))
             camera.reader.set_due(camera.pacer.due_ns, camera.pacer.period_ns)
             if len(taken.due) == self._matcher.frames_at_once:
                 break
@@ -191,7 +191,7 @@ class _Loop:
         A recording waits while the identify lane has no room for its looks: it loses nothing.
         """
         camera.is_held_back = camera.reader.is_lossless and not self._has_room(camera)
-        frame = None if camera.is_held_back else camera.reader.take()
+        frame = None if camera.is_held_back else camera.take()
         if frame is None:
             return None
         if camera.incarnation not in (None, frame.incarnation):
@@ -244,7 +244,7 @@ class _Loop:
 
     def _give_back(self, frames: list[Frame], failed: bool, still: bool = False) -> None:
         for frame in frames:
-            self._cameras[frame.camera].reader.release(frame, failed=failed, still=still)
+            self._cameras[frame.camera].release(frame, failed, still)
         self._n_frames += len(frames)
         self._n_still += len(frames) if still else 0
 
@@ -295,7 +295,7 @@ class _Loop:
                 self._send(self._matcher.tick(camera.name, now_ns), "camera_lost")
             is_done = self._lane is None or self._lane.is_done_with(camera.name)
             if is_done and camera.ended_mark.exists():
-                camera.is_drained = True
+                camera.end()
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")
                 self._say(is_last=True)
                 self._context.note("drained", camera=camera.name)

@@ -2,8 +2,9 @@
 
 from streamer.camera_process import CameraArgs
 from streamer.config import AppConfig
-from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs
+from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
 from streamer.sources.base import SourceOptions
+from streamer.supervisor import SupervisorOptions
 from streamer.worker import WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
@@ -21,14 +22,30 @@ def build_process_table(config: AppConfig, creator: str = DEFAULT_CREATOR) -> li
     table = [
         _matcher(config, index, names[index::n_matchers], creator) for index in range(n_matchers)
     ]
-    for position, name in enumerate(names):
-        table.append(_camera(config, name, position % n_matchers))
+    for position, (name, camera) in enumerate(config.cameras.items()):
+        matcher = position % n_matchers
+        args = CameraArgs(name, camera.searched, matcher)
+        table.append(_camera(camera_worker(name), args, config.supervisor))
+        if camera.main is not None:
+            args = CameraArgs(main_ring(name), camera.main, matcher, is_spare=True)
+            table.append(_camera(main_worker(name), args, config.supervisor))
     return table
 
 
 def camera_worker(camera: str) -> str:
-    """Return the name of a camera's worker."""
+    """Return the name of a camera's worker: of the stream that is searched."""
     return f"camera.{camera}"
+
+
+def main_worker(camera: str) -> str:
+    """Return the name of the worker that reads a camera's main stream beside it."""
+    return f"camera.{camera}.main"
+
+
+def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
+    """Return the rings that the workers will fill, and from what."""
+    args = [spec.args for spec in table if isinstance(spec.args, CameraArgs)]
+    return {each.name: each.source for each in args}
 
 
 def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) -> WorkerSpec:
@@ -49,6 +66,7 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
                     config.cameras[name].detect_fps,
                     config.cameras[name].motion_gate,
                     config.cameras[name].look_again_s,
+                    config.cameras[name].main is not None,
                 )
                 for name in cameras
             ),
@@ -61,16 +79,13 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
     )
 
 
-def _camera(config: AppConfig, name: str, matcher: int) -> WorkerSpec:
-    camera = config.cameras[name]
-    source = SourceOptions(**{key: getattr(camera, key) for key in SourceOptions.model_fields})
-    limits = config.supervisor
+def _camera(worker: str, args: CameraArgs, limits: SupervisorOptions) -> WorkerSpec:
     return WorkerSpec(
-        name=camera_worker(name),
+        name=worker,
         kind="camera",
         target=CAMERA_TARGET,
-        args=CameraArgs(name=name, source=source, matcher=matcher),
+        args=args,
         ready_within_s=limits.camera_ready_within_s,
-        stall_after_s=max(limits.camera_stall_after_s, source.longest_call_s + 1),
-        is_finite=camera.kind in _FINITE,
+        stall_after_s=max(limits.camera_stall_after_s, args.source.longest_call_s + 1),
+        is_finite=args.source.kind in _FINITE,
     )

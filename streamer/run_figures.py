@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import cast
 
 from streamer.child import WorkerState
-from streamer.frame_counters import read_counters
+from streamer.frame_counters import Skip, read_counters
 from streamer.latency import Histograms, merge_histograms
+from streamer.matcher_args import main_ring
 from streamer.publishing.publish_figures import PublishSummary
-from streamer.summary import CameraSummary, RunSummary, StageSummary
+from streamer.summary import CameraSummary, MainSummary, RunSummary, StageSummary
 
 
 class RunFigures:
     """The daemon's memory of a run's figures."""
 
-    def __init__(self, run_dir: Path, cameras: list[str]) -> None:
+    def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self._cameras = cameras
         self._began_s = time.monotonic()
         self._histograms: dict[tuple[str, int], Histograms] = {}
         self._restarts: Counter[str] = Counter()
@@ -44,20 +44,28 @@ class RunFigures:
         self._restarts[worker] += 1
 
     def summary(
-        self, states: Mapping[str, WorkerState], published: PublishSummary, is_last: bool
+        self,
+        states: Mapping[str, WorkerState],
+        mains: Mapping[str, WorkerState],
+        published: PublishSummary,
+        is_last: bool,
     ) -> RunSummary:
-        """Return the run's figures now; at the last, what nobody took any more is dropped."""
+        """Return the run's figures now; at the last, what nobody took any more is dropped.
+
+        states: of all cameras. mains: of the main streams, by those cameras that have one beside.
+        """
         now_s = time.monotonic()
         cameras = {}
-        for camera in self._cameras:
+        for camera, state in states.items():
             counters = read_counters(self._run_dir, camera)
             if is_last:
                 counters = counters.settled()
             cameras[camera] = CameraSummary(
-                state=states[camera].value,
+                state=state.value,
                 counters=counters,
                 fps=round(self._fps(camera, counters.processed, now_s), 2),
                 events=published.n_by_camera.get(camera, {}),
+                main=self._main(camera, mains[camera], is_last) if camera in mains else None,
             )
         return RunSummary(
             seconds=round(now_s - self._began_s, 3),
@@ -67,6 +75,12 @@ class RunFigures:
             restarts=dict(self._restarts),
             trouble=published.trouble,
         )
+
+    def _main(self, camera: str, state: WorkerState, is_last: bool) -> MainSummary:
+        counters = read_counters(self._run_dir, main_ring(camera))
+        if is_last:
+            counters = counters.settled(Skip.UNNEEDED)
+        return MainSummary(state.value, counters)
 
     def _fps(self, camera: str, n_processed: int, now_s: float) -> float:
         first_s = self._first_s.get(camera, self._began_s)

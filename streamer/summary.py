@@ -12,13 +12,25 @@ from streamer.frame_counters import FrameCounters
 
 
 @dataclass(frozen=True, slots=True)
+class MainSummary:
+    """The main stream beside the one that is searched. Processed: at hand in a search."""
+
+    state: str
+    counters: FrameCounters
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSummary:
-    """One camera's part. fps: frames processed a second of the run."""
+    """One camera's part. fps: frames processed a second of the run.
+
+    main: None where one stream is searched and identified in.
+    """
 
     state: str
     counters: FrameCounters
     fps: float
     events: Mapping[str, int] = field(default_factory=dict)
+    main: MainSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,10 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [f"ran {summary['seconds']:.1f} s"]
     for name, camera in summary["cameras"].items():
         lines.append(f"camera {name}: {frames_text(camera['counters'])}, {camera['fps']:.1f} fps")
+        if main := camera.get("main"):
+            lines.append(
+                f"camera {name}, main stream {main['state']}: {frames_text(main['counters'])}"
+            )
     events = summary["events"]
     lines.append("events: " + (", ".join(f"{n} {kind}" for kind, n in events.items()) or "none"))
     for stage, latency in summary["latency"].items():

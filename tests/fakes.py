@@ -222,3 +222,22 @@ class ColorMatcher(ScriptedMatcher):
             found += self._see(frame, item)
         self.stage_ms = {"detect": 0.5}
         return found
+
+
+class PairMatcher(ScriptedMatcher):
+    """A matcher that sees what it was given: the size of a frame's sharper picture and by how many
+    pictures it is later than the frame, or "alone"; nothing in frames that are not searched."""
+
+    def match(self, frames: Sequence[Frame]) -> list[Sighting]:
+        self.stage_ms = {"detect": 0.5, "track": 0.1}
+        return [sighting for frame in frames for sighting in self._see(frame, _pair(frame))]
+
+    def coast(self, frames: Sequence[Frame]) -> list[Sighting]:
+        return []
+
+
+def _pair(frame: Frame) -> str:
+    if frame.sharper is None:
+        return "alone"
+    width, height = frame.sharper.size_wh
+    return f"{width}x{height} {frame.sharper.number - frame.number:+d}"

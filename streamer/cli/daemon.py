@@ -135,6 +135,8 @@ def add_sources(
             )
         given.add(name)
         overrides["cameras", name, "url"] = (url, "command line")
+        if isinstance(configured, dict) and "detect_url" in (configured.get(name) or ()):
+            overrides["cameras", name, "detect_url"] = (None, "command line")  # of another camera
     for name in given or names:
         if realtime:
             overrides["cameras", name, "realtime"] = (True, "--realtime")

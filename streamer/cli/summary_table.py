@@ -26,18 +26,10 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         right = column not in ("camera", "state", "events")
         cameras.add_column(column, justify="right" if right else "left")
     for name, camera in summary["cameras"].items():
-        counters = camera["counters"]
-        shown = (
-            name,
-            camera["state"],
-            str(counters["decoded"]),
-            str(counters["processed"]),
-            _by_cause(counters["skipped"]),
-            _by_cause(counters["dropped"]),
-            f"{camera['fps']:.1f}",
-            ", ".join(f"{n} {kind}" for kind, n in camera["events"].items()) or "none",
-        )
-        cameras.add_row(*cells(*shown))
+        told = ", ".join(f"{n} {kind}" for kind, n in camera["events"].items()) or "none"
+        cameras.add_row(*cells(name, *_frames(camera), f"{camera['fps']:.1f}", told))
+        if main := camera.get("main"):
+            cameras.add_row(*cells(f"{name}, main stream", *_frames(main), "", ""))
     console.print(cameras)
     if summary["latency"]:
         latency = Table(title="latency, ms", title_justify="left")
@@ -52,6 +44,17 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         console.print(*cells(f"{worker} was restarted {n} times"))
     for text in summary.get("trouble", ()):
         console.print(*cells(f"trouble: {text}"))
+
+
+def _frames(stream: Mapping[str, Any]) -> tuple[str, ...]:
+    counters = stream["counters"]
+    return (
+        stream["state"],
+        str(counters["decoded"]),
+        str(counters["processed"]),
+        _by_cause(counters["skipped"]),
+        _by_cause(counters["dropped"]),
+    )
 
 
 def _by_cause(counts: Mapping[str, int]) -> str:

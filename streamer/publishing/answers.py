@@ -142,14 +142,16 @@ class Answers:
 
     def _state(self, db: sqlite3.Connection, asked: StateQuestion) -> bytes:
         states = [json.loads(row[0]) for row in db.execute("SELECT json FROM states ORDER BY seq")]
+        cameras = {s["camera"]: s for s in states if s["process"] == f"camera.{s['camera']}"}
+        others = {s["process"]: s for s in states if s not in cameras.values()}
         newest = "SELECT seq, json FROM open_sightings ORDER BY seq DESC LIMIT ?"
         opened = reversed(db.execute(newest, (OPEN_MAX,)).fetchall())
         text = json.dumps(
             {
                 "id": asked.id,
                 **self._numbers(db),
-                "cameras": {event["camera"]: event for event in states if event["camera"]},
-                "workers": {event["process"]: event for event in states if not event["camera"]},
+                "cameras": cameras,
+                "workers": others,
                 "open_sightings": [json.loads(row[1]) for row in opened],
             },
             ensure_ascii=False,

@@ -142,7 +142,7 @@ class StatusEvent(Numbers):
     """A worker (a camera, a matcher, the daemon) changed its state, or tells its counters."""
 
     type: Literal["status"] = "status"
-    process: str = Field(description='"camera.door", "matcher.0", "daemon"')
+    process: str = Field(description='"camera.door", "camera.door.main", "matcher.0", "daemon"')
     camera: str | None = Field(description="the camera that the process serves, if it is one")
     state: State
     reason: str | None = Field(None, max_length=2000)
@@ -193,8 +193,12 @@ def match_topic(camera: str, item_id: str) -> str:
 
 
 def camera_of(process: str) -> str | None:
-    """Return the camera that a worker serves, or None when it serves none."""
-    return process.removeprefix("camera.") if process.startswith("camera.") else None
+    """Return the camera that a worker serves, or None when it serves none.
+
+    Two may serve one: `camera.door` reads what is searched, `camera.door.main` its main stream.
+    """
+    kind, _, rest = process.partition(".")
+    return rest.partition(".")[0] if kind == "camera" and rest else None
 
 
 def utc_from_ns(wall_ns: int) -> datetime:

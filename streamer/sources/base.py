@@ -83,12 +83,7 @@ class SourceOptions(Options):
     @field_validator("url")
     @classmethod
     def _with_plain_scheme(cls, url: str) -> str:
-        """RTSP:// is rtsp://; FFmpeg knows the small letters only."""
-        remember_secrets(url)
-        scheme = _SCHEME.match(url.lstrip())
-        if scheme is None:
-            return url
-        return scheme[0].lower() + url.strip()[scheme.end() :]
+        return with_plain_scheme(url)
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
@@ -193,6 +188,15 @@ class Source(Protocol):
         Raises a SourceError of streamer/errors.py. Closing the iterator closes the stream.
         """
         ...
+
+
+def with_plain_scheme(url: str) -> str:
+    """Return a source's text as FFmpeg reads it, its secrets remembered: RTSP:// is rtsp://."""
+    remember_secrets(url)
+    scheme = _SCHEME.match(url.lstrip())
+    if scheme is None:
+        return url
+    return scheme[0].lower() + url.strip()[scheme.end() :]
 
 
 def source_kind(url: str) -> SourceKind:

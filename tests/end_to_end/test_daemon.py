@@ -51,28 +51,36 @@ def first(subscriber: Subscriber, kind: str, **fields: object) -> MatchEvent:
 
 
 def test_no_password_leaves_the_daemons_own_process(tmp_path: Path) -> None:
-    """1. A camera whose password holds a # cannot be reached, another one's stands in its query.
+    """1. A camera whose password holds a # cannot be reached, another one's stands in its query; a
+    third has two streams, each with its own.
     2. It says so in the log, over the wire and to who asks.
     Result: the password is in none of them, on no worker's command line, in no file of the run.
     """
     catalog = write_scripted_catalog(tmp_path / "shelf")
     config = one_camera(catalog, "rtsp://admin:Geheim77%231@127.0.0.1:9/s", log_level="debug")
     config["cameras"]["hall"] = {"url": "http://127.0.0.1:9/v?loginuse=me&loginpas=Geheim77"}
+    yard = {
+        "url": "rtsp://u:Geheim78@127.0.0.1:9/main",
+        "detect_url": "rtsp://u:Geheim79@127.0.0.1:9/",
+    }
+    config["cameras"]["yard"] = yard
     with running_daemon(tmp_path, config) as daemon, daemon.subscribe() as subscriber:
         reasons = {}
         for event in subscriber:
             if isinstance(event, StatusEvent) and event.state == "reconnecting":
                 reasons[event.process] = event.reason
-            if len(reasons) == 2:
+            if len(reasons) == 4:
                 break
         state = subscriber.state(10)
         workers = psutil.Process(daemon.process.pid).children(recursive=True)
-        assert len(workers) == 3
+        assert len(workers) == 5
         seen = [repr((worker.cmdline(), worker.environ(), worker.name())) for worker in workers]
         for folder in daemon.run_dirs():
             seen += [repr(file.read_bytes()) for file in folder.rglob("*") if file.is_file()]
         assert daemon.stop() == 0
     assert "rtsp://***@127.0.0.1:9/s" in reasons["camera.door"]
+    assert "rtsp://***@127.0.0.1:9/main" in reasons["camera.yard.main"]
+    assert "rtsp://***@127.0.0.1:9/" in reasons["camera.yard"]
     assert "nothing listens there" in reasons["camera.hall"] and state is not None
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {"daemon.log", "journal.db", "summary.json"} <= {file.name for file in files}

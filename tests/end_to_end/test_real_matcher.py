@@ -1,5 +1,6 @@
 """`magpie run` with its real networks, as a user has it: shipped weights, a catalog, a clip."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 from catalog_tools.synthesize.packs import render_pack
 from pipeline.weights import SHIPPED_DIR, SHIPPED_NAMES
 from streamer.publishing import Subscriber
+from streamer.publishing.events import MatchEvent
 from tests.end_to_end.test_daemon import first
 from tests.streamer.clips import write_clip
 
@@ -146,3 +149,63 @@ def test_catalog_of_another_embedder_is_refused_with_the_command_that_mends_it(
     last = told.strip().splitlines()[-1]
     assert last.startswith(f"magpie: catalog '{foreign}': built with embedder 00000000…")
     assert "magpie catalog build" in last
+
+
+LARGE_WH, SMALL_WH = (1280, 720), (320, 180)
+
+
+def large_scene(number: int) -> np.ndarray:
+    """(720, 1280, 3) uint8 RGB: as `scene`, in a resolution that shows the small print."""
+    image = cv2.resize(scene(0)[:, :60], LARGE_WH, interpolation=cv2.INTER_CUBIC)
+    left = 300 + 2 * number
+    image[240:440, left : left + 150] = render_pack(SHOWN, (150, 200))[..., ::-1]
+    return image
+
+
+def run_on(folder: Path, name: str, streams: str) -> tuple[list[MatchEvent], dict[str, Any]]:
+    """Return the matches of a run on a camera with these streams, and the camera's summary."""
+    config, summary = folder / f"{name}.yaml", folder / f"{name}.json"
+    config.write_text(
+        f"catalog: shelf\nsummary_json: {summary}\ncameras: {{door: {{{streams}}}}}\n"
+    )
+    arguments = ["--config", config, "--lockstep", "--evidence", folder / name]
+    events = []
+    with running(folder, *arguments) as (process, addresses):
+        with Subscriber(
+            addresses[0], ask_endpoint=addresses[1], since=0, timeout_s=400
+        ) as subscriber:
+            for event in subscriber:
+                if isinstance(event, MatchEvent):
+                    events.append(event)
+                elif event.process == "daemon" and event.state == "stopped":
+                    break
+        assert process.wait(20) == 0
+    return events, json.loads(summary.read_text())["cameras"]["door"]
+
+
+def lives_of(events: list[MatchEvent]) -> list[tuple[str, str, str]]:
+    return [(e.item_id, e.type, e.tier) for e in events if e.type != "updated"]
+
+
+def test_what_is_searched_in_a_small_stream_is_identified_in_the_main_one(folder: Path) -> None:
+    """A clip in two sizes: the large one alone, the small one alone, and both.
+
+    Result: with both, the events are as with the large one alone, in px of the small one.
+    """
+    large = [large_scene(number) for number in range(40)]
+    small = [cv2.resize(image, SMALL_WH, interpolation=cv2.INTER_AREA) for image in large]
+    write_clip(folder / "large.mp4", large, size_wh=LARGE_WH)
+    write_clip(folder / "small.mp4", small, size_wh=SMALL_WH)
+    alone, _ = run_on(folder, "alone", "url: large.mp4")
+    poor, _ = run_on(folder, "poor", "url: small.mp4")
+    both, door = run_on(folder, "both", "url: large.mp4, detect_url: small.mp4")
+    life = [(f"pack{SHOWN}", "appeared", "exact"), (f"pack{SHOWN}", "left", "exact")]
+    assert lives_of(both) == lives_of(alone) == life
+    assert {event.frame_size_wh for event in both} == {SMALL_WH}
+    assert both[0].box_normalized == pytest.approx(alone[0].box_normalized, abs=0.02)
+    assert both[0].outline is not None and alone[0].outline is not None
+    scale = np.array(LARGE_WH) / SMALL_WH
+    assert np.abs(np.array(both[0].outline) * scale - alone[0].outline).max() < 8
+    assert both[0].inliers > 2 * poor[0].inliers  # seen once: of about 120 and 30
+    assert door["main"]["counters"]["processed"] > 0
+    assert door["main"]["counters"]["dropped"] == {}

@@ -1,9 +1,11 @@
 """Which tracks get a look: new ones first, settled ones seldom, those that met another soon."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipeline.attend import LOOKS_AT_REST, Attention, State
+from pipeline.attend import LOOKS_AT_REST, Attention, State, view_quality
 from pipeline.color import frame_from_bgr
 from pipeline.options import CropOptions
 from pipeline.types import Frame, Track
@@ -137,3 +139,12 @@ def _chosen(
     """The numbers of those that a frame with two looks at most looks at."""
     states = {track_id: State.SETTLED for track_id in settled}
     return [one.track.track_id for one in attention.choose(frame, tracks, states, now_s, 2)]
+
+
+def test_a_box_too_small_to_identify_is_looked_at_where_a_sharper_picture_shows_it_larger(frame):
+    tiny = Track("door", 1, np.array([100, 100, 110, 116], np.float32), 0.9, 0, 5)
+    assert Attention(CropOptions()).choose(frame, [tiny], {}, 0.0, 4) == []
+    main = frame_from_bgr(np.zeros((1080, 1920, 3), np.uint8))
+    sharp = replace(frame, sharper=main)
+    assert len(Attention(CropOptions()).choose(sharp, [tiny], {}, 0.0, 4)) == 1
+    assert view_quality(sharp, tiny) == pytest.approx(3 * view_quality(frame, tiny))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -317,3 +318,33 @@ def test_missing_weights_are_named_with_what_to_do(tmp_path: Path, catalog: Path
     with pytest.raises(WeightsError, match=r"weights of the embedder: .*none\.safetensors.*; "):
         create_matcher(options, {"door": catalog})
     assert OPTIONS.verify.method == "rootsift"
+
+
+def test_what_is_searched_in_a_small_picture_is_identified_in_the_sharper_one(
+    catalog: Path,
+) -> None:
+    """Result: the looks are those of the large picture alone, the places those of the small one."""
+    large = [draw_frame([(KNOWN[2], (100 + 6 * i, 90))], i) for i in range(4)]
+    both = [replace(shrunk(frame), sharper=frame) for frame in large]
+    matcher, other = make_matcher({"door": catalog}), make_matcher({"door": catalog})
+    _, of_large = matcher.follow(large[:1])
+    _, of_both = other.follow(both[:1])
+    assert len(of_both) == len(of_large) == 1
+    sides = np.array(of_both[0].crop.image_bgr.shape[:2])
+    assert np.abs(sides - of_large[0].crop.image_bgr.shape[:2]).max() <= 8
+    assert np.abs(of_both[0].crop.xyxy * (2, 3, 2, 3) - of_large[0].crop.xyxy).max() <= 8
+    told = other.apply(other.identify(of_both)) + run(other, both[1:])
+    assert told[0].phase is Phase.APPEARED and told[0].match.tier is Tier.EXACT
+    assert told[0].match.item_id == "pack-2" and told[0].frame_size_wh == (320, 120)
+    assert told[0].match.outline is not None
+    expected = np.array([[50, 30], [105, 30], [105, 80], [50, 80]])
+    assert np.abs(told[0].match.outline - expected).max() < 2
+
+
+def shrunk(frame: Frame) -> Frame:
+    """The frame at half its width and a third of its height: as streams of other proportions."""
+    planes = {}
+    for name, plane in (("y", frame.y), ("u", frame.u), ("v", frame.v)):
+        size_wh = (plane.shape[1] // 2, plane.shape[0] // 3)
+        planes[name] = cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA)
+    return replace(frame, **planes)

@@ -144,6 +144,41 @@ def test_missing_files_and_catalogs_are_told_together(tmp_path: Path) -> None:
     assert "cameras.b.catalog (line 3)" in text
 
 
+def test_a_cameras_small_stream_is_read_as_its_url_is(tmp_path: Path, catalog: Path) -> None:
+    (tmp_path / "large.mp4").write_bytes(b"x")
+    (tmp_path / "small.mp4").write_bytes(b"x")
+    text = (
+        "catalog: shelf\ncameras:\n"
+        "  door: {url: 'RTSP://a/1', detect_url: 'RTSPS://a/2', skip_frame: nonref, max_fps: 5}\n"
+        "  film: {url: large.mp4, detect_url: small.mp4}\n  hall: {url: 'rtsp://b/1'}\n"
+    )
+    cameras = load_config(write(tmp_path, text)).cameras
+    main, searched = cameras["door"].main, cameras["door"].searched
+    assert main is not None
+    assert (main.url, main.skip_frame, main.max_fps) == ("rtsp://a/1", "nonref", 0)
+    assert (searched.url, searched.skip_frame, searched.max_fps) == ("rtsps://a/2", "none", 5)
+    assert cameras["film"].detect_url == str(tmp_path / "small.mp4")
+    assert cameras["hall"].main is None and cameras["hall"].searched.url == "rtsp://b/1"
+
+
+@pytest.mark.parametrize(
+    ("streams", "expected"),
+    [
+        ("url: 'rtsp://a/1', detect_url: 'htp://u:hunter2@a/2'", "expected rtsp://"),
+        ("url: 'rtsp://a/1', detect_url: gone.mp4", "no such file"),
+        ("url: 'rtsp://a/1', detect_url: 'rtsp://u:hun/ter2@a#2'", "percent-encoded"),
+        ("url: 'rtsp://a/1', detect_url: 'test:?paced=0'", "both streams live, or both recordings"),
+        ("url: 'test:?paced=0', detect_url: 'rtsp://u:hunter2@a/2'", "both streams live, or both"),
+    ],
+)
+def test_a_mistake_in_a_cameras_small_stream_is_told_with_its_line(
+    tmp_path: Path, catalog: Path, streams: str, expected: str
+) -> None:
+    told = mistake(write(tmp_path, f"catalog: shelf\ncameras:\n  door: {{{streams}}}\n"))
+    assert "cameras.door.detect_url (line 3): source" in told and expected in told
+    assert "hunter2" not in told and "hun/ter2" not in told
+
+
 def test_password_never_shows_in_a_mistake(tmp_path: Path) -> None:
     text = mistake(
         write(

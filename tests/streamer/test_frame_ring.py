@@ -98,7 +98,7 @@ def test_a_frame_that_was_not_searched_as_nothing_moved_counts_as_skipped(
     reader = rings.reader("door")
     for value in range(5):
         writer.write(picture(value))
-        reader.release(take(reader), still=value in (1, 2))
+        reader.release(take(reader), skipped=Skip.STILL if value in (1, 2) else None)
     writer.skip(Skip.RATE)
     writer.drop(Drop.CORRUPT)
     writer.write(picture(5))
@@ -106,6 +106,33 @@ def test_a_frame_that_was_not_searched_as_nothing_moved_counts_as_skipped(
     skipped = {"rate": 1, "still": 2}
     assert counters == FrameCounters(8, 3, skipped, {"corrupt": 1}, pending=1)
     assert_sum_holds(counters)
+
+
+def test_a_spare_frame_that_nobody_takes_is_skipped_not_lost(rings: Rings, tmp_path: Path) -> None:
+    writer = rings.writer("door+main", 0, (64, 48), "newest", is_spare=True)
+    for value in range(4):  # no matcher yet
+        writer.write(picture(value))
+    reader = rings.reader("door+main")
+    reader.release(take(reader))
+    for value in range(4, 7):
+        writer.write(picture(value))
+    reader.release(take(reader), skipped=Skip.UNNEEDED)
+    writer.write(picture(7))
+    counters = read_counters(tmp_path, "door+main")
+    assert counters == FrameCounters(8, 1, {"unneeded": 6}, {}, pending=1)
+    assert counters.settled(Skip.UNNEEDED) == FrameCounters(8, 1, {"unneeded": 7}, {})
+    writer.close()
+    assert read_counters(tmp_path, "door+main") == counters.settled(Skip.UNNEEDED)
+
+
+def test_the_ring_of_a_main_stream_is_not_taken_for_its_cameras(
+    rings: Rings, tmp_path: Path
+) -> None:
+    rings.writer("door+main", 3, (64, 48), "newest", is_spare=True).write(picture(9))
+    rings.writer("door", 0, (64, 48), "newest").write(picture(1))
+    assert_shows(take(rings.reader("door")), 1)
+    assert_shows(take(rings.reader("door+main")), 9)
+    assert read_counters(tmp_path, "door").decoded == 1
 
 
 def test_without_a_matcher_frames_count_as_such(rings: Rings, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Who runs: matchers first, cameras dealt out to them, nothing heavy named but by strings."""
 
 import pickle
+import re
 from pathlib import Path
 
 from streamer.camera_process import CameraArgs
-from streamer.config import AppConfig, CameraOptions
+from streamer.config import NAME_PATTERN, AppConfig, CameraOptions
 from streamer.matcher_args import CameraFeed, MatcherArgs
-from streamer.process_table import build_process_table
+from streamer.process_table import build_process_table, rings
+from streamer.publishing.events import camera_of
 
 
 def config(n_cameras: int, matchers: int) -> AppConfig:
@@ -48,3 +50,26 @@ def test_a_camera_may_be_silent_for_as_long_as_its_longest_call() -> None:
     row = build_process_table(AppConfig(cameras={"a": slow}))[1]
     assert row.stall_after_s > 40.0
     assert not row.is_finite
+
+
+def test_a_camera_with_a_small_stream_has_two_workers_and_is_one_camera() -> None:
+    door = CameraOptions(
+        url="rtsp://a/1", detect_url="rtsp://a/2", catalog=Path("shelf"), skip_frame="nonref"
+    )
+    hall = CameraOptions(url="test:", catalog=Path("shelf"))
+    table = build_process_table(AppConfig(cameras={"hall": hall, "door": door}, matchers=2))
+    assert [row.name for row in table] == [
+        "matcher.0", "matcher.1", "camera.hall", "camera.door", "camera.door.main",
+    ]  # fmt: skip
+    feeds = [row.args.feeds for row in table if isinstance(row.args, MatcherArgs)]
+    assert [(feed.name, feed.has_main) for (feed,) in feeds] == [("hall", False), ("door", True)]
+    cameras = [row.args for row in table if isinstance(row.args, CameraArgs)]
+    assert [(args.name, args.source.url, args.matcher, args.is_spare) for args in cameras] == [
+        ("hall", "test:", 0, False),
+        ("door", "rtsp://a/2", 1, False),
+        ("door+main", "rtsp://a/1", 1, True),
+    ]
+    assert [args.source.skip_frame for args in cameras] == ["none", "none", "nonref"]
+    assert rings(table) == {args.name: args.source for args in cameras}
+    assert all(camera_of(row.name) in ("hall", "door", None) for row in table)
+    assert not re.fullmatch(NAME_PATTERN, "door+main")

@@ -56,6 +56,15 @@ def test_sources_join_those_of_the_file_and_replace_one_of_the_same_name(folder:
     }
 
 
+def test_a_source_takes_the_place_of_both_streams_of_the_file(folder: Path) -> None:
+    file = folder / "two.yaml"
+    streams = "{url: 'rtsp://a/1', detect_url: 'rtsp://a/2'}"
+    file.write_text(f"catalog: shelf\ncameras: {{door: {streams}}}\n")
+    assert configured(folder, config=file).cameras["door"].detect_url == "rtsp://a/2"
+    replaced = configured(folder, "door=test:?fps=5", config=file).cameras["door"]
+    assert (replaced.url, replaced.detect_url) == ("test:?fps=5", None)
+
+
 def test_flags_for_files_reach_the_cameras_of_the_file_when_none_is_named(folder: Path) -> None:
     assert configured(folder, realtime=True, config=folder / "my.yaml").cameras["door"].realtime
 

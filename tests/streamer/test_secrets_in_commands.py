@@ -110,6 +110,7 @@ def test_config_check_shows_no_password(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(
         "catalog: shelf\ncameras:\n  a: {url: 'rtsp://admin:Geheim1#1@cam/s'}\n"
         "  b: {url: 'admin:ge Geheim2@cam/s'}\n  c: {url: 'htp://c/?pwd=Geheim3'}\n"
+        "  d: {url: 'test:', detect_url: 'rtsp://admin:Geheim7#1@cam/s'}\n"
     )
     (tmp_path / "b.yaml").write_text(
         "cameras:\n  'rtsp://admin:ge Geheim4@cam': {url: 'test:'}\n"

@@ -10,6 +10,7 @@ from streamer.cli.summary_table import print_summary
 from streamer.frame_counters import FrameCounters
 from streamer.summary import (
     CameraSummary,
+    MainSummary,
     RunSummary,
     StageSummary,
     frames_text,
@@ -71,3 +72,17 @@ def test_summary_is_written_as_json(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "new" / "summary.json").read_text())
     assert content["cameras"]["door"]["counters"]["dropped"] == {"overrun": 10, "unread": 5}
     assert content["latency"]["detect"]["p50_ms"] == 12.34
+
+
+def test_a_main_stream_has_its_own_line_and_row() -> None:
+    main = MainSummary("reconnecting", FrameCounters(50, 20, {"unneeded": 30}, {}))
+    door = CameraSummary("running", COUNTERS, 20.0, {}, main)
+    summary = RunSummary(4.0, {"door": door}, {}, {}, {}).as_json()
+    assert summary_lines(summary)[2] == (
+        "camera door, main stream reconnecting: decoded 50 = processed 20 + skipped 30 "
+        "(unneeded 30) + dropped 0"
+    )
+    paper = io.StringIO()
+    print_summary(summary, Console(file=paper, width=160))
+    row = next(line for line in paper.getvalue().splitlines() if "main stream" in line)
+    assert "reconnecting" in row and "30 (unneeded 30)" in row
