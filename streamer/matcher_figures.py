@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.types import Frame
 from pipeline.waiting_room import RoomFigures
+from streamer.camera_load import LoadMeter
 from streamer.child import ChildContext, WorkerState
 from streamer.latency import Histogram, Histograms
 
@@ -12,9 +13,13 @@ SAY_EVERY_S = 1.0
 
 
 class MatcherFigures:
-    """The follow lane's memory of its figures; of that lane's thread only."""
+    """A matcher process's memory of its figures; but for `loads`, of the follow lane's thread only.
+
+    loads: what each camera costs, measured by both lanes.
+    """
 
     def __init__(self) -> None:
+        self.loads = LoadMeter()
         self.n_sightings = 0
         self._n_frames = self._n_still = 0
         self._histograms: Histograms = {}
@@ -67,7 +72,7 @@ class MatcherFigures:
             counters["latency_p50_ms"] = round(latency.p50_ms, 2)
             counters["latency_p99_ms"] = round(latency.p99_ms, 2)
         context.report(WorkerState.RUNNING, None, **counters)
-        context.note("histograms", stages=self._histograms)
+        context.note("figures", stages=self._histograms, loads=self.loads.loads())
 
 
 def before_ms(frame: Frame, taken_ns: int) -> dict[str, float]:

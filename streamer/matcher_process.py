@@ -113,11 +113,13 @@ class _Loop:
             from streamer.evidence import EvidenceWriter
 
             self._evidence = EvidenceWriter(args.evidence, lambda camera: matcher.catalogs[camera])
+        self._figures = MatcherFigures()
         self._lane: IdentifyLane | None = None  # none: both lanes in turn
         if not args.options.lockstep:
             self._ringer = Ringer(matcher_bell(context.run_dir, args.index))
-            self._lane = IdentifyLane(matcher, matcher.looks_at_once, self._ringer.ring)
-        self._figures = MatcherFigures()
+            self._lane = IdentifyLane(
+                matcher, matcher.looks_at_once, self._ringer.ring, self._figures.loads
+            )
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0
         self._give_back_at_s = time.monotonic() + GIVE_BACK_EVERY_S / 4
@@ -173,7 +175,7 @@ class _Loop:
                 taken.quiet.append(camera)
             elif not camera.pacer.is_due(frame):
                 taken.between.append(frame)
-            elif camera.look_again_s and self._matcher.is_still(frame, camera.look_again_s):
+            elif camera.look_again_s and self._is_still(frame, camera.look_again_s):
                 taken.still.append(frame)
             else:
                 taken.due.append(frame)
@@ -181,6 +183,10 @@ class _Loop:
             if len(taken.due) == self._matcher.frames_at_once:
                 break
         return taken
+
+    def _is_still(self, frame: Frame, look_again_s: float) -> bool:
+        with self._figures.loads.working_on([frame.camera]):
+            return self._matcher.is_still(frame, look_again_s)
 
     def _next_of(self, camera: Feed) -> Frame | None:
         """Return a camera's frame, or None when it has none.
@@ -230,7 +236,8 @@ class _Loop:
     def _attempt(self, frames: list[Frame], work: Work) -> list[Sighting] | None:
         """Return what the work gives, or None when it fails, which is counted."""
         try:
-            sightings = work(frames)
+            with self._figures.loads.working_on([frame.camera for frame in frames]):
+                sightings = work(frames)
         except Exception as error:  # whatever one odd picture does, the others must go on
             self._n_failures_in_a_row += 1
             if self._n_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
@@ -280,6 +287,7 @@ class _Loop:
             is_done = self._lane is None or self._lane.is_done_with(camera.name)
             if is_done and camera.ended_mark.exists():
                 camera.is_drained = True
+                self._figures.loads.end(camera.name)
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")
                 self._say(is_last=True)
                 self._context.note("drained", camera=camera.name)

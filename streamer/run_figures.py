@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from streamer.camera_load import Load
 from streamer.child import WorkerState
 from streamer.frame_counters import read_counters
 from streamer.latency import Histograms, merge_histograms
@@ -14,13 +15,14 @@ from streamer.summary import CameraSummary, RunSummary, StageSummary
 
 
 class RunFigures:
-    """The daemon's memory of a run's figures."""
+    """The daemon's memory of a run's figures. matcher_of: the worker that has a camera."""
 
-    def __init__(self, run_dir: Path, cameras: list[str]) -> None:
+    def __init__(self, run_dir: Path, matcher_of: Mapping[str, str]) -> None:
         self._run_dir = run_dir
-        self._cameras = cameras
+        self.matcher_of = matcher_of
         self._began_s = time.monotonic()
         self._histograms: dict[tuple[str, int], Histograms] = {}
+        self._loads: dict[tuple[str, int], Mapping[str, Load]] = {}
         self._restarts: Counter[str] = Counter()
         self._first_s: dict[str, float] = {}
         self._last_s: dict[str, float] = {}
@@ -37,8 +39,17 @@ class RunFigures:
             self._last_s[camera] = time.monotonic()
 
     def add(self, worker: str, incarnation: int, content: Mapping[str, object]) -> None:
-        """Take over a matcher's histograms; each note holds all since that worker's start."""
+        """Take over a matcher's figures; each note holds all since that worker's start."""
         self._histograms[worker, incarnation] = cast(Histograms, content["stages"])
+        self._loads[worker, incarnation] = cast(Mapping[str, Load], content["loads"])
+
+    def loads(self) -> dict[str, Load]:
+        """Return the loads by camera, as far as they are measured, over all of a worker's lives."""
+        found: dict[str, Load] = {}
+        for loads in self._loads.values():
+            for camera, load in loads.items():
+                found[camera] = found[camera] + load if camera in found else load
+        return found
 
     def count_restart(self, worker: str) -> None:
         self._restarts[worker] += 1
@@ -49,7 +60,8 @@ class RunFigures:
         """Return the run's figures now; at the last, what nobody took any more is dropped."""
         now_s = time.monotonic()
         cameras = {}
-        for camera in self._cameras:
+        loads = self.loads()
+        for camera, matcher in self.matcher_of.items():
             counters = read_counters(self._run_dir, camera)
             if is_last:
                 counters = counters.settled()
@@ -58,6 +70,8 @@ class RunFigures:
                 counters=counters,
                 fps=round(self._fps(camera, counters.processed, now_s), 2),
                 events=published.n_by_camera.get(camera, {}),
+                matcher=matcher,
+                load=round(loads[camera].share, 3) if camera in loads else None,
             )
         return RunSummary(
             seconds=round(now_s - self._began_s, 3),

@@ -13,12 +13,18 @@ from streamer.frame_counters import FrameCounters
 
 @dataclass(frozen=True, slots=True)
 class CameraSummary:
-    """One camera's part. fps: frames processed a second of the run."""
+    """One camera's part. fps: frames processed a second of the run.
+
+    matcher: the worker that searches its frames. load: the share of the time that a lane of it
+    works for this camera (0.25 is a quarter); none until it is measured.
+    """
 
     state: str
     counters: FrameCounters
     fps: float
     events: Mapping[str, int] = field(default_factory=dict)
+    matcher: str = ""
+    load: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,10 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return the summary (its JSON form) as plain lines, for a log or a pipe."""
     lines = [f"ran {summary['seconds']:.1f} s"]
     for name, camera in summary["cameras"].items():
-        lines.append(f"camera {name}: {frames_text(camera['counters'])}, {camera['fps']:.1f} fps")
+        lines.append(
+            f"camera {name}: {frames_text(camera['counters'])}, {camera['fps']:.1f} fps, "
+            f"{camera.get('matcher', '')} load {load_text(camera)}"
+        )
     events = summary["events"]
     lines.append("events: " + (", ".join(f"{n} {kind}" for kind, n in events.items()) or "none"))
     for stage, latency in summary["latency"].items():
@@ -81,6 +90,12 @@ def frames_text(counters: Mapping[str, Any]) -> str:
     text += f" + skipped {sum(skipped.values())}{_causes(skipped)}"
     text += f" + dropped {sum(dropped.values())}{_causes(dropped)}"
     return text + (f" + pending {counters['pending']}" if counters["pending"] else "")
+
+
+def load_text(camera: Mapping[str, Any]) -> str:
+    """Return a camera's load as `0.23`, `?` while it is not known."""
+    load = camera.get("load")
+    return "?" if load is None else f"{load:.2f}"
 
 
 def _causes(counts: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.cli.terminal import cells
+from streamer.summary import load_text
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -21,9 +22,11 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         "skipped",
         "dropped",
         "fps",
+        "matcher",
+        "load",
         "events",
     ):
-        right = column not in ("camera", "state", "events")
+        right = column not in ("camera", "state", "matcher", "events")
         cameras.add_column(column, justify="right" if right else "left")
     for name, camera in summary["cameras"].items():
         counters = camera["counters"]
@@ -35,6 +38,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
             _by_cause(counters["skipped"]),
             _by_cause(counters["dropped"]),
             f"{camera['fps']:.1f}",
+            camera.get("matcher", ""),
+            load_text(camera),
             ", ".join(f"{n} {kind}" for kind, n in camera["events"].items()) or "none",
         )
         cameras.add_row(*cells(*shown))
