@@ -91,7 +91,9 @@ class AppConfig(Options):
 
     catalog: Path | None = Field(None, description="catalog of every camera that names none")
     duration_s: float = Field(0, ge=0, description="stop after so long; 0: when asked, at the end")
-    matchers: int = Field(1, ge=1, le=64, description="matcher processes; cameras are dealt out")
+    matchers: int = Field(
+        1, ge=1, le=64, description="matcher processes; cameras are dealt out by load"
+    )
     evidence: Path | None = Field(
         None, description="folder for a picture and a JSON file of each appearance; none: no"
     )

@@ -15,8 +15,15 @@ from pipeline.errors import MagpieError, WorkerError
 from pipeline.writable import make_file_ready, make_ready
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
+from streamer.load_file import LoadFile, load_path
 from streamer.matcher_args import DEFAULT_CREATOR, ended_mark, main_ring
-from streamer.process_table import build_process_table, camera_worker, main_worker, rings
+from streamer.process_table import (
+    build_process_table,
+    camera_worker,
+    main_worker,
+    matcher_of,
+    rings,
+)
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -104,13 +111,13 @@ class Daemon:
                 self.endpoint, self.ask_endpoint = publisher.endpoint, publisher.ask_endpoint
                 if on_start is not None:
                     on_start(self)
-                return self._run_workers(table, run_dir, publisher)
+                self._load_file = LoadFile(load_path(journal.path, run_dir))
+                return self._run_workers(run_dir, publisher)
         finally:
             remove_run_dir(run_dir)
 
-    def _run_workers(
-        self, table: list[WorkerSpec], run_dir: Path, publisher: Publisher
-    ) -> RunSummary:
+    def _run_workers(self, run_dir: Path, publisher: Publisher) -> RunSummary:
+        table = build_process_table(self._config, self._creator, self._load_file.loads())
         cameras = self._config.cameras
         self._camera_of = {camera_worker(name): name for name in cameras}
         self._main_of = {main_worker(name): name for name in cameras if cameras[name].main}
@@ -118,7 +125,7 @@ class Daemon:
         self._supervisor = Supervisor(
             table, run_dir, self._config.supervisor, self._config.log_level
         )
-        self._figures = RunFigures(run_dir)
+        self._figures = RunFigures(run_dir, matcher_of(table))
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)
         self._say("daemon", WorkerState.STARTING)
         try:
@@ -136,6 +143,10 @@ class Daemon:
     def _start_matchers(self, table: list[WorkerSpec]) -> None:
         for spec in table:
             if spec.kind == "matcher":
+                cameras = [
+                    name for name, has in self._figures.matcher_of.items() if has == spec.name
+                ]
+                log.info("cameras dealt out", worker=spec.name, cameras=",".join(cameras))
                 self._waiting_matchers.add(spec.name)
                 self._say(spec.name, WorkerState.STARTING)
                 self._supervisor.start(spec.name)
@@ -171,7 +182,7 @@ class Daemon:
             self._on_ready(event)
         elif isinstance(what, Report):
             self._on_report(event.worker, what)
-        elif isinstance(what, Note) and what.topic == "histograms":
+        elif isinstance(what, Note) and what.topic == "figures":
             self._figures.add(name, event.incarnation, what.content)
         elif isinstance(what, Note) and what.topic == "drained":
             self._drain_until_s[str(what.content["camera"])] = 0.0
@@ -235,6 +246,7 @@ class Daemon:
         """Renew, once a second, what `magpie status` is answered."""
         if time.monotonic() >= self._summary_at_s:
             self._summary_at_s = time.monotonic() + SUMMARY_EVERY_S
+            self._load_file.keep_now_and_then(self._figures.loads())
             summary = self._summary()
             self._publisher.set_summary(summary.as_json())
             self._tell_trouble(summary.trouble)
@@ -263,6 +275,7 @@ class Daemon:
         self._publisher.close_open_sightings("stopped")
         self._say("daemon", WorkerState.STOPPED)
         self._publisher.stop()
+        self._load_file.keep(self._figures.loads())
         return self._summary(is_last=True)
 
     def _summary(self, is_last: bool = False) -> RunSummary:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from pipeline.waiting_room import RoomFigures, WaitingRoom
+from streamer.camera_load import LoadMeter
 from streamer.reporting import Log, Tally
 
 IDLE_S = 0.2
@@ -29,10 +30,15 @@ class Identifier(Protocol):
 
 
 class IdentifyLane:
-    """Identifies what waits, beside the follow lane. wake: called after each answer."""
+    """Identifies what waits, beside the follow lane.
 
-    def __init__(self, matcher: Identifier, at_most: int, wake: Callable[[], None]) -> None:
-        self._matcher, self._at_most, self._wake = matcher, at_most, wake
+    wake: called after each answer. loads: is told how long the lane worked for which cameras.
+    """
+
+    def __init__(
+        self, matcher: Identifier, at_most: int, wake: Callable[[], None], loads: LoadMeter
+    ) -> None:
+        self._matcher, self._at_most, self._wake, self._loads = matcher, at_most, wake, loads
         self._room = WaitingRoom()
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._given_up: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -103,7 +109,9 @@ class IdentifyLane:
             if not looks:
                 continue
             try:
-                for answer in self._matcher.identify(looks):
+                with self._loads.working_on([look.camera for look in looks]):
+                    answers = self._matcher.identify(looks)
+                for answer in answers:
                     self._answers.put(answer)
                 self._n_failures_in_a_row = 0
             except Exception as error:  # whatever one odd crop does, the others must go on

@@ -21,13 +21,12 @@ from streamer.child import ChildContext, WorkerState
 from streamer.feed import Feed
 from streamer.frame_matcher import FrameMatcher
 from streamer.identify_lane import IdentifyLane
-from streamer.latency import Histogram, Histograms
 from streamer.matcher_args import MatcherArgs
+from streamer.matcher_figures import MatcherFigures, before_ms
 from streamer.publishing.sink import EventSink
 from streamer.reporting import Log, Tally
 
 IDLE_S = 0.1  # longest sleep: cameras that give nothing still have their `left`s on time
-SAY_EVERY_S = 1.0
 GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
@@ -114,15 +113,15 @@ class _Loop:
             from streamer.evidence import EvidenceWriter
 
             self._evidence = EvidenceWriter(args.evidence, lambda camera: matcher.catalogs[camera])
+        self._figures = MatcherFigures()
         self._lane: IdentifyLane | None = None  # none: both lanes in turn
         if not args.options.lockstep:
             self._ringer = Ringer(matcher_bell(context.run_dir, args.index))
-            self._lane = IdentifyLane(matcher, matcher.looks_at_once, self._ringer.ring)
-        self._histograms: Histograms = {}
+            self._lane = IdentifyLane(
+                matcher, matcher.looks_at_once, self._ringer.ring, self._figures.loads
+            )
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0
-        self._n_frames = self._n_still = self._n_sightings = 0
-        self._said_at_s = 0.0
         self._give_back_at_s = time.monotonic() + GIVE_BACK_EVERY_S / 4
 
     def run(self) -> None:
@@ -176,7 +175,7 @@ class _Loop:
                 taken.quiet.append(camera)
             elif not camera.pacer.is_due(frame):
                 taken.between.append(frame)
-            elif camera.look_again_s and self._matcher.is_still(frame, camera.look_again_s):
+            elif camera.look_again_s and self._is_still(frame, camera.look_again_s):
                 taken.still.append(frame)
             else:
                 taken.due.append(camera.with_sharper(frame))
@@ -184,6 +183,10 @@ class _Loop:
             if len(taken.due) == self._matcher.frames_at_once:
                 break
         return taken
+
+    def _is_still(self, frame: Frame, look_again_s: float) -> bool:
+        with self._figures.loads.working_on([frame.camera]):
+            return self._matcher.is_still(frame, look_again_s)
 
     def _next_of(self, camera: Feed) -> Frame | None:
         """Return a camera's frame, or None when it has none.
@@ -206,11 +209,13 @@ class _Loop:
         taken_ns = time.monotonic_ns()
         sightings = self._attempt(frames, self._search)
         if sightings is not None:
-            before_ms = {frame.camera: _before_ms(frame, taken_ns) for frame in frames}
+            waited_ms = {frame.camera: before_ms(frame, taken_ns) for frame in frames}
             for sighting in sightings:
-                stage_ms = {**before_ms.get(sighting.camera, {}), **sighting.stage_ms}
+                stage_ms = {**waited_ms.get(sighting.camera, {}), **sighting.stage_ms}
                 self._send([replace(sighting, stage_ms=stage_ms)])
-            self._measure(frames, before_ms)
+            for stages in (*waited_ms.values(), self._matcher.stage_ms):
+                self._figures.add_stages(stages)
+            self._figures.add_latency("capture to decision", (one.captured_ns for one in frames))
         self._give_back(frames, failed=sightings is None)
 
     def _search(self, frames: list[Frame]) -> list[Sighting]:
@@ -231,7 +236,8 @@ class _Loop:
     def _attempt(self, frames: list[Frame], work: Work) -> list[Sighting] | None:
         """Return what the work gives, or None when it fails, which is counted."""
         try:
-            sightings = work(frames)
+            with self._figures.loads.working_on([frame.camera for frame in frames]):
+                sightings = work(frames)
         except Exception as error:  # whatever one odd picture does, the others must go on
             self._n_failures_in_a_row += 1
             if self._n_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
@@ -245,8 +251,7 @@ class _Loop:
     def _give_back(self, frames: list[Frame], failed: bool, still: bool = False) -> None:
         for frame in frames:
             self._cameras[frame.camera].release(frame, failed, still)
-        self._n_frames += len(frames)
-        self._n_still += len(frames) if still else 0
+        self._figures.count_frames(len(frames), still)
 
     def _apply_answers(self) -> None:
         """Take in what the identify lane has found, and tell what it changes."""
@@ -256,9 +261,8 @@ class _Loop:
             self._matcher.give_up(look)
         for answer in self._lane.answers():
             self._send(self._matcher.apply([answer]))
-            for stage, ms in answer.stage_ms.items():
-                self._add(stage, ms)
-            self._add("capture to answer", (time.monotonic_ns() - answer.stamp.captured_ns) / 1e6)
+            self._figures.add_stages(answer.stage_ms)
+            self._figures.add_latency("capture to answer", [answer.stamp.captured_ns])
 
     def _has_room(self, camera: Feed) -> bool:
         if self._lane is None:
@@ -268,19 +272,6 @@ class _Loop:
     def _forget_looks(self, camera: str) -> None:
         if self._lane is not None:
             self._lane.forget(camera)
-
-    def _measure(self, frames: list[Frame], before_ms: Mapping[str, Mapping[str, float]]) -> None:
-        done_ns = time.monotonic_ns()
-        for frame in frames:
-            for stage, ms in before_ms[frame.camera].items():
-                self._add(stage, ms)
-        for stage, ms in self._matcher.stage_ms.items():
-            self._add(stage, ms)
-        for frame in frames:
-            self._add("capture to decision", (done_ns - frame.captured_ns) / 1e6)
-
-    def _add(self, stage: str, ms: float) -> None:
-        self._histograms.setdefault(stage, Histogram()).add(ms)
 
     def _look_after(self, quiet: Sequence[Feed]) -> None:
         """End the sightings of cameras that give no frames, or whose source has ended.
@@ -296,6 +287,7 @@ class _Loop:
             is_done = self._lane is None or self._lane.is_done_with(camera.name)
             if is_done and camera.ended_mark.exists():
                 camera.end()
+                self._figures.loads.end(camera.name)
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")
                 self._say(is_last=True)
                 self._context.note("drained", camera=camera.name)
@@ -306,7 +298,7 @@ class _Loop:
             if reason is not None and sighting.reason is not None:
                 sighting = replace(sighting, reason=reason)
             if self._sink.send_sighting(sighting):
-                self._n_sightings += 1
+                self._figures.n_sightings += 1
             if self._evidence is not None:
                 self._evidence.write(sighting)
 
@@ -321,36 +313,8 @@ class _Loop:
 
     def _say(self, is_last: bool = False) -> None:
         """Tell the daemon the figures, once a second."""
-        now_s = time.monotonic()
-        if not is_last and now_s - self._said_at_s < SAY_EVERY_S:
-            return
-        self._said_at_s = now_s
-        self._trouble.flush()
-        figures: dict[str, int | float] = {
-            "frames": self._n_frames,
-            "still": self._n_still,
-            "events": self._n_sightings,
-            "failed": sum(self._trouble.total.values()),
-            "lost_events": self._sink.n_lost,
-        }
-        if self._lane is not None:
-            looks = self._lane.figures()
-            figures |= {
-                "looks_waiting": looks.waiting,
-                "looks_done": looks.taken,
-                "looks_replaced": looks.replaced,
-                "looks_dropped": looks.dropped,
-                "look_waited_s": round(looks.oldest_s, 2),
-            }
-        if "capture to decision" in self._histograms:
-            latency = self._histograms["capture to decision"].percentiles()
-            figures["latency_p50_ms"] = round(latency.p50_ms, 2)
-            figures["latency_p99_ms"] = round(latency.p99_ms, 2)
-        self._context.report(WorkerState.RUNNING, None, **figures)
-        self._context.note("histograms", stages=self._histograms)
-
-
-def _before_ms(frame: Frame, taken_ns: int) -> dict[str, float]:
-    """Return what a frame went through before this process took it."""
-    waited_ms = (taken_ns - frame.captured_ns) / 1e6 - frame.decode_ms
-    return {"decode": frame.decode_ms, "wait": max(0.0, waited_ms)}
+        if is_last or self._figures.is_due():
+            self._trouble.flush()
+            n_failed = sum(self._trouble.total.values())
+            looks = None if self._lane is None else self._lane.figures()
+            self._figures.tell(self._context, n_failed, self._sink.n_lost, looks)

@@ -1,7 +1,10 @@
 """Who runs: one row a worker, as data. Targets are strings, so that nothing heavy is imported."""
 
+from collections.abc import Mapping
+
 from streamer.camera_process import CameraArgs
 from streamer.config import AppConfig
+from streamer.dealing import deal_out
 from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
@@ -12,24 +15,39 @@ MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
 
 
-def build_process_table(config: AppConfig, creator: str = DEFAULT_CREATOR) -> list[WorkerSpec]:
+def build_process_table(
+    config: AppConfig, creator: str = DEFAULT_CREATOR, loads: Mapping[str, float] | None = None
+) -> list[WorkerSpec]:
     """Return the workers of a run in order of start: matchers, then cameras.
 
-    Cameras are dealt out to the matchers in turn. creator: who makes the matcher (for tests).
+    creator: who makes the matcher (for tests). loads: what earlier runs measured of cameras, by
+    which they are dealt out to the matchers.
     """
     names = list(config.cameras)
-    n_matchers = min(config.matchers, len(names))
-    table = [
-        _matcher(config, index, names[index::n_matchers], creator) for index in range(n_matchers)
-    ]
-    for position, (name, camera) in enumerate(config.cameras.items()):
-        matcher = position % n_matchers
-        args = CameraArgs(name, camera.searched, matcher)
+    hands = deal_out(names, min(config.matchers, len(names)), loads or {})
+    table = [_matcher(config, index, hand, creator) for index, hand in enumerate(hands)]
+    index_of = {name: index for index, hand in enumerate(hands) for name in hand}
+    for name, camera in config.cameras.items():
+        args = CameraArgs(name, camera.searched, index_of[name])
         table.append(_camera(camera_worker(name), args, config.supervisor))
         if camera.main is not None:
-            args = CameraArgs(main_ring(name), camera.main, matcher, is_spare=True)
+            args = CameraArgs(main_ring(name), camera.main, index_of[name], is_spare=True)
             table.append(_camera(main_worker(name), args, config.supervisor))
     return table
+
+
+def matcher_of(table: list[WorkerSpec]) -> dict[str, str]:
+    """Return the matcher's worker by camera."""
+    return {
+        spec.args.name: matcher_worker(spec.args.matcher)
+        for spec in table
+        if isinstance(spec.args, CameraArgs) and not spec.args.is_spare
+    }
+
+
+def matcher_worker(index: int) -> str:
+    """Return the name of a matcher's worker."""
+    return f"matcher.{index}"
 
 
 def camera_worker(camera: str) -> str:
@@ -53,7 +71,7 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
     if config.evidence is not None:
         options = options.model_copy(update={"keep_evidence": True})
     return WorkerSpec(
-        name=f"matcher.{index}",
+        name=matcher_worker(index),
         kind="matcher",
         target=MATCHER_TARGET,
         args=MatcherArgs(

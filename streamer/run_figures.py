@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+from streamer.camera_load import Load
 from streamer.child import WorkerState
 from streamer.frame_counters import Skip, read_counters
 from streamer.latency import Histograms, merge_histograms
@@ -15,12 +16,14 @@ from streamer.summary import CameraSummary, MainSummary, RunSummary, StageSummar
 
 
 class RunFigures:
-    """The daemon's memory of a run's figures."""
+    """The daemon's memory of a run's figures. matcher_of: the worker that has a camera."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, matcher_of: Mapping[str, str]) -> None:
         self._run_dir = run_dir
+        self.matcher_of = matcher_of
         self._began_s = time.monotonic()
         self._histograms: dict[tuple[str, int], Histograms] = {}
+        self._loads: dict[tuple[str, int], Mapping[str, Load]] = {}
         self._restarts: Counter[str] = Counter()
         self._first_s: dict[str, float] = {}
         self._last_s: dict[str, float] = {}
@@ -37,8 +40,17 @@ class RunFigures:
             self._last_s[camera] = time.monotonic()
 
     def add(self, worker: str, incarnation: int, content: Mapping[str, object]) -> None:
-        """Take over a matcher's histograms; each note holds all since that worker's start."""
+        """Take over a matcher's figures; each note holds all since that worker's start."""
         self._histograms[worker, incarnation] = cast(Histograms, content["stages"])
+        self._loads[worker, incarnation] = cast(Mapping[str, Load], content["loads"])
+
+    def loads(self) -> dict[str, Load]:
+        """Return the loads by camera, as far as they are measured, over all of a worker's lives."""
+        found: dict[str, Load] = {}
+        for loads in self._loads.values():
+            for camera, load in loads.items():
+                found[camera] = found[camera] + load if camera in found else load
+        return found
 
     def count_restart(self, worker: str) -> None:
         self._restarts[worker] += 1
@@ -56,6 +68,7 @@ class RunFigures:
         """
         now_s = time.monotonic()
         cameras = {}
+        loads = self.loads()
         for camera, state in states.items():
             counters = read_counters(self._run_dir, camera)
             if is_last:
@@ -65,6 +78,8 @@ class RunFigures:
                 counters=counters,
                 fps=round(self._fps(camera, counters.processed, now_s), 2),
                 events=published.n_by_camera.get(camera, {}),
+                matcher=self.matcher_of[camera],
+                load=round(loads[camera].share, 3) if camera in loads else None,
                 main=self._main(camera, mains[camera], is_last) if camera in mains else None,
             )
         return RunSummary(

@@ -23,13 +23,17 @@ class MainSummary:
 class CameraSummary:
     """One camera's part. fps: frames processed a second of the run.
 
-    main: None where one stream is searched and identified in.
+    matcher: the worker that searches its frames. load: the share of the time that a lane of it
+    works for this camera (0.25 is a quarter); none until it is measured. main: None where one
+    stream is searched and identified in.
     """
 
     state: str
     counters: FrameCounters
     fps: float
     events: Mapping[str, int] = field(default_factory=dict)
+    matcher: str = ""
+    load: float | None = None
     main: MainSummary | None = None
 
 
@@ -73,7 +77,10 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return the summary (its JSON form) as plain lines, for a log or a pipe."""
     lines = [f"ran {summary['seconds']:.1f} s"]
     for name, camera in summary["cameras"].items():
-        lines.append(f"camera {name}: {frames_text(camera['counters'])}, {camera['fps']:.1f} fps")
+        lines.append(
+            f"camera {name}: {frames_text(camera['counters'])}, {camera['fps']:.1f} fps, "
+            f"{camera.get('matcher', '')} load {load_text(camera)}"
+        )
         if main := camera.get("main"):
             lines.append(
                 f"camera {name}, main stream {main['state']}: {frames_text(main['counters'])}"
@@ -97,6 +104,12 @@ def frames_text(counters: Mapping[str, Any]) -> str:
     text += f" + skipped {sum(skipped.values())}{_causes(skipped)}"
     text += f" + dropped {sum(dropped.values())}{_causes(dropped)}"
     return text + (f" + pending {counters['pending']}" if counters["pending"] else "")
+
+
+def load_text(camera: Mapping[str, Any]) -> str:
+    """Return a camera's load as `0.23`, `?` while it is not known."""
+    load = camera.get("load")
+    return "?" if load is None else f"{load:.2f}"
 
 
 def _causes(counts: Mapping[str, int]) -> str:

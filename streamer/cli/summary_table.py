@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamer.cli.terminal import cells
+from streamer.summary import load_text
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -21,15 +22,18 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         "skipped",
         "dropped",
         "fps",
+        "matcher",
+        "load",
         "events",
     ):
-        right = column not in ("camera", "state", "events")
+        right = column not in ("camera", "state", "matcher", "events")
         cameras.add_column(column, justify="right" if right else "left")
     for name, camera in summary["cameras"].items():
         told = ", ".join(f"{n} {kind}" for kind, n in camera["events"].items()) or "none"
-        cameras.add_row(*cells(name, *_frames(camera), f"{camera['fps']:.1f}", told))
+        matcher = camera.get("matcher", ""), load_text(camera)
+        cameras.add_row(*cells(name, *_frames(camera), f"{camera['fps']:.1f}", *matcher, told))
         if main := camera.get("main"):
-            cameras.add_row(*cells(f"{name}, main stream", *_frames(main), "", ""))
+            cameras.add_row(*cells(f"{name}, main stream", *_frames(main), "", "", "", ""))
     console.print(cameras)
     if summary["latency"]:
         latency = Table(title="latency, ms", title_justify="left")

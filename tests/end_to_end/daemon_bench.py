@@ -76,6 +76,12 @@ class RunningDaemon:
         return content
 
 
+def magpie(*arguments: str) -> str:
+    """Return what a command prints."""
+    command = [sys.executable, "-c", "from streamer.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 @contextmanager
 def running_daemon(
     folder: Path, config: dict[str, Any], matcher: str = "ScriptedMatcher"

@@ -5,8 +5,6 @@ import json
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
@@ -20,7 +18,7 @@ from streamer.publishing import Subscriber
 from streamer.publishing.events import MatchEvent, StatusEvent
 from streamer.publishing.journal import Journal
 from streamer.publishing.journal_time import DAY_NS
-from tests.end_to_end.daemon_bench import RunningDaemon, running_daemon
+from tests.end_to_end.daemon_bench import RunningDaemon, magpie, running_daemon
 from tests.fakes import wait_until, write_scripted_catalog
 
 FAST = "test:?size=320x240&paced=0&frames={}"
@@ -246,11 +244,6 @@ def test_status_tells_how_the_workers_are_and_what_became_of_the_frames(tmp_path
         lost = sum(counters["dropped"].values()) + counters["pending"]
         assert counters["decoded"] == counters["processed"] + lost
         assert daemon.stop() == 0
-
-
-def magpie(*arguments: str) -> str:
-    command = [sys.executable, "-c", "from streamer.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_frames_in_which_nothing_moves_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:

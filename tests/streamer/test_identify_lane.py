@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from streamer.camera_load import LoadMeter
 from streamer.identify_lane import MAX_FAILURES_IN_A_ROW, IdentifyLane
 from tests.fakes import wait_until
 
@@ -41,7 +42,7 @@ class Matcher:
 @pytest.fixture
 def started() -> Iterator[Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]]:
     matcher, woken = Matcher(), threading.Event()
-    with closing(IdentifyLane(matcher, 1, woken.set)) as lane:
+    with closing(IdentifyLane(matcher, 1, woken.set, LoadMeter())) as lane:
         yield lambda: (matcher, lane, woken)
         matcher.may.set()
 
@@ -61,6 +62,22 @@ def test_answers_come_back_and_wake_who_asked(started: Started) -> None:
     found: list[int] = []
     wait_until(lambda: len(found.extend(lane.answers()) or found) == 2)
     assert sorted(found) == [1, 2]
+
+
+def test_a_look_counts_as_work_for_its_camera() -> None:
+    now_s = [100.0]
+
+    class SlowMatcher(Matcher):
+        def identify(self, looks: Sequence[Look]) -> list[int]:
+            now_s[0] += 2.0
+            return super().identify(looks)
+
+    loads = LoadMeter(lambda: now_s[0])
+    with closing(IdentifyLane(SlowMatcher(), 1, threading.Event().set, loads)) as lane:
+        put(lane, Look("door", 1), Look("door", 2), Look("till", 3))
+        found: list[int] = []
+        wait_until(lambda: len(found.extend(lane.answers()) or found) == 3)
+    assert {name: load.busy_s for name, load in loads.loads().items()} == {"door": 4.0, "till": 2.0}
 
 
 def test_a_slow_look_holds_nobody_up_and_is_not_done(started: Started) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from streamer.camera_process import CameraArgs
 from streamer.config import NAME_PATTERN, AppConfig, CameraOptions
 from streamer.matcher_args import CameraFeed, MatcherArgs
-from streamer.process_table import build_process_table, rings
+from streamer.process_table import build_process_table, matcher_of, rings
 from streamer.publishing.events import camera_of
 
 
@@ -34,6 +34,15 @@ def test_matchers_come_first_and_share_the_cameras() -> None:
     assert first.feeds[0].regions == ((0.0, 0.0, 0.5, 0.5),)
     assert first.options.keep_evidence and first.evidence == Path("evidence")
     assert [args.matcher for args in cameras if isinstance(args, CameraArgs)] == [0, 1, 0]
+
+
+def test_cameras_are_dealt_out_by_what_was_measured_of_them() -> None:
+    table = build_process_table(config(3, 2), loads={"cam0": 0.6, "cam1": 0.2, "cam2": 0.3})
+    first, second, *_ = (row.args for row in table)
+    assert isinstance(first, MatcherArgs) and isinstance(second, MatcherArgs)
+    assert [feed.name for feed in first.feeds] == ["cam0"]
+    assert [feed.name for feed in second.feeds] == ["cam1", "cam2"]
+    assert matcher_of(table) == {"cam0": "matcher.0", "cam1": "matcher.1", "cam2": "matcher.1"}
 
 
 def test_no_matcher_runs_without_a_camera() -> None:

@@ -14,6 +14,7 @@ from streamer.summary import (
     RunSummary,
     StageSummary,
     frames_text,
+    load_text,
     summary_lines,
     write_summary,
 )
@@ -21,7 +22,11 @@ from streamer.summary import (
 COUNTERS = FrameCounters(100, 80, {"rate": 5}, {"overrun": 10, "unread": 5})
 SUMMARY = RunSummary(
     seconds=4.0,
-    cameras={"door": CameraSummary("ended", COUNTERS, 20.0, {"appeared": 2, "left": 2})},
+    cameras={
+        "door": CameraSummary(
+            "ended", COUNTERS, 20.0, {"appeared": 2, "left": 2}, "matcher.1", 0.234
+        )
+    },
     events={"appeared": 2, "left": 2},
     latency={"detect": StageSummary(80, 12.34, 20.0, 30.0)},
     restarts={"matcher.0": 1},
@@ -33,7 +38,7 @@ def test_lines_say_what_became_of_every_frame() -> None:
     assert summary_lines(SUMMARY.as_json()) == [
         "ran 4.0 s",
         "camera door: decoded 100 = processed 80 + skipped 5 (rate 5) + dropped 15 (overrun 10, "
-        "unread 5), 20.0 fps",
+        "unread 5), 20.0 fps, matcher.1 load 0.23",
         "events: 2 appeared, 2 left",
         "latency detect: p50 12.3 ms, p95 20.0 ms, p99 30.0 ms over 80",
         "restarted matcher.0: 1 times",
@@ -44,6 +49,11 @@ def test_lines_say_what_became_of_every_frame() -> None:
 def test_frames_under_way_are_shown_while_a_run_lasts() -> None:
     text = frames_text({"decoded": 3, "processed": 1, "skipped": {}, "dropped": {}, "pending": 2})
     assert text == "decoded 3 = processed 1 + skipped 0 + dropped 0 + pending 2"
+
+
+def test_a_load_that_is_not_measured_yet_is_a_question_mark() -> None:
+    assert load_text({"load": None}) == "?"
+    assert load_text({"load": 0.0}) == "0.00"
 
 
 def test_run_without_events_says_so() -> None:
@@ -60,6 +70,8 @@ def test_tables_hold_the_same_figures() -> None:
         "ended",
         "100",
         "15 (overrun 10, unread 5)",
+        "matcher.1",
+        "0.23",
         "12.3",
         "20.0",
         "trouble: the clock",
