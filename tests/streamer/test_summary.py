@@ -88,7 +88,7 @@ def test_summary_is_written_as_json(tmp_path: Path) -> None:
 
 def test_a_main_stream_has_its_own_line_and_row() -> None:
     main = MainSummary("reconnecting", FrameCounters(50, 20, {"unneeded": 30}, {}))
-    door = CameraSummary("running", COUNTERS, 20.0, {}, main)
+    door = CameraSummary("running", COUNTERS, 20.0, {}, main=main)
     summary = RunSummary(4.0, {"door": door}, {}, {}, {}).as_json()
     assert summary_lines(summary)[2] == (
         "camera door, main stream reconnecting: decoded 50 = processed 20 + skipped 30 "
