@@ -12,6 +12,7 @@ do not know, so that a newer daemon may add some within schema 1.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -186,6 +187,15 @@ def parse_event(event: dict[str, Any] | bytes | str) -> Event:
     return _ANY_EVENT.validate_json(event)
 
 
+def body_json(body: MatchBody) -> str:
+    """Return what a match says of itself as one JSON object, without numbers and times.
+
+    body: any kind of match; only MatchBody's own fields are told.
+    """
+    return MatchBody.__pydantic_serializer__.to_json(body).decode()
+
+
+@lru_cache(maxsize=4096)
 def match_topic(camera: str, item_id: str) -> str:
     """Return `match.<camera>.<item>.`; in the item every dot is encoded as well, so that a
     subscription to one item never catches a longer one."""
@@ -210,11 +220,11 @@ def match_event_from(sighting: Sighting, sent_ns: int) -> MatchDraft:
     """
     match = sighting.match
     width, height = sighting.frame_size_wh
-    box = [float(value) for value in match.box_xyxy]
+    box: list[float] = match.box_xyxy.tolist()
     sides = (width, height, width, height)
     outline = None
     if match.outline is not None:
-        outline = tuple((round(float(x), 1), round(float(y), 1)) for x, y in match.outline)
+        outline = [(round(x, 1), round(y, 1)) for x, y in match.outline.tolist()]
     return MatchDraft.model_validate(
         {
             "sighting_id": sighting.sighting_id,

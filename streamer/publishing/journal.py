@@ -197,19 +197,29 @@ class Journal:
                 "INSERT INTO events VALUES (?, ?, ?, ?)",
                 [(entry.seq, entry.camera, entry.time_ns, entry.json) for entry in entries],
             )
-            for entry in entries:
-                if entry.camera_seq is not None:
-                    row = (entry.camera, entry.camera_seq)
-                    self._db.execute("REPLACE INTO cameras VALUES (?, ?)", row)
-                if entry.is_left:
-                    forget = "DELETE FROM open_sightings WHERE sighting_id = ?"
-                    self._db.execute(forget, (entry.sighting_id,))
-                elif entry.sighting_id is not None:
-                    row3 = (entry.sighting_id, entry.seq, entry.json)
-                    self._db.execute("REPLACE INTO open_sightings VALUES (?, ?, ?)", row3)
-                elif entry.process is not None:
-                    row3 = (entry.process, entry.seq, entry.json)
-                    self._db.execute("REPLACE INTO states VALUES (?, ?, ?)", row3)
+            self._write_changes(entries)
+
+    def _write_changes(self, entries: Sequence[Entry]) -> None:
+        """Write down how things stand after these events: of each thing its last alone."""
+        last_seqs = {e.camera: e.camera_seq for e in entries if e.camera_seq is not None}
+        sightings = {e.sighting_id: e for e in entries if e.sighting_id is not None}
+        processes = {e.process: e for e in entries if e.process is not None}
+        for statement, rows in (
+            ("REPLACE INTO cameras VALUES (?, ?)", list(last_seqs.items())),
+            (
+                "DELETE FROM open_sightings WHERE sighting_id = ?",
+                [(name,) for name, entry in sightings.items() if entry.is_left],
+            ),
+            (
+                "REPLACE INTO open_sightings VALUES (?, ?, ?)",
+                [(name, e.seq, e.json) for name, e in sightings.items() if not e.is_left],
+            ),
+            (
+                "REPLACE INTO states VALUES (?, ?, ?)",
+                [(name, entry.seq, entry.json) for name, entry in processes.items()],
+            ),
+        ):
+            self._db.executemany(statement, rows)
 
     def declare_gap(self, first_seq: int, last_seq: int) -> None:
         """Write down that these numbers hold no event that can be asked for.

@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streamer.publishing.events import MatchEvent
 from streamer.publishing.numbering import Numbered
 
 _REMEMBERED = 10_000
@@ -63,13 +62,13 @@ class PublishFigures:
     def add(self, batch: Sequence[Numbered]) -> None:
         with self._lock:
             for numbered in batch:
-                event = numbered.event
-                self._by_type[event.type] += 1
-                if isinstance(event, MatchEvent):
-                    self._by_camera.setdefault(event.camera, Counter())[event.type] += 1
-                    if numbered.is_from_worker:
-                        self._latency_ms.append(event.latency_ms)
-                        self._publish_ms.append(event.stage_ms["publish"])
+                self._by_type[numbered.type] += 1
+                entry = numbered.entry
+                if entry.sighting_id is not None and entry.camera is not None:
+                    self._by_camera.setdefault(entry.camera, Counter())[numbered.type] += 1
+                if numbered.latency_ms is not None and numbered.publish_ms is not None:
+                    self._latency_ms.append(numbered.latency_ms)
+                    self._publish_ms.append(numbered.publish_ms)
 
     def summary(self, refused: Counter[str], trouble: tuple[str, ...] = ()) -> PublishSummary:
         with self._lock:

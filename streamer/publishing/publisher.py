@@ -279,8 +279,8 @@ class Publisher:
             del self._pending[: len(batch)]
             self._write_down([numbered.entry for numbered in batch])
             for numbered in batch:
-                topic = numbered.event.topic().encode()
-                self._pub.send_multipart([topic, numbered.entry.json.encode()])
+                self._pub.send(numbered.topic, zmq.SNDMORE)
+                self._pub.send(numbered.entry.json.encode())
             self._figures.add(batch)
         if self._journal.is_block_low:
             self._reserve()
