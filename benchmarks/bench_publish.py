@@ -68,6 +68,7 @@ def measure_rate(out: Path, rate: int, seconds: float, has_stalled: bool = False
             publisher.start()
             where = (publisher.endpoint, publisher.ask_endpoint)
             ours, theirs = spawn.Pipe()
+            senders = spawn.SimpleQueue()
             stalled = spawn.Process(target=_stall, args=(*where, theirs))
             if has_stalled:
                 stalled.start()
@@ -75,10 +76,13 @@ def measure_rate(out: Path, rate: int, seconds: float, has_stalled: bool = False
             reader = spawn.Process(target=_read, args=(*where, n_events, theirs))
             reader.start()
             ours.recv()  # it is subscribed
-            sender = spawn.Process(target=_send, args=(run_dir, rate, n_events))
-            sender.start()
-            published_ms, received_ms, took_s = ours.recv()
-            sender.join()
+            before_s = time.process_time()
+            spawn_sender = spawn.Process(target=_send, args=(run_dir, rate, n_events, senders))
+            spawn_sender.start()
+            published_ms, received_ms, took_s, reader_s = ours.recv()
+            daemon_s = time.process_time() - before_s
+            sender_s = senders.get()
+            spawn_sender.join()
             reader.join()
             if has_stalled:
                 stalled.terminate()
@@ -89,6 +93,14 @@ def measure_rate(out: Path, rate: int, seconds: float, has_stalled: bool = False
         "published": percentiles(published_ms),
         "received": percentiles(received_ms),
         "a_second": round(len(received_ms) / took_s, 1) if took_s else 0.0,
+        "core_us": {
+            name: round(1e6 * used_s / n_events, 1)
+            for name, used_s in (
+                ("sender", sender_s),
+                ("daemon", daemon_s),
+                ("subscriber", reader_s),
+            )
+        },
     }
 
 
@@ -100,14 +112,16 @@ def _stall(endpoint: str, ask: str, results: Connection) -> None:
         threading.Event().wait()
 
 
-def _send(run_dir: Path, rate: int, n_events: int) -> None:
+def _send(run_dir: Path, rate: int, n_events: int, used: Any) -> None:
     sink = EventSink(run_dir, "matcher.0")
+    before_s = time.process_time()
     next_s = time.monotonic()
     for number in range(n_events):
         time.sleep(max(0.0, next_s - time.monotonic()))
         next_s += 1 / rate
         sink.send_sighting(_sighting(number))
     sink.close()
+    used.put(time.process_time() - before_s)
 
 
 def _read(endpoint: str, ask: str, n_events: int, results: Connection) -> None:
@@ -117,6 +131,7 @@ def _read(endpoint: str, ask: str, n_events: int, results: Connection) -> None:
     with Subscriber(endpoint, ask_endpoint=ask, since=0) as events:
         events.receive_dict(0.5)
         results.send("subscribed")
+        before_s = time.process_time()
         while len(received_ms) < n_events:
             event = events.receive_dict(_SILENT_S)
             now_ns = time.time_ns()
@@ -127,7 +142,8 @@ def _read(endpoint: str, ask: str, n_events: int, results: Connection) -> None:
             captured = datetime.fromisoformat(event["time"]["captured"])
             received_ms.append(now_ns / 1e6 - captured.timestamp() * 1e3)
             published_ms.append(event["stage_ms"]["publish"])
-    results.send((published_ms, received_ms, ended_s - began_s))
+    used_s = time.process_time() - before_s
+    results.send((published_ms, received_ms, ended_s - began_s, used_s))
 
 
 def _sighting(number: int) -> Sighting:

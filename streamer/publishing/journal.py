@@ -41,6 +41,8 @@ CREATE TABLE open_sightings (sighting_id TEXT PRIMARY KEY, seq INTEGER, json TEX
 CREATE TABLE states (process TEXT PRIMARY KEY, seq INTEGER, json TEXT NOT NULL);
 CREATE TABLE gaps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL);
 """
+_LOG_KEPT_BYTES = 64 * 2**20  # a log that grew larger is cut to this when it begins anew
+_NEW_RESERVED = "UPDATE meta SET value = ? WHERE key = 'reserved_seq'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,10 @@ class Journal:
             self._db = connect(path)
             if self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
                 raise sqlite3.OperationalError("its file system cannot share memory")
-            self._db.execute("PRAGMA wal_autocheckpoint=0")  # the keeper's work
+            self._db.execute(f"PRAGMA journal_size_limit={_LOG_KEPT_BYTES}")
             self._prepare()
             self._take_up()
+            self._main_file = path.open("rb")
         except (sqlite3.Error, OSError) as error:
             self._lock_file.close()
             rule = f"must be a journal that this user can write ({error})"
@@ -185,7 +188,23 @@ class Journal:
 
         Raises sqlite3.Error; nothing was reserved then.
         """
-        self._write_reserved(self._reserved + self._block)
+        with self.write_lock:
+            self._write_reserved(self._reserved + self._block)
+
+    def reserve_ahead(self, db: sqlite3.Connection) -> None:
+        """Do the same from another thread, without holding a commit up while the disk works.
+
+        db: that thread's own connection. The commit is an ordinary one; the numbers may be used
+        when the log with it has reached the disk, and until then the old ones are.
+
+        Raises sqlite3.Error or OSError; no number may be used for it then.
+        """
+        with self.write_lock, transaction(db):
+            reserved = self._reserved + self._block
+            db.execute(_NEW_RESERVED, (reserved,))
+        sync_file(self.path.with_name(f"{self.path.name}-wal"))
+        with self.write_lock:
+            self._reserved = max(self._reserved, reserved)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write events down, with what they change, in one commit.
@@ -221,6 +240,14 @@ class Journal:
         ):
             self._db.executemany(statement, rows)
 
+    def sync_main_file(self) -> None:
+        """Return when the main file's pages, as far as they were moved from the log, are on disk.
+
+        Raises OSError. The file stays open for as long as the journal: closing it would drop the
+        locks that SQLite holds on it in this process.
+        """
+        os.fsync(self._main_file.fileno())
+
     def declare_gap(self, first_seq: int, last_seq: int) -> None:
         """Write down that these numbers hold no event that can be asked for.
 
@@ -243,21 +270,23 @@ class Journal:
         if self._lock_file.closed:
             return
         try:
-            self._write_reserved(self.last_seq)
+            with self.write_lock:
+                self._write_reserved(self.last_seq)
             with self._transaction():
                 self._db.execute("REPLACE INTO meta VALUES ('time', ?)", (self.time.state(),))
         except sqlite3.Error:
             pass  # then the rest is a gap, as after a crash
         finally:
             self._db.close()
+            self._main_file.close()
             self._lock_file.close()
 
     def _write_reserved(self, reserved: int) -> None:
+        """Write down up to where numbers may be used, by the holder of `write_lock`."""
         self._db.execute("PRAGMA synchronous=FULL")
         try:
-            with self._transaction():
-                new = "UPDATE meta SET value = ? WHERE key = 'reserved_seq'"
-                self._db.execute(new, (reserved,))
+            with transaction(self._db):
+                self._db.execute(_NEW_RESERVED, (reserved,))
             self._reserved = reserved
         finally:
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -285,9 +314,25 @@ def connect(path: Path, is_reader: bool = False) -> sqlite3.Connection:
     """Return a connection to a journal, for one thread at a time."""
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint=0")  # else a commit checkpoints, with the lock held
     if is_reader:
         db.execute("PRAGMA query_only=ON")
     return db
+
+
+def sync_file(path: Path) -> None:
+    """Return when all that was written to the file so far is on disk, by whomever.
+
+    Not for the main file of a database: closing that would drop the locks that SQLite holds on it
+    in this process. The log carries none.
+
+    Raises OSError.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _lock(path: Path) -> IO[str]:

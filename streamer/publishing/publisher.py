@@ -37,6 +37,7 @@ from streamer.publishing.events import (
 )
 from streamer.publishing.journal import Entry, Journal
 from streamer.publishing.journal_keeper import JournalKeeper
+from streamer.publishing.number_keeper import NumberKeeper
 from streamer.publishing.numbering import Numbered, Numbering, StatusNote
 from streamer.publishing.open_sightings import OpenSightings, Origin, Step
 from streamer.publishing.options import PublishOptions
@@ -121,12 +122,14 @@ class Publisher:
             self.ask_endpoint = self._answers.bind(ask)
             undo.pop_all()
         self._keeper = JournalKeeper(self._journal, self._options)
+        self._number_keeper = NumberKeeper(self._journal)
         # Now, not by an order to the thread: that would end what workers have told meanwhile too.
         self._pending += self._sightings.close("stopped")
         self._waker.wake()
         self._thread.start()
         self._answers.start()
         self._keeper.start()
+        self._number_keeper.start()
 
     def publish_status(
         self,
@@ -190,6 +193,7 @@ class Publisher:
         self._thread.join()
         self._answers.stop()
         self._keeper.stop()
+        self._number_keeper.stop()
         self._keys.close()
         self._context.term()
         self._waker.close()
@@ -269,9 +273,10 @@ class Publisher:
         """Number, write down and send what is pending, a batch a commit."""
         while self._pending:
             batch: list[Numbered] = []
+            moment = self._numbering.moment()
             try:
                 for what in self._pending[:_BATCH]:
-                    batch.append(self._numbering.number(what))
+                    batch.append(self._numbering.number(what, moment))
             except sqlite3.Error as error:  # a number used twice would be worse than a delay
                 self._note_trouble(error)
             if not batch:
@@ -283,7 +288,7 @@ class Publisher:
                 self._pub.send(numbered.entry.json.encode())
             self._figures.add(batch)
         if self._journal.is_block_low:
-            self._reserve()
+            self._number_keeper.reserve_soon()
 
     def _write_down(self, entries: list[Entry]) -> None:
         """Commit; what cannot be written now is kept for the next try, up to a limit."""
@@ -299,12 +304,6 @@ class Publisher:
     def _note_trouble(self, error: sqlite3.Error) -> None:
         self._is_journal_well = False
         self._journal_trouble.add(type(error).__name__)
-
-    def _reserve(self) -> None:
-        try:
-            self._journal.reserve()
-        except sqlite3.Error as error:
-            self._note_trouble(error)
 
     def _beat_if_due(self) -> None:
         now_s = time.monotonic()

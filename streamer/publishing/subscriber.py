@@ -160,6 +160,7 @@ class Subscriber:
     def _open_live(self, address: Endpoint, keys: Path | None) -> zmq.Socket[bytes]:
         live = self._context.socket(zmq.SUB)
         live.rcvhwm = _QUEUE
+        live.rcvtimeo = int(_LOOK_S * 1000)
         connect_reader(live, address, keys)
         topics = ["match.", "status."]
         if self._camera is not None:
@@ -173,10 +174,12 @@ class Subscriber:
         if self._is_behind:
             self._catch_up(wait_s)
             return
+        is_whole_wait = wait_s >= _LOOK_S  # then receiving waits: in a burst, a poll is half of all
+        if not is_whole_wait and not self._live.poll(int(wait_s * 1000)):
+            return
         try:
-            parts = self._live.recv_multipart(zmq.NOBLOCK)  # in a burst, asking first is half of all
+            parts = self._live.recv_multipart(0 if is_whole_wait else zmq.NOBLOCK)
         except zmq.Again:
-            self._live.poll(int(wait_s * 1000))
             return
         self._heard_s = time.monotonic()
         self._take(_decoded(parts[-1]))
