@@ -10,7 +10,8 @@ import sqlite3
 import threading
 from itertools import takewhile
 
-from streamer.publishing.journal import Journal, connect, transaction
+from streamer.publishing.journal import Journal
+from streamer.publishing.journal_file import connect, transaction
 from streamer.publishing.journal_time import DAY_NS
 from streamer.publishing.options import PublishOptions
 from streamer.reporting import Log

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 
-from streamer.publishing.journal import Journal, connect
+from streamer.publishing.journal import Journal
+from streamer.publishing.journal_file import connect
 from streamer.reporting import Log
 
 _AFTER_FAILURE_S = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -55,7 +55,7 @@ class PublishFigures:
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _by_type: Counter[str] = field(default_factory=Counter)
-    _by_camera: dict[str, Counter[str]] = field(default_factory=dict)
+    _by_camera: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _publish_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
@@ -65,7 +65,7 @@ class PublishFigures:
                 self._by_type[numbered.type] += 1
                 entry = numbered.entry
                 if entry.sighting_id is not None and entry.camera is not None:
-                    self._by_camera.setdefault(entry.camera, Counter())[numbered.type] += 1
+                    self._by_camera[entry.camera][numbered.type] += 1
                 if numbered.latency_ms is not None and numbered.publish_ms is not None:
                     self._latency_ms.append(numbered.latency_ms)
                     self._publish_ms.append(numbered.publish_ms)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from streamer.publishing.journal import Entry, Journal, connect
+from streamer.publishing.journal import Entry, Journal
+from streamer.publishing.journal_file import connect
 from streamer.publishing.journal_keeper import JournalKeeper
 from streamer.publishing.journal_time import DAY_NS
 from streamer.publishing.options import PublishOptions
