@@ -36,8 +36,8 @@ from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sink import EventSink
 
-RATES = (10, 100, 1000, 10_000)
-STALLED_RATES = (1000, 10_000)  # at which a subscriber that never reads is measured
+RATES = (10, 100, 1000, 3000, 5000, 10_000)
+STALLED_RATES = (1000, 3000)  # at which a subscriber that never reads is measured
 _SILENT_S = 10.0
 
 

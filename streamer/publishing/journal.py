@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +71,12 @@ class Journal:
     One thread numbers and appends (the publisher's); the keeper shares `write_lock`.
     """
 
-    def __init__(self, path: Path, block: int = BLOCK) -> None:
+    def __init__(
+        self, path: Path, block: int = BLOCK, sync_log: Callable[[Path], None] = sync_file
+    ) -> None:
         """Open or make the journal and lock it for this process.
+
+        sync_log: returns when the log, given its path, has reached the disk.
 
         Raises ConfigError when another daemon holds it, when it cannot be written, or when the
         file is not a journal.
@@ -80,6 +84,7 @@ class Journal:
         self.path = path
         self.write_lock = threading.Lock()
         self._block = block
+        self._sync_log = sync_log
         self._lock_file = lock_for_this_process(path)
         try:
             self._db = connect(path)
@@ -204,7 +209,7 @@ class Journal:
         with self.write_lock, transaction(db):
             reserved = self._reserved + self._block
             db.execute(_NEW_RESERVED, (reserved,))
-        sync_file(self.path.with_name(f"{self.path.name}-wal"))
+        self._sync_log(self.path.with_name(f"{self.path.name}-wal"))
         with self.write_lock:
             self._reserved = max(self._reserved, reserved)
 
