@@ -5,6 +5,7 @@ and stops workers, says how they are over the wire, and keeps the promise that e
 """
 
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -108,6 +109,8 @@ class Daemon:
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
                 open_things.callback(publisher.stop)
+                gc.collect()
+                gc.freeze()  # what is loaded stays; looked through each time, it holds events up
                 self.endpoint, self.ask_endpoint = publisher.endpoint, publisher.ask_endpoint
                 if on_start is not None:
                     on_start(self)

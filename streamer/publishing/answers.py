@@ -18,7 +18,8 @@ import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streamer.publishing.events import CAMERA_PATTERN, SCHEMA
-from streamer.publishing.journal import Journal, connect
+from streamer.publishing.journal import Journal
+from streamer.publishing.journal_file import connect
 from streamer.publishing.options import Endpoint
 from streamer.publishing.sockets import LINGER_MS, QUESTION_MAX_BYTES, ServerKeys, Waker, bind
 from streamer.reporting import Log

@@ -8,19 +8,22 @@ the next start goes on behind the reserved block and declares the unused rest as
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pipeline.errors import ConfigError
-from pipeline.writable import make_ready
+from streamer.publishing.journal_file import (
+    connect,
+    lock_for_this_process,
+    sync_file,
+    transaction,
+)
 from streamer.publishing.journal_time import (
     NOT_BEFORE_NS,
     WALL_CLOCK_STATE,
@@ -30,7 +33,6 @@ from streamer.publishing.journal_time import (
 
 FORMAT = 1
 BLOCK = 10_000  # numbers a reservation; one fsync in 5,000 events
-_BUSY_S = 0.25  # the keeper shares the lock, so only a stranger (a shell) makes anyone wait
 _STAMPS_LOOKED_AT = 1000
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -41,6 +43,8 @@ CREATE TABLE open_sightings (sighting_id TEXT PRIMARY KEY, seq INTEGER, json TEX
 CREATE TABLE states (process TEXT PRIMARY KEY, seq INTEGER, json TEXT NOT NULL);
 CREATE TABLE gaps (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL);
 """
+_LOG_KEPT_BYTES = 64 * 2**20  # a log that grew larger is cut to this when it begins anew
+_NEW_RESERVED = "UPDATE meta SET value = ? WHERE key = 'reserved_seq'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,12 @@ class Journal:
     One thread numbers and appends (the publisher's); the keeper shares `write_lock`.
     """
 
-    def __init__(self, path: Path, block: int = BLOCK) -> None:
+    def __init__(
+        self, path: Path, block: int = BLOCK, sync_log: Callable[[Path], None] = sync_file
+    ) -> None:
         """Open or make the journal and lock it for this process.
+
+        sync_log: returns when the log, given its path, has reached the disk.
 
         Raises ConfigError when another daemon holds it, when it cannot be written, or when the
         file is not a journal.
@@ -76,14 +84,16 @@ class Journal:
         self.path = path
         self.write_lock = threading.Lock()
         self._block = block
-        self._lock_file = _lock(path)
+        self._sync_log = sync_log
+        self._lock_file = lock_for_this_process(path)
         try:
             self._db = connect(path)
             if self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
                 raise sqlite3.OperationalError("its file system cannot share memory")
-            self._db.execute("PRAGMA wal_autocheckpoint=0")  # the keeper's work
+            self._db.execute(f"PRAGMA journal_size_limit={_LOG_KEPT_BYTES}")
             self._prepare()
             self._take_up()
+            self._main_file = path.open("rb")
         except (sqlite3.Error, OSError) as error:
             self._lock_file.close()
             rule = f"must be a journal that this user can write ({error})"
@@ -185,7 +195,23 @@ class Journal:
 
         Raises sqlite3.Error; nothing was reserved then.
         """
-        self._write_reserved(self._reserved + self._block)
+        with self.write_lock:
+            self._write_reserved(self._reserved + self._block)
+
+    def reserve_ahead(self, db: sqlite3.Connection) -> None:
+        """Do the same from another thread, without holding a commit up while the disk works.
+
+        db: that thread's own connection. The commit is an ordinary one; the numbers may be used
+        when the log with it has reached the disk, and until then the old ones are.
+
+        Raises sqlite3.Error or OSError; no number may be used for it then.
+        """
+        with self.write_lock, transaction(db):
+            reserved = self._reserved + self._block
+            db.execute(_NEW_RESERVED, (reserved,))
+        self._sync_log(self.path.with_name(f"{self.path.name}-wal"))
+        with self.write_lock:
+            self._reserved = max(self._reserved, reserved)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write events down, with what they change, in one commit.
@@ -197,19 +223,37 @@ class Journal:
                 "INSERT INTO events VALUES (?, ?, ?, ?)",
                 [(entry.seq, entry.camera, entry.time_ns, entry.json) for entry in entries],
             )
-            for entry in entries:
-                if entry.camera_seq is not None:
-                    row = (entry.camera, entry.camera_seq)
-                    self._db.execute("REPLACE INTO cameras VALUES (?, ?)", row)
-                if entry.is_left:
-                    forget = "DELETE FROM open_sightings WHERE sighting_id = ?"
-                    self._db.execute(forget, (entry.sighting_id,))
-                elif entry.sighting_id is not None:
-                    row3 = (entry.sighting_id, entry.seq, entry.json)
-                    self._db.execute("REPLACE INTO open_sightings VALUES (?, ?, ?)", row3)
-                elif entry.process is not None:
-                    row3 = (entry.process, entry.seq, entry.json)
-                    self._db.execute("REPLACE INTO states VALUES (?, ?, ?)", row3)
+            self._write_changes(entries)
+
+    def _write_changes(self, entries: Sequence[Entry]) -> None:
+        """Write down how things stand after these events: of each thing its last alone."""
+        last_seqs = {e.camera: e.camera_seq for e in entries if e.camera_seq is not None}
+        sightings = {e.sighting_id: e for e in entries if e.sighting_id is not None}
+        processes = {e.process: e for e in entries if e.process is not None}
+        for statement, rows in (
+            ("REPLACE INTO cameras VALUES (?, ?)", list(last_seqs.items())),
+            (
+                "DELETE FROM open_sightings WHERE sighting_id = ?",
+                [(name,) for name, entry in sightings.items() if entry.is_left],
+            ),
+            (
+                "REPLACE INTO open_sightings VALUES (?, ?, ?)",
+                [(name, e.seq, e.json) for name, e in sightings.items() if not e.is_left],
+            ),
+            (
+                "REPLACE INTO states VALUES (?, ?, ?)",
+                [(name, entry.seq, entry.json) for name, entry in processes.items()],
+            ),
+        ):
+            self._db.executemany(statement, rows)
+
+    def sync_main_file(self) -> None:
+        """Return when the main file's pages, as far as they were moved from the log, are on disk.
+
+        Raises OSError. The file stays open for as long as the journal: closing it would drop the
+        locks that SQLite holds on it in this process.
+        """
+        os.fsync(self._main_file.fileno())
 
     def declare_gap(self, first_seq: int, last_seq: int) -> None:
         """Write down that these numbers hold no event that can be asked for.
@@ -233,21 +277,23 @@ class Journal:
         if self._lock_file.closed:
             return
         try:
-            self._write_reserved(self.last_seq)
+            with self.write_lock:
+                self._write_reserved(self.last_seq)
             with self._transaction():
                 self._db.execute("REPLACE INTO meta VALUES ('time', ?)", (self.time.state(),))
         except sqlite3.Error:
             pass  # then the rest is a gap, as after a crash
         finally:
             self._db.close()
+            self._main_file.close()
             self._lock_file.close()
 
     def _write_reserved(self, reserved: int) -> None:
+        """Write down up to where numbers may be used, by the holder of `write_lock`."""
         self._db.execute("PRAGMA synchronous=FULL")
         try:
-            with self._transaction():
-                new = "UPDATE meta SET value = ? WHERE key = 'reserved_seq'"
-                self._db.execute(new, (reserved,))
+            with transaction(self._db):
+                self._db.execute(_NEW_RESERVED, (reserved,))
             self._reserved = reserved
         finally:
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -256,47 +302,3 @@ class Journal:
     def _transaction(self) -> Iterator[None]:
         with self.write_lock, transaction(self._db):
             yield
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is done inside, or nothing of it."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def connect(path: Path, is_reader: bool = False) -> sqlite3.Connection:
-    """Return a connection to a journal, for one thread at a time."""
-    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous=NORMAL")
-    if is_reader:
-        db.execute("PRAGMA query_only=ON")
-    return db
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold the journal's lock file for as long as the returned file is open; raises ConfigError."""
-    make_ready(path.parent, "journal folder", "name another: --journal", mode=0o700)
-    try:
-        file = open(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
-    except OSError as error:
-        rule = f"its lock must be this user's to write ({error.strerror})"
-        raise ConfigError.at("journal", rule, str(path), "name another: --journal") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = file.read().strip() or "unknown"
-        file.close()
-        rule = f"belongs to one daemon at a time, process {holder} holds it"
-        remedy = "stop that one or name another: --journal"
-        raise ConfigError.at("journal", rule, str(path), remedy) from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file

@@ -10,14 +10,15 @@ import sqlite3
 import threading
 from itertools import takewhile
 
-from streamer.publishing.journal import Journal, connect, transaction
+from streamer.publishing.journal import Journal
+from streamer.publishing.journal_file import connect, transaction
 from streamer.publishing.journal_time import DAY_NS
 from streamer.publishing.options import PublishOptions
 from streamer.reporting import Log
 
 _EVERY_S = 5.0
 _BATCH = 200  # events a deletion; holds a commit up for about a millisecond
-_WAL_MAX_BYTES = 64 * 2**20
+_LOG_LARGE_BYTES = 32 * 2**20
 _log = Log("journal")
 
 
@@ -97,14 +98,19 @@ class JournalKeeper:
             db.execute("REPLACE INTO meta VALUES ('time', ?)", (journal_time.state(),))
 
     def _checkpoint(self, db: sqlite3.Connection) -> None:
-        """Move the log into the main file; a log that grew large is cut, which holds writers up."""
-        busy, n_logged, n_moved = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if not busy and n_moved < n_logged:  # commits came in meanwhile: few, so soon done
-            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        """Move the log into the main file.
+
+        The next commit begins the log anew if none came in meanwhile. Where they never cease, a
+        log that grew large gets a moment without: only the last pages are moved and reach the
+        disk in it, the others have before.
+        """
         page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
-        if n_logged * page_bytes > _WAL_MAX_BYTES:
+        _, n_logged, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if n_logged * page_bytes > _LOG_LARGE_BYTES:
+            self._journal.sync_main_file()
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             with self._journal.write_lock:
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def _used_bytes(db: sqlite3.Connection) -> int:

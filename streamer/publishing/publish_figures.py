@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streamer.publishing.events import MatchEvent
 from streamer.publishing.numbering import Numbered
 
 _REMEMBERED = 10_000
@@ -56,20 +55,20 @@ class PublishFigures:
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _by_type: Counter[str] = field(default_factory=Counter)
-    _by_camera: dict[str, Counter[str]] = field(default_factory=dict)
+    _by_camera: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     _publish_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def add(self, batch: Sequence[Numbered]) -> None:
         with self._lock:
             for numbered in batch:
-                event = numbered.event
-                self._by_type[event.type] += 1
-                if isinstance(event, MatchEvent):
-                    self._by_camera.setdefault(event.camera, Counter())[event.type] += 1
-                    if numbered.is_from_worker:
-                        self._latency_ms.append(event.latency_ms)
-                        self._publish_ms.append(event.stage_ms["publish"])
+                self._by_type[numbered.type] += 1
+                entry = numbered.entry
+                if entry.sighting_id is not None and entry.camera is not None:
+                    self._by_camera[entry.camera][numbered.type] += 1
+                if numbered.latency_ms is not None and numbered.publish_ms is not None:
+                    self._latency_ms.append(numbered.latency_ms)
+                    self._publish_ms.append(numbered.publish_ms)
 
     def summary(self, refused: Counter[str], trouble: tuple[str, ...] = ()) -> PublishSummary:
         with self._lock:

@@ -94,6 +94,25 @@ def _refuse_used_ipc(
     raise ConfigError.at(where, rule, endpoint.text, remedy)
 
 
+def open_pull(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> zmq.Socket[bytes]:
+    """Return the socket that takes what workers hand over; for this user only."""
+    path = sink_path(run_dir)
+    pull = context.socket(zmq.PULL)
+    pull.maxmsgsize = DRAFT_MAX_BYTES
+    pull.bind(f"ipc://{path}")
+    path.chmod(0o600)
+    return pull
+
+
+def open_pub(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    """Return the socket that publishes, not bound yet."""
+    pub = context.socket(zmq.PUB)
+    pub.sndhwm = EVENT_QUEUE
+    pub.linger = LINGER_MS
+    pub.maxmsgsize = QUESTION_MAX_BYTES
+    return pub
+
+
 class ServerKeys:
     """The daemon's CURVE keys, and who may connect; does nothing without a folder of keys."""
 

@@ -2,13 +2,15 @@
 
 import shutil
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError
-from streamer.publishing.journal import Entry, Journal, connect
+from streamer.publishing.journal import Entry, Journal
+from streamer.publishing.journal_file import connect, transaction
 from streamer.publishing.journal_keeper import JournalKeeper
 from streamer.publishing.journal_time import DAY_NS
 from streamer.publishing.options import PublishOptions
@@ -239,4 +241,45 @@ def test_a_checkpoint_moves_the_log_and_commits_go_on(path: Path) -> None:
     keep(journal)
     assert write(journal, 400)[-1] == 800
     assert log.stat().st_size < 1.2 * grown_bytes  # the log was begun anew, not prolonged
+    journal.close()
+
+
+def restarts_of_log(path: Path) -> int:
+    """How often the log was begun anew, as its header tells."""
+    with path.with_name(f"{path.name}-wal").open("rb") as log:
+        return int.from_bytes(log.read(16)[12:], "big")
+
+
+def test_a_large_log_is_begun_anew_though_commits_never_cease(path: Path) -> None:
+    journal = Journal(path)
+    before = restarts_of_log(path)
+    while path.with_name(f"{path.name}-wal").stat().st_size < 33 * 2**20:
+        write(journal, 2000)
+    is_done = threading.Event()
+
+    def write_on() -> None:
+        while not is_done.is_set():
+            write(journal, 5)
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    keep(journal)
+    is_done.set()
+    writer.join()
+    write(journal, 1)
+    assert restarts_of_log(path) > before
+    journal.close()
+
+
+def test_only_the_keeper_checkpoints(path: Path) -> None:
+    """Else a commit of any connection moves the log while it holds all others up."""
+    journal = Journal(path)
+    write(journal, 3000)
+    log_bytes = path.with_name(f"{path.name}-wal").stat().st_size
+    main_bytes = path.stat().st_size
+    other = connect(path)
+    with journal.write_lock, transaction(other):
+        other.execute("REPLACE INTO meta VALUES ('time', NULL)")
+    other.close()
+    assert path.stat().st_size == main_bytes < log_bytes
     journal.close()

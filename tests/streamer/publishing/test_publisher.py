@@ -1,5 +1,6 @@
 """The publisher over real sockets: numbers, order, lives of sightings, trouble."""
 
+import json
 import os
 import socket
 import sqlite3
@@ -16,7 +17,9 @@ import zmq
 
 from pipeline.errors import ConfigError, WorkerError
 from pipeline.types import Phase
+from streamer.publishing.events import MatchEvent
 from streamer.publishing.journal import Journal
+from streamer.publishing.journal_file import connect
 from streamer.publishing.journal_time import JournalTime
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
@@ -46,6 +49,29 @@ def test_events_come_numbered_in_order_with_their_times(wire: Wire) -> None:
         assert 0 <= event["stage_ms"]["publish"] <= event["latency_ms"] < 1000 * DEADLINE_S
         assert event["stage_ms"]["detect"] == 12.0
         assert event["time"]["captured"] <= event["time"]["published"]
+
+
+def test_a_published_text_is_what_the_schemas_model_writes(wire: Wire) -> None:
+    """Numbers and times are put around the matcher's text: nothing may be lost or doubled."""
+    events = wire.subscriber(since=0)
+    sink = wire.sink()
+    odd = sighting("a", catalog='she"lf, "captured": {}', stage_ms={'"d,': 0.001})
+    sink.send_sighting(odd)
+    sink.send_sighting(sighting("b", Phase.UPDATED, camera="yard"))
+    take(events, 2)
+    wire.publisher.close_open_sightings("camera_lost")
+    take(events, 2)
+    db = connect(wire.journal_path, is_reader=True)
+    texts = [row[0] for row in db.execute("SELECT json FROM events ORDER BY seq")]
+    db.close()
+    for text in texts:
+        assert json.loads(text) == json.loads(
+            MatchEvent.model_validate_json(text).model_dump_json()
+        )
+        assert list(json.loads(text)) == [
+            field.alias or name for name, field in MatchEvent.model_fields.items()
+        ]
+    assert json.loads(texts[0])["catalog"] == odd.catalog
 
 
 def test_the_topic_names_camera_and_item(wire: Wire) -> None:
