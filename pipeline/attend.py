@@ -27,6 +27,7 @@ LOOKS_AT_REST = 4  # at a track that is not settled, in a picture that stays the
 RECHECK_S = 2.0  # a settled track
 FEW_NEW = 2  # tracks to see for the first time, or much better: a frame with half the looks does
 SUSPECT_RECHECK_S = 0.3  # a settled track that met another: the two may have been exchanged
+AT_REST_IOU = 0.9  # of its box now and when it was last looked at: it stands beside the other
 MEETING_SHARE = 0.1  # of the smaller box that two tracks share when they meet
 OTHER_COLOR = 6.0  # levels of chroma, mean or spread, that a box differs from when it was looked at
 JUMP_IOU = 0.4  # of a track's boxes in two frames; less: it may have jumped onto another object
@@ -63,6 +64,7 @@ class _Looked:
     quality: float
     n_undecided: int
     color: F32
+    xyxy: F32
 
 
 class Attention:
@@ -73,6 +75,7 @@ class Attention:
         self._looked: dict[int, _Looked] = {}
         # Met another track, jumped, or changed colour since they were last looked at alone.
         self._suspects: set[int] = set()
+        self._changed: set[int] = set()  # those of them that jumped or changed colour
         self._boxes: dict[int, F32] = {}  # of the last frame
 
     def choose(
@@ -95,12 +98,15 @@ class Attention:
         """
         waiting: list[tuple[float, bool, bool, float, Track]] = []
         meeting = _meeting(tracks)
-        self._suspects |= meeting | self._jumped(tracks)
+        self._changed |= self._jumped(tracks)
+        for track in tracks:
+            looked = self._looked.get(track.track_id)
+            if looked and np.abs(box_color(frame, track) - looked.color).max() > OTHER_COLOR:
+                self._changed.add(track.track_id)
+        self._suspects |= meeting | self._changed
         for track in tracks:
             looked = self._looked.get(track.track_id)
             state = states.get(track.track_id, State.UNDECIDED)
-            if looked and np.abs(box_color(frame, track) - looked.color).max() > OTHER_COLOR:
-                self._suspects.add(track.track_id)
             if self._may_look(frame, track, looked, state, now_s):
                 overdue = self._overdue(looked, state, now_s, track, frame)
                 is_asked = track.track_id in pending and overdue < np.inf
@@ -119,6 +125,7 @@ class Attention:
             state = states.get(track.track_id, State.UNDECIDED)
             self._note(frame, track, state, now_s, track.track_id in pending)
         self._suspects -= {each.track.track_id for each in chosen} - meeting
+        self._changed -= {each.track.track_id for each in chosen}
         return chosen
 
     def is_any_due(
@@ -161,6 +168,7 @@ class Attention:
         """Drop what is known of tracks that are gone."""
         self._looked = {k: v for k, v in self._looked.items() if k in alive}
         self._suspects &= alive
+        self._changed &= alive
 
     def _may_look(
         self, frame: Frame, track: Track, looked: _Looked | None, state: State, now_s: float
@@ -182,7 +190,7 @@ class Attention:
         if state is State.SETTLED:
             if track.is_whole_frame:
                 return waited_s / REGION_RECHECK_S
-            if track.track_id in self._suspects:
+            if track.track_id in self._suspects and not self._rests(track, looked):
                 return waited_s / SUSPECT_RECHECK_S
             if waited_s < RECHECK_S or view_quality(frame, track) < WORSE_VIEW * looked.quality:
                 return 0.0
@@ -190,6 +198,15 @@ class Attention:
         if view_quality(frame, track) > BETTER_VIEW * looked.quality:
             return np.inf
         return waited_s / _undecided_wait_s(looked)
+
+    def _rests(self, track: Track, looked: _Looked) -> bool:
+        """Whether a track stands where it was looked at, beside another: they were not exchanged.
+
+        Packs on a shelf touch; looked at every 0.3 s they would leave no time for what comes in.
+        """
+        if track.track_id in self._changed:
+            return False
+        return float(iou_matrix(looked.xyxy[None], track.xyxy[None])[0, 0]) >= AT_REST_IOU
 
     def _note(
         self, frame: Frame, track: Track, state: State, now_s: float, is_pending: bool
@@ -201,7 +218,7 @@ class Attention:
             n_undecided = before.n_undecided + (not is_pending)
         best = max(quality, before.quality) if before else quality
         color = box_color(frame, track)
-        self._looked[track.track_id] = _Looked(now_s, best, n_undecided, color)
+        self._looked[track.track_id] = _Looked(now_s, best, n_undecided, color, track.xyxy)
 
 
 def _undecided_wait_s(looked: _Looked) -> float:

@@ -45,6 +45,17 @@ def test_tracks_that_meet_are_looked_at_soon_and_once_more_when_they_have_parted
     assert _looked_at(attention, frame, (50, 400), 1.5) == set()
 
 
+def test_tracks_that_touch_and_stand_still_are_left_alone_until_their_recheck(frame):
+    attention = Attention(CropOptions())
+    looked_s = [
+        now_s
+        for now_s in np.arange(0.0, 9.0, 0.1)
+        if _looked_at(attention, frame, (150, 200), now_s)
+    ]
+    assert len(looked_s) <= 6 and np.diff(looked_s).max() < 2.2
+    assert _looked_at(attention, frame, (170, 200), looked_s[-1] + 0.4) == {1}, "it has moved"
+
+
 def test_tracks_that_meet_at_rest_are_due_once_and_again_after_something_moved(frame):
     attention = Attention(CropOptions())
     tracks = [_track(1, 100.0), _track(2, 170.0)]
