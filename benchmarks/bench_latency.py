@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.daemon_run import RunOptions, RunResult, run_daemon
+from benchmarks.daemon_run import LOST, RunOptions, RunResult, run_daemon
 from benchmarks.harness import percentiles, write_result
 from benchmarks.material import Material
 from benchmarks.plots import draw_latency
@@ -137,7 +137,7 @@ def figures_of(
         "capture_to_publish_ms": percentiles(result.latencies_ms),
         "decoded": result.counted("decoded"),
         "processed": result.counted("processed"),
-        "dropped": result.dropped(),
+        "dropped": result.dropped(*LOST),
         "events": result.summary["events"],
         "stages": result.summary["latency"],
         "processes": result.processes,

@@ -20,6 +20,7 @@ from pipeline.types import F32, Frame, Track
 
 SURE_SCORE = 0.5  # a box surer than this is looked at in its first frame, others in their second
 BETTER_VIEW = 1.3  # ratio of qualities that makes a view worth a look of its own
+RENEWED_VIEW = 0.8  # a look that waits is made anew unless the view is so much worse
 WORSE_VIEW = 0.5  # a settled track is not checked again in a view so much worse than its best
 FIRST_WAIT_S = 0.1  # after a look that decided nothing; doubles with each
 LONGEST_WAIT_S = 3.0
@@ -86,6 +87,7 @@ class Attention:
         now_s: float,
         at_most: int,
         pending: Collection[int] = (),
+        waiting: Collection[int] = (),
     ) -> list[Chosen]:
         """Return the tracks to look at in this frame, the most urgent first.
 
@@ -94,9 +96,10 @@ class Attention:
         proportion to its wait. Unless many are new, half of `at_most` are looked at: a frame that
         is done sooner lets the next one in, and with it what comes into view now.
         states: by track number; a track that is missing is undecided. pending: tracks whose last
-        look has not been answered yet; only a much better view of them is worth another.
+        look has not been answered yet; only a much better view of them is worth another. waiting:
+        of these, the ones that nobody has begun with; a newer view takes the place of theirs.
         """
-        waiting: list[tuple[float, bool, bool, float, Track]] = []
+        due: list[tuple[float, bool, bool, float, Track]] = []
         meeting = _meeting(tracks)
         self._changed |= self._jumped(tracks)
         for track in tracks:
@@ -113,20 +116,34 @@ class Attention:
                 if overdue >= 1.0 and not is_asked:
                     is_cut = not _is_inside(track, frame.size_wh)
                     urgency = -overdue, track.is_whole_frame, is_cut, -track.score
-                    waiting.append((*urgency, track))
-        waiting.sort(key=lambda entry: entry[:-1])
-        n_new = sum(overdue == -np.inf for overdue, *_ in waiting)
+                    due.append((*urgency, track))
+        due.sort(key=lambda entry: entry[:-1])
+        n_new = sum(overdue == -np.inf for overdue, *_ in due)
         count = at_most if n_new > FEW_NEW else max(1, at_most // 2)
         chosen = [
             Chosen(track, -urgency, track.track_id in self._suspects)
-            for urgency, *_, track in waiting[:count]
+            for urgency, *_, track in due[:count]
         ]
+        chosen += self._renewed(frame, tracks, set(waiting) - {c.track.track_id for c in chosen})
         for track in (each.track for each in chosen):
             state = states.get(track.track_id, State.UNDECIDED)
             self._note(frame, track, state, now_s, track.track_id in pending)
         self._suspects -= {each.track.track_id for each in chosen} - meeting
         self._changed -= {each.track.track_id for each in chosen}
         return chosen
+
+    def _renewed(
+        self, frame: Frame, tracks: Sequence[Track], waiting: Collection[int]
+    ) -> list[Chosen]:
+        """Return the tracks whose waiting look is to be newer, unless it would be much worse."""
+        found = []
+        for track in tracks:
+            looked = self._looked.get(track.track_id)
+            if looked is None or track.track_id not in waiting:
+                continue
+            if view_quality(frame, track) >= RENEWED_VIEW * looked.quality:
+                found.append(Chosen(track, 1.0, track.track_id in self._suspects))
+        return found
 
     def is_any_due(
         self, tracks: Sequence[Track], states: Mapping[int, State], now_s: float, rests_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -138,12 +138,14 @@ class Camera:
         }
         self._tracks, self._tracked_s = list(tracks), now_s
 
-    def attend(self, frame: Frame, tracks: Sequence[Track], now_s: float) -> list[Chosen]:
-        """Return the tracks to identify in this frame."""
+    def attend(
+        self, frame: Frame, tracks: Sequence[Track], now_s: float, waiting: Collection[int] = ()
+    ) -> list[Chosen]:
+        """Return the tracks to identify in this frame. waiting: those whose look is to be newer."""
         states = self._states(tracks)
         self._confirmed.clear()
         chosen = self._attention.choose(
-            frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending
+            frame, tracks, states, now_s, LOOKS_PER_FRAME, self._pending, waiting
         )
         self._unsure |= {each.track.track_id for each in chosen if each.is_suspect}
         return chosen

@@ -8,7 +8,7 @@ walk the same road. Plain calls; only this file and identify/__init__.py know an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,12 +74,15 @@ class Matcher:
         self.stage_ms = timer.stage_ms
         return sightings
 
-    def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[Look]]:
+    def follow(
+        self, frames: Sequence[Frame], waiting: Collection[tuple[str, int]] = ()
+    ) -> tuple[list[Sighting], list[Look]]:
         """Return what changed with these frames by what is known, and what is to be looked at.
 
-        The follow lane's part. Each look must come back by `apply` or `give_up`.
+        The follow lane's part. Each look must come back by `apply` or `give_up`. waiting: camera
+        and track number of looks that nobody has begun with: these frames' views replace them.
         """
-        timer, seen, looks = self._look_out(frames)
+        timer, seen, looks = self._look_out(frames, waiting)
         sightings: list[Sighting] = []
         frame_ms: dict[str, dict[str, float]] = {}
         for frame, camera, tracks, now_s in seen:
@@ -244,7 +247,7 @@ class Matcher:
         return self.stages.embedder.weights_sha256
 
     def _look_out(
-        self, frames: Sequence[Frame]
+        self, frames: Sequence[Frame], waiting: Collection[tuple[str, int]] = ()
     ) -> tuple[StageTimer, list[tuple[Frame, Camera, list[Track], float]], list[Look]]:
         """Detect, track, choose and crop: what is in the frames, and the looks to take."""
         timer = StageTimer()
@@ -261,7 +264,8 @@ class Matcher:
                 tracks = camera.follow(
                     join_panels(found, panels, frame.size_wh), now_s, frame.size_wh
                 )
-                chosen = camera.attend(frame, tracks, now_s)
+                mine = {track_id for name, track_id in waiting if name == frame.camera}
+                chosen = camera.attend(frame, tracks, now_s, mine)
             with timer.stage("crop"):
                 crops = self._cropper.crop(frame, [each.track for each in chosen])
             looks += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -53,7 +54,9 @@ class WaitingRoom:
         with self._changed:
             known = self._waiting.get(key)
             self._waiting[key] = look, known[1] if known else time.monotonic()
-            if known is not None:
+            if known is not None:  # as urgent as before, whatever the newer view is by itself
+                overdue = max(look.overdue, known[0].overdue)
+                self._waiting[key] = replace(look, overdue=overdue), known[1]
                 self._count(replaced=self._figures.replaced + 1)
                 return known[0]
             mine = self._of(look.camera)
@@ -85,6 +88,11 @@ class WaitingRoom:
         """Return how many looks of a camera wait."""
         with self._changed:
             return len(self._of(camera))
+
+    def tracks(self) -> frozenset[tuple[str, int]]:
+        """Return camera and track number of each look that waits."""
+        with self._changed:
+            return frozenset(self._waiting)
 
     def forget(self, camera: str) -> None:
         """Drop all looks of a camera that starts anew."""
@@ -120,13 +128,15 @@ class WaitingRoom:
     def _of(self, camera: str) -> list[tuple[str, int]]:
         return [key for key in self._waiting if key[0] == camera]
 
-    def _urgency_of(self, key: tuple[str, int]) -> tuple[float, float, float]:
+    def _urgency_of(self, key: tuple[str, int]) -> tuple[bool, float, float, float]:
         look, since_s = self._waiting[key]
         return _urgency(look, time.monotonic() - since_s)
 
 
-def _urgency(look: Look, waited_s: float) -> tuple[float, float, float]:
-    """What has waited too long comes first, the oldest of it; then what was never seen, or never so
-    well (overdue: inf), of that the newest track; then the most overdue.
+def _urgency(look: Look, waited_s: float) -> tuple[bool, float, float, float]:
+    """What was never seen, or never so well (overdue: inf), comes first: it is to be told. Of that,
+    and of the others, what has waited too long, the oldest of it; then the most overdue; then the
+    newest track.
     """
-    return max(0.0, waited_s - LONG_WAIT_S), look.overdue, look.now_s
+    too_long_s = max(0.0, waited_s - LONG_WAIT_S)
+    return look.overdue == math.inf, too_long_s, look.overdue, look.now_s

@@ -74,6 +74,10 @@ class IdentifyLane:
         """Return how many looks of a camera wait."""
         return self._room.n_waiting(camera)
 
+    def waiting(self) -> frozenset[tuple[str, int]]:
+        """Return camera and track number of each look that waits."""
+        return self._room.tracks()
+
     def is_done_with(self, camera: str) -> bool:
         """Whether nothing of a camera waits, is worked on or is to be applied."""
         return (

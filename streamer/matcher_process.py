@@ -221,7 +221,13 @@ class _Loop:
     def _search(self, frames: list[Frame]) -> list[Sighting]:
         if self._lane is None:
             return self._matcher.match(frames)
-        sightings, looks = self._matcher.follow(frames)
+        # A live camera's looks are made anew while they wait: an event is to be of just now.
+        waiting = [
+            (camera, track_id)
+            for camera, track_id in self._lane.waiting()
+            if not self._cameras[camera].reader.is_lossless
+        ]
+        sightings, looks = self._matcher.follow(frames, waiting)
         for look in looks:
             is_lossless = self._cameras[look.camera].reader.is_lossless
             self._lane.put(look, RECORDING_PLACES if is_lossless else LIVE_PLACES)

@@ -141,7 +141,9 @@ class ScriptedMatcher:
     looks_at_once = 1
     frames_at_once = 8
 
-    def follow(self, frames: Sequence[Frame]) -> tuple[list[Sighting], list[object]]:
+    def follow(
+        self, frames: Sequence[Frame], waiting: object = ()
+    ) -> tuple[list[Sighting], list[object]]:
         return self.match(frames), []
 
     def coast(self, frames: Sequence[Frame]) -> list[Sighting]:

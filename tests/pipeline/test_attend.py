@@ -56,6 +56,16 @@ def test_tracks_that_touch_and_stand_still_are_left_alone_until_their_recheck(fr
     assert _looked_at(attention, frame, (170, 200), looked_s[-1] + 0.4) == {1}, "it has moved"
 
 
+def test_a_look_that_waits_is_made_anew_with_each_frame_unless_the_view_is_much_worse(frame):
+    attention, track = Attention(CropOptions()), _track(1, 100.0)
+    attention.choose(frame, [track], {}, 0.0, at_most=2)
+    again = attention.choose(frame, [track], {}, 0.1, 2, pending={1}, waiting={1})
+    assert [one.track.track_id for one in again] == [1]
+    assert attention.choose(frame, [track], {}, 0.2, 2, pending={1}) == [], "someone looks at it"
+    blurred = frame_from_bgr(np.full((360, 640, 3), 90, np.uint8))
+    assert attention.choose(blurred, [track], {}, 0.3, 2, pending={1}, waiting={1}) == []
+
+
 def test_tracks_that_meet_at_rest_are_due_once_and_again_after_something_moved(frame):
     attention = Attention(CropOptions())
     tracks = [_track(1, 100.0), _track(2, 170.0)]

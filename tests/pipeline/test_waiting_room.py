@@ -90,11 +90,19 @@ def test_what_has_waited_too_long_comes_before_the_newest(
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     room = WaitingRoom()
-    put(room, Look("door", 1, 1.1))
+    put(room, Look("door", 1), Look("door", 2, 1.1))
     clock[0] += LONG_WAIT_S + 0.1
-    put(room, Look("door", 2))
+    put(room, Look("door", 3, now_s=9.0), Look("door", 4, 7.0))
     assert room.figures().oldest_s == pytest.approx(LONG_WAIT_S + 0.1)
-    assert [look.number for look in take(room)] == [1, 2]
+    assert [look.number for look in take(room)] == [1, 3, 2, 4], "known tracks wait for new ones"
+
+
+def test_a_newer_view_is_as_urgent_as_the_one_whose_place_it_takes() -> None:
+    room = WaitingRoom()
+    put(room, Look("door", 1, now_s=1.0), Look("door", 2, 5.0), Look("door", 1, 1.0, now_s=2.0))
+    assert room.tracks() == {("door", 1), ("door", 2)}
+    (first,) = take(room, 1)
+    assert (first.number, first.now_s, first.overdue) == (1, 2.0, np.inf)
 
 
 def test_a_camera_that_starts_anew_is_forgotten() -> None:
