@@ -36,12 +36,11 @@ from streamer.ring_file import (
     RingName,
     SlotCell,
     SlotState,
-    credit_name,
+    credit_path,
     ring_bytes,
     ring_names,
     slot_bytes_for,
 )
-from streamer.run_dir import socket_path
 from streamer.sources.base import Picture
 
 __all__ = [
@@ -88,7 +87,7 @@ class RingWriter:
             raise
         self._generation = self._counts.decoded  # never repeats within an incarnation
         self._bell = None if bell is None else Ringer(bell)
-        self._credit = Bell(_credit_path(run_dir, camera)) if self._is_lossless else None
+        self._credit = Bell(credit_path(run_dir, camera)) if self._is_lossless else None
 
     def write(self, picture: Picture, timeout_s: float = 0.0) -> bool:
         """Copy a picture into the ring and wake the matcher.
@@ -218,7 +217,7 @@ class RingReader:
         self._held: dict[tuple[int, int], _Attached] = {}
         self._seen_mtime_ns = self._changed_mtime_ns = -1
         self._changed_at_ns = 0
-        self._credit = Ringer(_credit_path(run_dir, camera))
+        self._credit = Ringer(credit_path(run_dir, camera))
 
     @property
     def is_lossless(self) -> bool:
@@ -354,7 +353,3 @@ class RingReader:
         attached.ring.path.unlink(missing_ok=True)
         if attached not in self._held.values():
             attached.counts.close()
-
-
-def _credit_path(run_dir: Path, camera: str) -> Path:
-    return socket_path(run_dir, credit_name(camera))

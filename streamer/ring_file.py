@@ -90,14 +90,17 @@ def check_room(run_dir: Path, cameras: Mapping[str, SourceOptions], n_slots: int
     with larger pictures that do not fit says so itself when they come.
     """
     for camera in cameras:
-        socket_path(run_dir, credit_name(camera))
+        credit_path(run_dir, camera)
     needed_bytes = sum(ring_bytes(_expected_size_wh(each), n_slots) for each in cameras.values())
     check_space(run_dir, f"cameras {', '.join(cameras)}", needed_bytes)
 
 
-def credit_name(camera: str) -> str:
-    """Return the name of the socket over which a lossless ring's slots are given back."""
-    return f"{camera}.credit"
+def credit_path(run_dir: Path, camera: str) -> Path:
+    """Return the socket over which a lossless ring's slots are given back.
+
+    WorkerError when its path would be too long.
+    """
+    return socket_path(run_dir, f"{camera}.credit")
 
 
 def _expected_size_wh(source: SourceOptions) -> tuple[int, int]:

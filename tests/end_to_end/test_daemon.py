@@ -58,7 +58,7 @@ def test_no_password_leaves_the_daemons_own_process(tmp_path: Path) -> None:
     config = one_camera(catalog, "rtsp://admin:Geheim77%231@127.0.0.1:9/s", log_level="debug")
     config["cameras"]["hall"] = {"url": "http://127.0.0.1:9/v?loginuse=me&loginpas=Geheim77"}
     yard = {
-        "url": "rtsp://u:Geheim78@127.0.0.1:9/main",
+        "url": "rtsp://u:Geheim78@127.0.0.1:9/m",
         "detect_url": "rtsp://u:Geheim79@127.0.0.1:9/",
     }
     config["cameras"]["yard"] = yard
@@ -77,7 +77,7 @@ def test_no_password_leaves_the_daemons_own_process(tmp_path: Path) -> None:
             seen += [repr(file.read_bytes()) for file in folder.rglob("*") if file.is_file()]
         assert daemon.stop() == 0
     assert "rtsp://***@127.0.0.1:9/s" in reasons["camera.door"]
-    assert "rtsp://***@127.0.0.1:9/main" in reasons["camera.yard.main"]
+    assert "rtsp://***@127.0.0.1:9/m" in reasons["camera.yard.main"]
     assert "rtsp://***@127.0.0.1:9/" in reasons["camera.yard"]
     assert "nothing listens there" in reasons["camera.hall"] and state is not None
     files = [file for file in tmp_path.rglob("*") if file.is_file()]

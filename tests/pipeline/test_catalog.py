@@ -21,12 +21,7 @@ from pipeline.catalog import (
     write_generation,
 )
 from pipeline.catalog_format import Manifest, PictureRecord, generation_folder, read_pictures
-from pipeline.catalog_writing import (
-    ArrayFile,
-    catalog_lock,
-    require_room,
-    switch_generation,
-)
+from pipeline.catalog_writing import ArrayFile, catalog_lock, require_room, switch_generation
 from pipeline.errors import CatalogError
 from pipeline.types import ItemId, Keypoints
 

@@ -15,8 +15,7 @@ from pipeline.identify.weigh import _share_pictures, judge
 from pipeline.options import DecideOptions
 from pipeline.types import Crop, ItemId, Proposal, Tier, Track, Verification
 
-CALIBRATION = Calibration()
-OPTIONS = DecideOptions()
+CALIBRATION, OPTIONS = Calibration(), DecideOptions()
 
 
 def crop(xyxy: tuple[float, ...] = (100, 50, 200, 150), whole: bool = False) -> Crop:
@@ -280,8 +279,8 @@ def test_match_carries_the_outline_to_where_the_track_is_now() -> None:
     belief.add([judged(8.0)])
     verdict = belief.verdict(OPTIONS, CALIBRATION)
     assert verdict is not None
-    moved = Track("door", 3, np.array([300, 50, 500, 250], np.float32), 0.9, 0, 9)
-    match = match_of(verdict, Tier.EXACT, moved, "Tea")
+    box = np.array([300, 50, 500, 250], np.float32)
+    match = match_of(verdict, Tier.EXACT, Track("door", 3, box, 0.9, 0, 9), "Tea")
     assert match.outline is not None
     # outline 0..20 of a crop of 50 px that spans 100 px of the frame; the box has doubled since
     assert match.outline.tolist() == [[300, 50], [380, 50], [380, 130], [300, 130]]
@@ -290,13 +289,11 @@ def test_match_carries_the_outline_to_where_the_track_is_now() -> None:
 
 def test_match_in_a_fixed_region_has_the_outlines_box() -> None:
     region = crop((0, 0, 100, 100), whole=True)
-    verdict_of = judge(region, proposals(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION)
     belief = Belief()
-    belief.add(verdict_of)
+    belief.add(judge(region, proposals(tea=0.7), {ItemId("tea"): verified()}, CALIBRATION))
     verdict = belief.verdict(OPTIONS, CALIBRATION)
     assert verdict is not None
-    match = match_of(verdict, Tier.EXACT, region.track, "Tea")
-    assert match.box_xyxy.tolist() == [0, 0, 40, 40]
+    assert match_of(verdict, Tier.EXACT, region.track, "Tea").box_xyxy.tolist() == [0, 0, 40, 40]
 
 
 def test_catalogs_calibration_replaces_the_default(tmp_path: Path) -> None:
