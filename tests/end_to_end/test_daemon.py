@@ -57,11 +57,10 @@ def test_no_password_leaves_the_daemons_own_process(tmp_path: Path) -> None:
     catalog = write_scripted_catalog(tmp_path / "shelf")
     config = one_camera(catalog, "rtsp://admin:Geheim77%231@127.0.0.1:9/s", log_level="debug")
     config["cameras"]["hall"] = {"url": "http://127.0.0.1:9/v?loginuse=me&loginpas=Geheim77"}
-    yard = {
+    config["cameras"]["yard"] = {
         "url": "rtsp://u:Geheim78@127.0.0.1:9/m",
         "detect_url": "rtsp://u:Geheim79@127.0.0.1:9/",
     }
-    config["cameras"]["yard"] = yard
     with running_daemon(tmp_path, config) as daemon, daemon.subscribe() as subscriber:
         reasons = {}
         for event in subscriber:
