@@ -2,7 +2,7 @@
 
 A track is looked at when it first looks good, again when a better view comes or the last look
 decided nothing (ever less often, so that unknown objects do not eat the CPU), and seldom once it
-is settled: then it costs only detection and tracking.
+is settled: then it costs detection and tracking, and glances where it may have been exchanged.
 """
 
 from __future__ import annotations
@@ -51,17 +51,20 @@ class State(IntEnum):
 class Chosen:
     """A track to look at. overdue: the time since its last look in waits; inf: never seen so.
 
-    is_suspect: it may have been exchanged with another since it was last looked at.
+    is_suspect: it may have been exchanged with another since it was last looked at. is_glance: its
+    embedding may do (identify/glance.py), as it was looked at in detail lately.
     """
 
     track: Track
     overdue: float
     is_suspect: bool
+    is_glance: bool = False
 
 
 @dataclass(slots=True)
 class _Looked:
     at_s: float
+    in_detail_s: float
     quality: float
     n_undecided: int
     color: F32
@@ -121,16 +124,28 @@ class Attention:
         n_new = sum(overdue == -np.inf for overdue, *_ in due)
         count = at_most if n_new > FEW_NEW else max(1, at_most // 2)
         chosen = [
-            Chosen(track, -urgency, track.track_id in self._suspects)
+            Chosen(
+                track,
+                -urgency,
+                track.track_id in self._suspects,
+                self._is_glance(track, states.get(track.track_id), now_s),
+            )
             for urgency, *_, track in due[:count]
         ]
         chosen += self._renewed(frame, tracks, set(waiting) - {c.track.track_id for c in chosen})
-        for track in (each.track for each in chosen):
-            state = states.get(track.track_id, State.UNDECIDED)
-            self._note(frame, track, state, now_s, track.track_id in pending)
+        for each in chosen:
+            state = states.get(each.track.track_id, State.UNDECIDED)
+            self._note(frame, each, state, now_s, each.track.track_id in pending)
         self._suspects -= {each.track.track_id for each in chosen} - meeting
         self._changed -= {each.track.track_id for each in chosen}
         return chosen
+
+    def _is_glance(self, track: Track, state: State | None, now_s: float) -> bool:
+        """Whether a settled track was looked at in detail lately."""
+        looked = self._looked.get(track.track_id)
+        return (
+            state is State.SETTLED and looked is not None and looked.in_detail_s > now_s - RECHECK_S
+        )
 
     def _renewed(
         self, frame: Frame, tracks: Sequence[Track], waiting: Collection[int]
@@ -181,6 +196,12 @@ class Attention:
             and iou_matrix(before[t.track_id][None], t.xyxy[None])[0, 0] < JUMP_IOU
         }
 
+    def note_hopeless(self, track: Track) -> None:
+        """A look at a track has shown nothing like any item: further ones come twice as late."""
+        looked = self._looked.get(track.track_id)
+        if looked is not None:
+            looked.n_undecided += 1
+
     def forget(self, alive: set[int]) -> None:
         """Drop what is known of tracks that are gone."""
         self._looked = {k: v for k, v in self._looked.items() if k in alive}
@@ -226,8 +247,9 @@ class Attention:
         return float(iou_matrix(looked.xyxy[None], track.xyxy[None])[0, 0]) >= AT_REST_IOU
 
     def _note(
-        self, frame: Frame, track: Track, state: State, now_s: float, is_pending: bool
+        self, frame: Frame, chosen: Chosen, state: State, now_s: float, is_pending: bool
     ) -> None:
+        track = chosen.track
         before = self._looked.get(track.track_id)
         quality = view_quality(frame, track)
         n_undecided = 0
@@ -235,7 +257,10 @@ class Attention:
             n_undecided = before.n_undecided + (not is_pending)
         best = max(quality, before.quality) if before else quality
         color = box_color(frame, track)
-        self._looked[track.track_id] = _Looked(now_s, best, n_undecided, color, track.xyxy)
+        in_detail_s = before.in_detail_s if before and chosen.is_glance else now_s
+        self._looked[track.track_id] = _Looked(
+            now_s, in_detail_s, best, n_undecided, color, track.xyxy
+        )
 
 
 def _undecided_wait_s(looked: _Looked) -> float:

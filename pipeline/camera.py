@@ -13,6 +13,7 @@ from pipeline.attend import Attention, Chosen, State
 from pipeline.boxes import area, bounds, iou_matrix
 from pipeline.identify.belief import Belief, match_of
 from pipeline.identify.shelf import Shelf
+from pipeline.identify.tuning import HOPELESS
 from pipeline.identify.types import Answer, Judgement
 from pipeline.motion import MotionGate
 from pipeline.options import MatcherOptions, Regions
@@ -183,7 +184,13 @@ class Camera:
         belief = self._beliefs.get(track.track_id)
         if belief is None:
             return
+        if answer.borne_out is not None:
+            if belief.bear_out(answer.borne_out):
+                self._confirmed.add(track.track_id)
+            return
         belief.add([judgement for judgement in answer.judgements if _lies_in(judgement, track)])
+        if all(judgement.log_odds < HOPELESS for judgement in answer.judgements):
+            self._attention.note_hopeless(track)
         if belief.item() is not None and not belief.is_in_doubt:
             self._confirmed.add(track.track_id)
 
@@ -197,7 +204,15 @@ class Camera:
     ) -> list[Sighting]:
         """Return what changed with this frame."""
         known = self._identify(tracks)
-        return self.sightings.step(stamp, known, now_s, stage_ms, self.clock.slowness)
+        boxed = [track for track in tracks if not track.is_whole_frame]
+        awaited = {track.track_id for track in boxed if self._is_awaited(track)}
+        return self.sightings.step(
+            stamp, known, now_s, stage_ms, self.clock.slowness, boxed, awaited
+        )
+
+    def _is_awaited(self, track: Track) -> bool:
+        """Whether an answer about a track is to come, or its first look."""
+        return track.track_id in self._pending or not self._beliefs[track.track_id].n_looks
 
     def tell(self, answer: Answer) -> list[Sighting]:
         """Return what an answer changes that came after its frame's step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from pipeline.types import F32, Evidence, Match, Phase, Sighting, Track
 
 BETTER_BY = 0.05  # a rise in probability that is worth an update
 SAME_OBJECT_SHARE = 0.6  # of the smaller box (or outline) that two tracks of one item share if one
+LONGEST_HIDDEN = 2.0  # of leave_after_s: so long an item stays that may be behind another
+HIDDEN_SHARE = 0.5  # of its last box that a track's box covers then
 SAME_PLACE_SIDES = 1.5  # how far, in box sides, an item moves while its track is lost
 
 
@@ -35,7 +37,8 @@ class Identified:
 @dataclass(slots=True)
 class _Open:
     sighting_id: str
-    now: Identified
+    now: Identified  # without doubt
+    box_xyxy: F32  # where its track was last, in doubt as well
     seen_s: float
     told_s: float
     told: Match
@@ -50,6 +53,7 @@ class Sightings:
         self._generation = generation
         self._leave_after_s = options.leave_after_s
         self._open: dict[int, _Open] = {}  # by track number
+        self._shown_by: dict[int, int] = {}  # tracks that another one stood for, and which
         self._stamp: FrameStamp | None = None  # of the last frame
 
     def step(
@@ -59,20 +63,29 @@ class Sightings:
         now_s: float,
         stage_ms: dict[str, float],
         slowness: float = 1.0,
+        tracks: Sequence[Track] = (),
+        awaited: Collection[int] = (),
     ) -> list[Sighting]:
         """Return what changed with this frame.
 
         identified: the tracks in this frame that are taken for an item, at most one a track.
         slowness: by how much further apart the camera's pictures are than usual (timing.py): an
-        item that is not seen leaves so much later.
+        item that is not seen leaves so much later. tracks: all in this frame, for what one of them
+        may hide. awaited: numbers of those of which a look will tell more.
         """
         self._leave_after_s = self._options.leave_after_s * slowness
         self._stamp = stamp
         events: list[Sighting] = []
+        present = {one.track.track_id for one in identified}
+        self._shown_by = {k: v for k, v in self._shown_by.items() if k in present}
+        self._exchange(identified, identified)
         for one in identified:
             events += self._take(one, identified, now_s, stage_ms)
         for known in list(self._open.values()):
-            if now_s - known.seen_s > self._leave_after_s:
+            unseen = (now_s - known.seen_s) / self._leave_after_s
+            if unseen > 1 and not (
+                unseen <= LONGEST_HIDDEN and _may_be_there(known, tracks, awaited)
+            ):
                 events.append(self._left(known, "gone", stage_ms))
         return events
 
@@ -96,6 +109,7 @@ class Sightings:
             return []
         last, self._stamp = self._stamp, stamp
         try:
+            self._exchange([one], identified)
             events = self._take(one, [*identified, one], now_s, stage_ms)
             known = self._open.get(one.track.track_id)
             if is_gone and known is not None and known.now is one:
@@ -128,15 +142,17 @@ class Sightings:
         """Return what one track's identity changes, beside what the others are taken for."""
         events: list[Sighting] = []
         present = {each.track.track_id for each in identified}
-        known = self._open.get(one.track.track_id) or self._adopt(one, present)
-        if known is not None and known.now.match.item_id != one.match.item_id:
+        known = self._open.get(one.track.track_id)
+        if known is not None and not _is_of(known, one):
             events.append(self._left(known, "gone", stage_ms))
             known = None
+        known = known or self._adopt(one, present)
         if known is None:
             if not one.is_doubtful and not self._is_shown_by_another(one, identified):
                 events.append(self._appeared(one, now_s, stage_ms))
             return events
         known.seen_s = max(known.seen_s, now_s)
+        known.box_xyxy = one.match.box_xyxy
         if one.is_doubtful:
             return events
         known.now = one
@@ -157,25 +173,51 @@ class Sightings:
     def _adopt(self, one: Identified, present: set[int]) -> _Open | None:
         """Return the same item's sighting near by whose track was lost: its number changed."""
         for track_id, known in self._open.items():
-            if track_id in present or known.now.match.item_id != one.match.item_id:
-                continue
-            if _distance_in_sides(known.now.match, one.match) <= SAME_PLACE_SIDES:
+            if track_id not in present and _is_of(known, one) and _is_near(known, one):
                 self._open[one.track.track_id] = self._open.pop(track_id)
                 return known
         return None
 
+    def _exchange(self, some: Sequence[Identified], identified: Sequence[Identified]) -> None:
+        """Hand the sightings of tracks that are taken for another item now to those that show the
+        item of before near by: the tracks were exchanged, and so are their sightings.
+        """
+        for one in some:
+            known = self._open.get(one.track.track_id)
+            if known is None or _is_of(known, one):
+                continue
+            for other in identified:
+                theirs = self._open.get(other.track.track_id)
+                is_free = theirs is None or not _is_of(theirs, other)
+                if is_free and _is_of(known, other) and _is_near(known, other):
+                    del self._open[one.track.track_id]
+                    self._open[other.track.track_id] = known
+                    if theirs is not None:
+                        self._open[one.track.track_id] = theirs
+                    break
+
     def _is_shown_by_another(self, one: Identified, identified: Sequence[Identified]) -> bool:
-        """Whether another track of this frame already stands for this very object."""
+        """Whether another track of this frame already stands for this very object.
+
+        Where it has stood for it and they part, which of them goes on with it is not known before
+        a look at the other.
+        """
+        track_id = one.track.track_id
         for other in identified:
-            is_other = other.track.track_id != one.track.track_id
-            if is_other and other.track.track_id in self._open:
-                same_item = other.match.item_id == one.match.item_id
-                if same_item and _is_same_object(one.match, other.match):
-                    return True
+            other_id = other.track.track_id
+            if other_id == track_id or other_id not in self._open:
+                continue
+            if other.match.item_id != one.match.item_id:
+                continue
+            if _is_same_object(one.match, other.match):
+                self._shown_by[track_id] = other_id
+                return True
+            if other.is_doubtful and self._shown_by.get(track_id) == other_id:
+                return True
         return False
 
     def _appeared(self, one: Identified, now_s: float, stage_ms: dict[str, float]) -> Sighting:
-        known = _Open(uuid.uuid4().hex, one, now_s, now_s, one.match)
+        known = _Open(uuid.uuid4().hex, one, one.match.box_xyxy, now_s, now_s, one.match)
         self._open[one.track.track_id] = known
         return self._sighting(known, Phase.APPEARED, stage_ms)
 
@@ -204,6 +246,31 @@ class Sightings:
         )
 
 
+def _is_of(known: _Open, one: Identified) -> bool:
+    return known.now.match.item_id == one.match.item_id
+
+
+def _is_near(known: _Open, one: Identified) -> bool:
+    """Whether a sighting's last box is no further from a track than an item moves meanwhile."""
+    return _distance_in_sides(known.box_xyxy, one.match.box_xyxy) <= SAME_PLACE_SIDES
+
+
+def _may_be_there(known: _Open, tracks: Sequence[Track], awaited: Collection[int]) -> bool:
+    """Whether an item that has no track may be in view all the same.
+
+    It may be behind what a track shows, or in a box around two things; or it is what a track near
+    by is about to be told for.
+    """
+    box = known.box_xyxy
+    for track in tracks:
+        if track.track_id in awaited and _distance_in_sides(box, track.xyxy) <= SAME_PLACE_SIDES:
+            return True
+        shared = float(intersection_matrix(box[None], track.xyxy[None])[0, 0])
+        if shared >= HIDDEN_SHARE * float(area(box)):
+            return True
+    return False
+
+
 def _is_same_object(one: Match, other: Match) -> bool:
     """Whether two matches of one item lie in the same place: their boxes, or, where each box holds
     but a part of the object, the item's outlines that were found by them.
@@ -222,9 +289,8 @@ def _shared(one_xyxy: F32, other_xyxy: F32) -> float:
     return float(intersection_matrix(a, b)[0, 0]) / max(smaller, 1.0)
 
 
-def _distance_in_sides(one: Match, other: Match) -> float:
-    """Return how far the boxes' centres lie apart, in longer sides of the larger box."""
-    a, b = one.box_xyxy, other.box_xyxy
+def _distance_in_sides(a: F32, b: F32) -> float:
+    """Return how far the centres of two boxes lie apart, in longer sides of the larger one."""
     apart = np.hypot(*((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2))
     side = max(float((a[2:] - a[:2]).max()), float((b[2:] - b[:2]).max()), 1.0)
     return float(apart) / side

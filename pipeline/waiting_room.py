@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a process that only hands looks on loads nothing heavy
     from pipeline.identify.types import Look
 
+_Key = tuple[str, int, int]  # camera, track number, and one of its own for a recording's look
 LONG_WAIT_S = 1.0  # newest first alone would let the oldest wait for ever when too much comes
 
 
@@ -34,24 +35,25 @@ class WaitingRoom:
 
     A look at a track takes the place of the one that waits already. Cameras are served in turn,
     within a camera the most urgent look first. Where a camera's places are taken, its least urgent
-    look has to go.
+    look has to go. A recording's looks all keep their places: who puts them waits.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[tuple[str, int], tuple[Look, float]] = {}  # and since when
+        self._waiting: dict[_Key, tuple[Look, float]] = {}  # and since when
         self._served: dict[str, int] = {}  # by camera, the turn in which it was served last
-        self._turn = 0
+        self._turn = self._n_put = 0
         self._is_closed = False
         self._figures = RoomFigures()
 
-    def put(self, look: Look, n_places: int) -> Look | None:
+    def put(self, look: Look, n_places: int | None) -> Look | None:
         """Let a look wait; returns the one, if any, that had to go and will have no answer.
 
-        n_places: of its camera.
+        n_places: of its camera; None: of a recording.
         """
-        key = look.camera, look.crop.track.track_id
         with self._changed:
+            self._n_put += 1
+            key = look.camera, look.crop.track.track_id, self._n_put if n_places is None else 0
             known = self._waiting.get(key)
             self._waiting[key] = look, known[1] if known else time.monotonic()
             if known is not None:  # as urgent as before, whatever the newer view is by itself
@@ -61,7 +63,7 @@ class WaitingRoom:
                 return known[0]
             mine = self._of(look.camera)
             self._changed.notify()
-            if len(mine) <= n_places:
+            if n_places is None or len(mine) <= n_places:
                 return None
             self._count(dropped=self._figures.dropped + 1)
             return self._waiting.pop(min(mine, key=self._urgency_of))[0]
@@ -92,7 +94,7 @@ class WaitingRoom:
     def tracks(self) -> frozenset[tuple[str, int]]:
         """Return camera and track number of each look that waits."""
         with self._changed:
-            return frozenset(self._waiting)
+            return frozenset((camera, track_id) for camera, track_id, _ in self._waiting)
 
     def forget(self, camera: str) -> None:
         """Drop all looks of a camera that starts anew."""
@@ -118,17 +120,17 @@ class WaitingRoom:
 
     def _next(self) -> Look:
         camera = min(
-            (name for name, _ in self._waiting), key=lambda name: self._served.get(name, -1)
+            (name for name, *_ in self._waiting), key=lambda name: self._served.get(name, -1)
         )
         self._turn += 1
         self._served[camera] = self._turn
         key = max(self._of(camera), key=self._urgency_of)
         return self._waiting.pop(key)[0]
 
-    def _of(self, camera: str) -> list[tuple[str, int]]:
+    def _of(self, camera: str) -> list[_Key]:
         return [key for key in self._waiting if key[0] == camera]
 
-    def _urgency_of(self, key: tuple[str, int]) -> tuple[bool, float, float, float]:
+    def _urgency_of(self, key: _Key) -> tuple[bool, float, float, float]:
         look, since_s = self._waiting[key]
         return _urgency(look, time.monotonic() - since_s)
 

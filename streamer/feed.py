@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from pipeline.types import Frame
+from streamer.answers_in_order import AnswersInOrder
 from streamer.frame_counters import Skip
 from streamer.frame_ring import RingReader
 from streamer.main_stream import MainStream
@@ -48,8 +49,8 @@ class Feed:
 
     pacer: says which are searched. look_again_s: the longest without a search where nothing moves;
     0: all that are due are searched. incarnation: of the camera process that gave the last one.
-    is_held_back: they wait until the identify lane has room, or a recording's main stream is as
-    far. is_drained: the last one is done.
+    is_held_back: they wait for answers that are due, or a recording's main stream is not as far.
+    is_drained: the last one is done. in_order: the answers about a recording.
     """
 
     def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
@@ -62,6 +63,7 @@ class Feed:
         self.is_drained = False
         self.is_held_back = False
         self.gaps = FrameGaps(time.monotonic_ns())
+        self.in_order = AnswersInOrder()
         self._main = MainStream(run_dir, feed.name) if feed.has_main else None
         self._waiting: Frame | None = None  # for its picture of the main stream
 

@@ -20,6 +20,8 @@ MAX_FAILURES_IN_A_ROW = 20
 
 log = Log("identify")
 
+Done = tuple[Any, Any]  # a look and its answer, or None: it will have none
+
 
 class Identifier(Protocol):
     """What the lane asks of a matcher."""
@@ -40,8 +42,7 @@ class IdentifyLane:
     ) -> None:
         self._matcher, self._at_most, self._wake, self._loads = matcher, at_most, wake, loads
         self._room = WaitingRoom()
-        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._given_up: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._working_on: tuple[str, ...] = ()  # cameras
         self._busy_since_s: float | None = None
         self._trouble = Tally(log, "looks failed")
@@ -51,28 +52,25 @@ class IdentifyLane:
         self._thread = threading.Thread(target=self._run, name="identify", daemon=True)
         self._thread.start()
 
-    def put(self, look: Any, n_places: int) -> None:
-        """Let a look wait for its turn in one of its camera's places."""
+    def put(self, look: Any, n_places: int | None) -> None:
+        """Let a look wait for its turn in one of its camera's places; None: it is a recording."""
         gone = self._room.put(look, n_places)
         if gone is not None:
-            self._given_up.put(gone)
+            self._done.put((gone, None))
 
-    def answers(self) -> list[Any]:
-        """Return the answers since the last call, in the order in which they were found.
+    def done(self) -> list[Done]:
+        """Return the looks that were answered, or given up, since the last call.
 
         Raises what ended the lane: too many looks in a row failed.
         """
         if self._error is not None:
             raise self._error
-        return _drain(self._answers)
-
-    def given_up(self) -> list[Any]:
-        """Return the looks since the last call that will not be answered."""
-        return _drain(self._given_up)
-
-    def n_waiting(self, camera: str) -> int:
-        """Return how many looks of a camera wait."""
-        return self._room.n_waiting(camera)
+        found = []
+        while True:
+            try:
+                found.append(self._done.get_nowait())
+            except queue.Empty:
+                return found
 
     def waiting(self) -> frozenset[tuple[str, int]]:
         """Return camera and track number of each look that waits."""
@@ -83,8 +81,7 @@ class IdentifyLane:
         return (
             not self._room.n_waiting(camera)
             and camera not in self._working_on
-            and self._answers.empty()
-            and self._given_up.empty()
+            and self._done.empty()
         )
 
     def is_stuck(self) -> bool:
@@ -115,8 +112,8 @@ class IdentifyLane:
             try:
                 with self._loads.working_on([look.camera for look in looks]):
                     answers = self._matcher.identify(looks)
-                for answer in answers:
-                    self._answers.put(answer)
+                for done in zip(looks, answers, strict=True):
+                    self._done.put(done)
                 self._n_failures_in_a_row = 0
             except Exception as error:  # whatever one odd crop does, the others must go on
                 self._fail(error, looks)
@@ -132,15 +129,6 @@ class IdentifyLane:
         self._trouble.add(type(error).__name__, len(looks))
         log.debug("looks failed", error=f"{type(error).__name__}: {error}")
         for look in looks:
-            self._given_up.put(look)
+            self._done.put((look, None))
         if self._n_failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             self._error = error
-
-
-def _drain(waiting: "queue.SimpleQueue[Any]") -> list[Any]:
-    found = []
-    while True:
-        try:
-            found.append(waiting.get_nowait())
-        except queue.Empty:
-            return found

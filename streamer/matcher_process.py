@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.errors import CatalogError
 from pipeline.library_pages import give_back_pages
@@ -31,10 +31,7 @@ GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
 CATALOG_TRY_AGAIN_S = 1.0
-# In the waiting room. Before a live camera a fresh look is better than one that has waited long; a
-# recording is held back when its places are taken.
-LIVE_PLACES, RECORDING_PLACES = 2, 8
-LOOKS_A_FRAME = 2  # at most, as pipeline/camera.py has it
+LIVE_PLACES = 2  # a camera's in the waiting room: a fresh look is better than one that waited long
 
 Work = Callable[[list[Frame]], list[Sighting]]
 
@@ -191,9 +188,9 @@ class _Loop:
     def _next_of(self, camera: Feed) -> Frame | None:
         """Return a camera's frame, or None when it has none.
 
-        A recording waits while the identify lane has no room for its looks: it loses nothing.
+        A recording waits while answers are to come that are due: it loses nothing.
         """
-        camera.is_held_back = camera.reader.is_lossless and not self._has_room(camera)
+        camera.is_held_back = camera.in_order.is_waiting
         frame = None if camera.is_held_back else camera.take()
         if frame is None:
             return None
@@ -230,7 +227,10 @@ class _Loop:
         sightings, looks = self._matcher.follow(frames, waiting)
         for look in looks:
             is_lossless = self._cameras[look.camera].reader.is_lossless
-            self._lane.put(look, RECORDING_PLACES if is_lossless else LIVE_PLACES)
+            self._lane.put(look, None if is_lossless else LIVE_PLACES)
+        for camera in (self._cameras[frame.camera] for frame in frames):
+            if camera.reader.is_lossless:
+                camera.in_order.ask([look for look in looks if look.camera == camera.name])
         return sightings
 
     def _pass_by(self, frames: list[Frame], work: Work, still: bool = False) -> None:
@@ -263,19 +263,26 @@ class _Loop:
         """Take in what the identify lane has found, and tell what it changes."""
         if self._lane is None:
             return
-        for look in self._lane.given_up():
-            self._matcher.give_up(look)
-        for answer in self._lane.answers():
-            self._send(self._matcher.apply([answer]))
-            self._figures.add_stages(answer.stage_ms)
-            self._figures.add_latency("capture to answer", [answer.stamp.captured_ns])
+        for look, answer in self._lane.done():
+            camera = self._cameras[look.camera]
+            if camera.reader.is_lossless:
+                camera.in_order.note(look, answer)
+            else:
+                self._apply(look, answer)
+        for camera in self._cameras.values():
+            for look, answer in camera.in_order.due():
+                self._apply(look, answer)
 
-    def _has_room(self, camera: Feed) -> bool:
-        if self._lane is None:
-            return True
-        return self._lane.n_waiting(camera.name) + LOOKS_A_FRAME <= RECORDING_PLACES
+    def _apply(self, look: Any, answer: Any) -> None:
+        if answer is None:
+            self._matcher.give_up(look)
+            return
+        self._send(self._matcher.apply([answer]))
+        self._figures.add_stages(answer.stage_ms)
+        self._figures.add_latency("capture to answer", [answer.stamp.captured_ns])
 
     def _forget_looks(self, camera: str) -> None:
+        self._cameras[camera].in_order.forget()
         if self._lane is not None:
             self._lane.forget(camera)
 
@@ -292,6 +299,8 @@ class _Loop:
                 self._send(self._matcher.tick(camera.name, now_ns), "camera_lost")
             is_done = self._lane is None or self._lane.is_done_with(camera.name)
             if is_done and camera.ended_mark.exists():
+                for look, answer in camera.in_order.due(is_last=True):
+                    self._apply(look, answer)
                 camera.end()
                 self._figures.loads.end(camera.name)
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")

@@ -36,7 +36,7 @@ GROUND = """__init__ errors types options offline printable timing geometry boxe
     folders writable picture_file draw stored_rows library_pages cublas_left_out keypoints weights
     engines learned_keypoints catalog_format catalog_writing catalog"""
 IDENTIFY_GROUND = """tuning agreement ratio_test orb_ssim calibration search vote shelf types"""
-IDENTIFY_STEPS = "propose plan check compare weigh belief"
+IDENTIFY_STEPS = "glance propose plan check compare weigh belief"
 ROWS = [
     GROUND.split(),
     *([stage] for stage in ("detect", "track", "attend", "crop", "motion", "embed", "panels")),
@@ -51,7 +51,7 @@ ROWS = [
 ]
 STAGES = {row[0] for row in ROWS[1:8]} | {f"identify.{step}" for step in IDENTIFY_STEPS.split()}
 # What the steps of a look need of the stages before them: vectors of crops, and panels.
-ALLOWED = {("identify.propose", "embed")}
+ALLOWED = {("identify.glance", "embed"), ("identify.propose", "embed")}
 
 
 def imports() -> Iterator[tuple[str, str]]:

@@ -71,6 +71,14 @@ class Belief:
                 gained = self._further.get(item_id, 0.0) + FURTHER_VIEW_GAIN * weaker.lead_log_odds
                 self._further[item_id] = min(FURTHER_VIEWS_CAP, gained)
 
+    def bear_out(self, item_id: ItemId) -> bool:
+        """Take in that a glance still resembled an item; whether that is what is believed."""
+        believed = self.item()
+        if believed is None or believed.item_id != item_id:
+            return False
+        self._n_failures = 0
+        return True
+
     def item(self) -> Proposal | None:
         """Return the item that, or a near-twin of which, is likelier than unknown, or None."""
         if not self._best:

@@ -24,8 +24,8 @@ class Look:
 
     believed: what its track is taken for. n_looks: at this track before. panel: the panel that
     the crop shows. stamp, now_s: of its frame; frame_ms: what the stages took for it. tracking: the
-    camera's, when it was taken. overdue: how urgent it is (attend.py). picture: which of the
-    pictures that are asked about together it is a region of.
+    camera's, when it was taken. overdue: how urgent it is (attend.py). is_glance: its embedding may
+    do (glance.py). picture: which of the pictures that are asked about together it is a region of.
     """
 
     crop: Crop
@@ -37,6 +37,7 @@ class Look:
     now_s: float = 0.0
     tracking: int = 0
     overdue: float = 0.0
+    is_glance: bool = False
     frame_ms: Mapping[str, float] = field(default_factory=dict)
     region: Region = Region.TRACK
     picture: int = 0
@@ -168,8 +169,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a look at a track has shown. judgements: the likeliest first. stage_ms: what the stages
-    of its batch took. Others: as the look's.
+    """What a look at a track has shown. judgements: the likeliest first. borne_out: the item that a
+    glance bore out; then there are none. stage_ms: what the stages of its batch took. Others: as
+    the look's.
     """
 
     track: Track
@@ -179,3 +181,4 @@ class Answer:
     judgements: tuple[Judgement, ...]
     frame_ms: Mapping[str, float]
     stage_ms: Mapping[str, float]
+    borne_out: ItemId | None = None

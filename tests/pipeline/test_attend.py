@@ -169,3 +169,32 @@ def test_a_box_too_small_to_identify_is_looked_at_where_a_sharper_picture_shows_
     sharp = replace(frame, sharper=main)
     assert len(Attention(CropOptions()).choose(sharp, [tiny], {}, 0.0, 4)) == 1
     assert view_quality(sharp, tiny) == pytest.approx(3 * view_quality(frame, tiny))
+
+
+def test_a_settled_track_that_met_another_gets_glances_between_looks_in_detail(frame):
+    attention = Attention(CropOptions())
+    tracks = [_track(1, 100.0), _track(2, 160.0)]
+    states: dict[int, State] = {}
+    glanced = []
+    for step in range(36):
+        moved = [replace(t, xyxy=t.xyxy + np.float32(4 * step)) for t in tracks]
+        for one in attention.choose(frame, moved, states, step / 10, at_most=4):
+            if one.track.track_id == 1:
+                glanced.append((step, one.is_glance))
+        states = dict.fromkeys((1, 2), State.SETTLED)
+    in_detail = [step for step, is_glance in glanced if not is_glance]
+    assert in_detail[0] == 0 and len(in_detail) == 2 and in_detail[1] >= 20
+    assert sum(is_glance for _, is_glance in glanced) >= 6
+
+
+def test_a_track_that_resembles_nothing_is_looked_at_less_than_one_that_nearly_was_something(frame):
+    def looks(is_hopeless: bool) -> int:
+        attention, track, count = Attention(CropOptions()), _track(1, 100.0), 0
+        for step in range(30):
+            chosen = attention.choose(frame, [track], {}, step / 10, at_most=2)
+            count += len(chosen)
+            if chosen and is_hopeless:
+                attention.note_hopeless(track)
+        return count
+
+    assert looks(is_hopeless=True) < looks(is_hopeless=False)

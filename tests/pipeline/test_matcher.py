@@ -20,7 +20,7 @@ from pipeline.errors import WeightsError
 from pipeline.identify.check import Checker
 from pipeline.matcher import Matcher, create_matcher
 from pipeline.options import EmbedOptions, MatcherOptions
-from pipeline.types import Frame, Phase, Sighting, Tier
+from pipeline.types import Frame, ItemId, Phase, Sighting, Tier
 from tests.fake_networks import EMBEDDER_SHA256, make_networks
 from tests.pipeline.matcher_rig import OPTIONS, SEED, build_pack_catalog, draw_frame, make_matcher
 
@@ -104,6 +104,33 @@ def test_answers_for_a_camera_that_started_anew_are_passed_over(catalog: Path) -
     matcher.reset_camera("door")
     assert looks and matcher.apply(matcher.identify(looks)) == []
     matcher.give_up(looks[0])
+
+
+def test_a_glance_that_finds_what_is_believed_costs_no_keypoints_and_keeps_the_belief(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher = make_matcher({"door": catalog})
+    looks = [
+        look
+        for number in range(3)
+        for look in matcher.follow([draw_frame([(KNOWN[2], (200, 90))], number)])[1]
+        if not look.crop.track.is_whole_frame
+    ]
+    (whole,) = matcher.identify(looks[:1])
+    assert [s.phase for s in matcher.apply([whole])] == [Phase.APPEARED]
+    believed = whole.judgements[0].proposal
+    prepared: list[object] = []
+    prepare = matcher.stages.checker.prepare
+    monkeypatch.setattr(
+        matcher.stages.checker, "prepare", lambda crop: prepared.append(crop) or prepare(crop)
+    )
+    again = replace(looks[0], believed=believed, is_glance=True)
+    (glanced,) = matcher.identify([again])
+    assert (glanced.borne_out, glanced.judgements, prepared) == ("pack-2", (), [])
+    assert matcher.apply([glanced]) == []
+    exchanged = replace(again, believed=replace(believed, item_id=ItemId("pack-0")))
+    (looked,) = matcher.identify([exchanged])
+    assert looked.borne_out is None and looked.judgements and len(prepared) == 1
 
 
 def test_a_look_that_is_given_up_may_be_asked_again(catalog: Path) -> None:

@@ -145,3 +145,66 @@ def test_a_doubtful_track_tells_nothing_new_but_keeps_its_sighting() -> None:
     told = play([[seen(1)], *[[doubtful(1, x=400)]] * 15, [seen(1)]], every_frame)
     assert told == [(0, "appeared", "tea"), (16, "updated", "tea")]
     assert play([[doubtful(1)]] * 5) == []
+
+
+def test_two_tracks_that_were_exchanged_keep_their_sightings() -> None:
+    told = play(
+        [[seen(1, "tea"), seen(2, "milk", x=140)], [seen(1, "milk", x=130), seen(2, "tea", x=120)]]
+    )
+    assert told == [(0, "appeared", "tea"), (0, "appeared", "milk")]
+
+
+def test_a_track_that_slid_off_an_item_leaves_its_sighting_to_the_one_that_shows_it() -> None:
+    told = play([[seen(1, "tea")], [seen(1, "milk", x=150), seen(2, "tea", x=90)]])
+    assert told == [(0, "appeared", "tea"), (1, "appeared", "milk")]
+
+
+def test_what_turns_out_to_be_an_item_whose_track_was_lost_goes_on_with_its_sighting() -> None:
+    told = play([[seen(1, "tea"), seen(2, "milk", x=140)], [seen(2, "tea", x=110)]])
+    assert told == [(0, "appeared", "tea"), (0, "appeared", "milk"), (1, "left", "milk")]
+
+
+def test_an_item_that_a_box_around_two_has_shown_is_not_told_again_when_they_part() -> None:
+    """As when one pack passes behind another: for a while one box holds both."""
+    around_both = seen(1, "tea", side=100)
+    parts = [seen(2, "tea", x=160), doubtful(1)]
+    told = play([[around_both, seen(2, "tea", x=120)], parts, parts])
+    assert told == [(0, "appeared", "tea")]
+    refuted = play([[around_both, seen(2, "tea", x=120)], parts, [parts[0], seen(1, "milk")]])
+    assert refuted == [(0, "appeared", "tea"), (2, "appeared", "milk")]
+    borne_out = play([[around_both, seen(2, "tea", x=120)], parts, [parts[0], seen(1, "tea")]])
+    assert [what for _, what, _ in borne_out] == ["appeared", "appeared"], "there are two of it"
+
+
+def leaves_at(track: Track | None, awaited: bool = False) -> int:
+    """Return in which frame an item leaves that was seen in frame 0 alone, beside this track."""
+    sightings = Sightings(DecideOptions(leave_after_s=1.0), "shelf", 1)
+    for number in range(40):
+        told = sightings.step(
+            FrameStamp.of(frame(number)),
+            [seen(1)] if number == 0 else [],
+            number / FPS,
+            {},
+            tracks=[track] if track else [],
+            awaited={track.track_id} if track and awaited else (),
+        )
+        if any(sighting.phase is Phase.LEFT for sighting in told):
+            return number
+    raise AssertionError("it never left")
+
+
+def test_an_item_stays_longer_where_a_track_may_hide_it_or_turn_out_to_be_it() -> None:
+    beside, before, far = (seen(2, x=x).track for x in (160.0, 110.0, 400.0))
+    assert leaves_at(None) == leaves_at(far, awaited=True) == leaves_at(beside) == 11
+    assert leaves_at(before) == leaves_at(beside, awaited=True) == 21, "but not for ever"
+
+
+def test_what_a_look_near_by_shows_in_time_goes_on_with_its_sighting() -> None:
+    sightings = Sightings(DecideOptions(leave_after_s=1.0), "shelf", 1)
+    near = seen(2, x=130)
+    told = []
+    for number, identified in ((0, [seen(1)]), (12, []), (14, [near])):
+        told += sightings.step(
+            FrameStamp.of(frame(number)), identified, number / FPS, {}, 1.0, [near.track], {2}
+        )
+    assert [sighting.phase for sighting in told] == [Phase.APPEARED]

@@ -30,7 +30,7 @@ class Look:
         return Crop(track, BOX, np.zeros((9, 9, 3), np.uint8))
 
 
-def put(room: WaitingRoom, *looks: Look, n_places: int = 9) -> list[Look]:
+def put(room: WaitingRoom, *looks: Look, n_places: int | None = 9) -> list[Look]:
     gone = [room.put(look, n_places) for look in looks]  # type: ignore[arg-type]
     return [look for look in gone if look is not None]  # type: ignore[misc]
 
@@ -51,6 +51,14 @@ def test_a_better_view_takes_the_place_of_the_one_that_waits() -> None:
     assert put(room, first, Look("till", 1), better) == [first]
     assert take(room) == [better, Look("till", 1)]
     assert (room.figures().replaced, room.figures().taken) == (1, 2)
+
+
+def test_looks_of_a_recording_keep_their_places() -> None:
+    room = WaitingRoom()
+    first, better = Look("film", 1, 2.0), Look("film", 1)
+    assert put(room, first, *(Look("film", n) for n in range(2, 20)), better, n_places=None) == []
+    assert room.n_waiting("film") == 20 and len(room.tracks()) == 19
+    assert {id(first), id(better)} <= {id(look) for look in take(room)}
 
 
 def test_within_a_camera_the_never_seen_come_first_then_the_most_overdue() -> None:

@@ -52,6 +52,14 @@ def put(lane: IdentifyLane, *looks: Look) -> None:
         lane.put(look, 8)
 
 
+def answers(lane: IdentifyLane) -> list[int]:
+    return [answer for _, answer in lane.done() if answer is not None]
+
+
+def given_up(lane: IdentifyLane) -> list[Look]:
+    return [look for look, answer in lane.done() if answer is None]
+
+
 Started = Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]
 
 
@@ -60,7 +68,7 @@ def test_answers_come_back_and_wake_who_asked(started: Started) -> None:
     put(lane, Look("door", 1), Look("till", 2))
     assert woken.wait(10)
     found: list[int] = []
-    wait_until(lambda: len(found.extend(lane.answers()) or found) == 2)
+    wait_until(lambda: len(found.extend(answers(lane)) or found) == 2)
     assert sorted(found) == [1, 2]
 
 
@@ -76,7 +84,7 @@ def test_a_look_counts_as_work_for_its_camera() -> None:
     with closing(IdentifyLane(SlowMatcher(), 1, threading.Event().set, loads)) as lane:
         put(lane, Look("door", 1), Look("door", 2), Look("till", 3))
         found: list[int] = []
-        wait_until(lambda: len(found.extend(lane.answers()) or found) == 3)
+        wait_until(lambda: len(found.extend(answers(lane)) or found) == 3)
     assert {name: load.busy_s for name, load in loads.loads().items()} == {"door": 4.0, "till": 2.0}
 
 
@@ -86,31 +94,29 @@ def test_a_slow_look_holds_nobody_up_and_is_not_done(started: Started) -> None:
     put(lane, Look("door", 1))
     wait_until(lambda: lane.figures().taken == 1)
     put(lane, Look("till", 2))
-    assert lane.answers() == []
+    assert answers(lane) == []
     assert not lane.is_done_with("door") and not lane.is_done_with("till")
     assert lane.is_done_with("yard") and not lane.is_stuck()
     matcher.may.set()
     found: list[int] = []
-    wait_until(lambda: len(found.extend(lane.answers()) or found) == 2)
+    wait_until(lambda: len(found.extend(answers(lane)) or found) == 2)
     wait_until(lambda: lane.is_done_with("door") and lane.is_done_with("till"))
 
 
 def test_a_look_that_fails_is_given_up_and_the_others_go_on(started: Started) -> None:
     _, lane, _ = started()
     put(lane, Look("door", -1), Look("till", 7))
-    found: list[int] = []
-    wait_until(lambda: found.extend(lane.answers()) or found == [7])
-    given_up: list[Look] = []
-    wait_until(lambda: given_up.extend(lane.given_up()) or given_up)
-    assert [look.number for look in given_up] == [-1]
+    found: list[tuple[Look, int | None]] = []
+    wait_until(lambda: len(found.extend(lane.done()) or found) == 2)
+    assert sorted((look.number, answer) for look, answer in found) == [(-1, None), (7, 7)]
 
 
 def test_looks_that_had_to_go_are_given_up(started: Started) -> None:
     matcher, lane, _ = started()
     matcher.may.clear()
     put(lane, *(Look("door", n, overdue=float(n)) for n in range(20)))
-    assert len(lane.given_up()) >= 20 - 8 - 1
-    assert lane.n_waiting("door") <= 8
+    assert 20 - 8 - 1 <= len(given_up(lane)) <= 20 - 8
+    assert len(lane.waiting()) <= 8
 
 
 def test_a_look_whose_place_a_better_view_takes_is_given_up(started: Started) -> None:
@@ -120,8 +126,19 @@ def test_a_look_whose_place_a_better_view_takes_is_given_up(started: Started) ->
     wait_until(lambda: lane.figures().taken == 1)
     first = Look("door", 1, 2.0)
     put(lane, first, Look("door", 1))
-    assert [id(look) for look in lane.given_up()] == [id(first)]
-    assert lane.n_waiting("door") == 1
+    assert [id(look) for look in given_up(lane)] == [id(first)]
+    assert lane.waiting() == {("door", 1)}
+
+
+def test_all_looks_of_a_recording_are_answered(started: Started) -> None:
+    matcher, lane, _ = started()
+    matcher.may.clear()
+    for number in (*range(20), *range(20)):
+        lane.put(Look("film", number), None)
+    matcher.may.set()
+    found: list[int] = []
+    wait_until(lambda: len(found.extend(answers(lane)) or found) == 40)
+    assert lane.figures().replaced == lane.figures().dropped == 0
 
 
 def test_too_many_failures_in_a_row_end_the_process(started: Started) -> None:
@@ -130,7 +147,7 @@ def test_too_many_failures_in_a_row_end_the_process(started: Started) -> None:
     def fails() -> bool:
         put(lane, Look("door", -1))
         try:
-            lane.answers()
+            answers(lane)
         except ValueError:
             return True
         return False
