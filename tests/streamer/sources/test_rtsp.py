@@ -127,8 +127,8 @@ def test_a_slow_camera_is_not_stalled_and_its_rate_is_measured(
         report = probe(options, seconds=6)
         with contextlib.closing(stream(running.url, read_timeout_s=0.4)) as pictures:  # type: ignore[type-var]
             assert [next(pictures).size_wh for _ in range(4)] == [(320, 240)] * 4
-    # Six pictures are few: on a busy machine two of them may arrive at once.
-    assert 0.8 < report.measured_fps < 1.8
+    # Six pictures are few: on a busy machine two may arrive at once, or one late.
+    assert 0.7 < report.measured_fps < 1.8
     assert report.remark is None and report.damaged == 0
 
 
