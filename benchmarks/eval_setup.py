@@ -105,6 +105,8 @@ def built_catalog(
         networks = load_networks(options.engine, options.embed, options.verify)
         report = build_catalog(images, directory, networks, trim=trim, turns=turns)
         build_s = round(time.perf_counter() - start_s, 2)
+        for left in report.left_out:
+            print(f"not in the catalog: {left.place}: {left.reason}", file=sys.stderr)
         matcher = create_matcher(options, {CLIP_CAMERA: directory})
         yield Built(directory, matcher, report.n_items, build_s)
 

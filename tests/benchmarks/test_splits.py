@@ -7,7 +7,7 @@ import pytest
 from benchmarks.eval_detector import read_photos
 from benchmarks.eval_grocery import read_labels
 from benchmarks.eval_shelf import read_scenes
-from benchmarks.splits import Split, of_split
+from benchmarks.splits import Split, choose_split, is_kept_back, of_split
 from pipeline.errors import ConfigError
 
 ITEMS = ["Alpro-Milk", "Arla-Milk", "Oatly-Oat-Milk", "Yoggi-Vanilla"]
@@ -49,3 +49,17 @@ def test_shelves_go_by_scene(tmp_path: Path) -> None:
     for split, images in ((Split.DEV, ["e1", "e3"]), (Split.CHECK, ["e2"])):
         assert [Path(scene.image).stem for scene in read_scenes(path, split)] == images
     assert len(read_scenes(path)) == 3
+
+
+def test_a_set_that_is_all_check_is_not_looked_at_by_accident() -> None:
+    for asked in (None, Split.DEV):
+        with pytest.raises(ConfigError, match="'medicine': is kept for an issue's end"):
+            choose_split("medicine", asked)
+    assert choose_split("medicine", Split.CHECK) is Split.CHECK
+    assert is_kept_back("beverages") and not is_kept_back("goods") and not is_kept_back("my shop")
+
+
+def test_dev_is_looked_at_unless_asked_and_all_of_a_set_without_a_split() -> None:
+    assert choose_split("goods", None) is choose_split("banknotes", None) is Split.DEV
+    assert choose_split("goods", Split.ALL) is Split.ALL
+    assert choose_split("my shop", None) is Split.ALL
