@@ -1,6 +1,6 @@
 """How many packs get a box of the detector, and does the item in a photo's middle get one?
 
-    python -m benchmarks.eval_detector [--shelf FOLDER] [--grocery FOLDER]
+    python -m benchmarks.eval_detector [--shelf FOLDER] [--grocery FOLDER] [--split dev]
 
 On the shelf's truth: the share of packs that a box of their own overlaps by half (IoU). On the
 grocery photos: the share with a box that holds the middle. Both twice: by the boxes that cameras
@@ -9,7 +9,6 @@ get by default, and by the 50 best whatever their score, as recall at a number o
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from benchmarks.eval_setup import (
     Every,
     Limit,
     Out,
+    Part,
     Threads,
     find_data,
     finish,
@@ -34,6 +34,8 @@ from benchmarks.eval_setup import (
     told,
 )
 from benchmarks.eval_shelf import MIN_IOU, Scene, read_scenes
+from benchmarks.splits import Split, of_split
+from catalog_tools.evaluation.evaluate import read_truth
 from pipeline.boxes import area, iou_matrix
 from pipeline.errors import ConfigError
 from pipeline.types import F32, Detections, Frame
@@ -47,9 +49,10 @@ def main(
     out: Out = OUT,
     every: Every = 1,
     limit: Limit = None,
+    split: Part = Split.ALL,
     threads: Threads = 0,
 ) -> None:
-    """Run the detector alone; every and limit count in both sets."""
+    """Run the detector alone; every, limit and split count in both sets."""
     from pipeline.detect import load_detector
     from pipeline.pictures import search_side_px
 
@@ -62,9 +65,9 @@ def main(
         return detector.detect([frame], side_px)[0]
 
     shelf, grocery = find_data("shelf", shelf), find_data("grocery", grocery)
-    scenes = take(read_scenes(shelf / "truth.csv"), every, limit)
+    scenes = take(read_scenes(shelf / "truth.csv", split), every, limit)
     packs = [find(read_frame(shelf / scene.image)) for scene in told(scenes, "scenes")]
-    photos = take(read_photos(grocery / "truth.csv"), every, limit)
+    photos = take(read_photos(grocery / "truth.csv", split), every, limit)
     centred = []
     for photo in told(photos, "photos"):
         frame = read_frame(grocery / photo)
@@ -84,7 +87,10 @@ def main(
         "by_default": figures_from(options.detect.min_score),
         "any_score": figures_from(0.0),
     }
-    config = {"every": every, "limit": limit, "min_iou": MIN_IOU, "max_share": MAX_SHARE}
+    config = {
+        "every": every, "limit": limit, "split": split.value, "min_iou": MIN_IOU,
+        "max_share": MAX_SHARE,
+    }  # fmt: skip
     finish(out, "detector", config, figures, table_rows(figures))
 
 
@@ -98,10 +104,10 @@ def read_frame(path: Path) -> Frame:
     return frame_from_bgr(np.asarray(image_bgr, np.uint8))
 
 
-def read_photos(path: Path) -> list[str]:
-    """Return the photos of a truth file that have an item in their middle."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row["image"] for row in csv.DictReader(file) if row["item_id"] != "none"]
+def read_photos(path: Path, split: Split) -> list[str]:
+    """Return the photos of a truth file's part that have an item in their middle."""
+    labels = [label for label in read_truth(path) if label.item_id is not None]
+    return [label.image for label in of_split("grocery", labels, split, lambda one: one.item_id)]
 
 
 def boxes_from(found: Detections, min_score: float) -> F32:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import typer
 
-from benchmarks.eval_setup import OUT, Out, Threads, find_data, finish, percent, run_command
+from benchmarks.eval_setup import OUT, Out, Part, Threads, find_data, finish, percent, run_command
 from benchmarks.splits import Split, of_split
 from pipeline.embed import Embedder, load_embedder
 from pipeline.errors import ConfigError
@@ -52,7 +52,7 @@ class Questions:
 
 def main(
     weights: Annotated[Path | None, typer.Option(help="File or name; none: the default.")] = None,
-    split: Annotated[Split, typer.Option(help="dev, check or all.")] = Split.DEV,
+    split: Part = Split.DEV,
     pool: Annotated[Path | None, typer.Option(help="Where distractors come from.")] = None,
     distractors: Annotated[int, typer.Option(min=1)] = 200,
     out: Out = OUT,

@@ -1,6 +1,7 @@
 """How well does a catalog of pack shots name the packs in shop photos?
 
-    python -m benchmarks.eval_grocery [--data FOLDER] [--every N] [--distractors N --pool FOLDER]
+    python -m benchmarks.eval_grocery [--data FOLDER] [--split dev] [--every N]
+        [--distractors N --pool FOLDER]
 
 FOLDER holds catalog/<item>.jpg, queries and truth.csv (image,item_id; `none`: no item of the
 catalog is in the photo). The scoring is that of `magpie catalog evaluate`.
@@ -25,6 +26,7 @@ from benchmarks.eval_setup import (
     Every,
     Limit,
     Out,
+    Part,
     Threads,
     built_catalog,
     find_data,
@@ -34,6 +36,8 @@ from benchmarks.eval_setup import (
     say_progress,
     take,
 )
+from benchmarks.splits import Split, of_split
+from catalog_tools.evaluation.scores import Labelled
 from pipeline.errors import ConfigError
 from pipeline.types import U8
 
@@ -45,6 +49,7 @@ def main(
     out: Out = OUT,
     every: Every = 1,
     limit: Limit = None,
+    split: Part = Split.ALL,
     start: Annotated[int, typer.Option(min=0, help="Leave out so many first photos.")] = 0,
     distractors: Annotated[int, typer.Option(min=0, help="Pool pictures added as items.")] = 0,
     pool: Annotated[Path | None, typer.Option(help="Folder of tar files or sub-folders.")] = None,
@@ -56,13 +61,13 @@ def main(
     report: Annotated[Path | None, typer.Option(help="Folder for curves and confusions.")] = None,
 ) -> None:
     """Build the catalog, ask it about the photos, compare with the truth."""
-    from catalog_tools.evaluation.evaluate import evaluate_catalog, read_truth
+    from catalog_tools.evaluation.evaluate import evaluate_catalog
     from catalog_tools.evaluation.report import table_rows, write_report
 
     data, options = find_data("grocery", data), options_of(threads)
     if distractors and pool is None:
         raise ConfigError.at("--distractors", "needs the pool to draw them from", "no --pool")
-    labels = take(read_truth(data / "truth.csv")[start:], every, limit)
+    labels = take(read_labels(data / "truth.csv", split)[start:], every, limit)
     with tempfile.TemporaryDirectory(prefix="magpie-eval-") as name:
         folder, images = data, data / "catalog"
         if turned is not None:
@@ -82,14 +87,20 @@ def main(
                 write_report(evaluation, built.matcher, report)
     figures: dict[str, Any] = {**evaluation.figures, "build_s": built.build_s}
     figures["ms_a_photo_all_passes"] = round(1e3 * spent_s / max(1, len(labels)), 1)
-    for name in ("curves", "reliability"):
-        del figures[name]
+    del figures["curves"], figures["reliability"]
     config = {
-        "every": every, "limit": limit, "start": start, "distractors": distractors,
-        "turned": turned, "trim": trim, "turns": turns, "threads": threads,
+        "every": every, "limit": limit, "split": split.value, "start": start, "trim": trim,
+        "distractors": distractors, "turned": turned, "turns": turns, "threads": threads,
     }  # fmt: skip
     suffix = ("-distractors" if distractors else "") + ("-turned" if turned is not None else "")
     finish(out, f"grocery{suffix}", config, figures, table_rows(figures))
+
+
+def read_labels(path: Path, split: Split) -> list[Labelled]:
+    """Return the labelled photos of a truth file's part; those of other things are dev."""
+    from catalog_tools.evaluation.evaluate import read_truth
+
+    return of_split("grocery", read_truth(path), split, lambda label: label.item_id or "")
 
 
 def turn_photos(data: Path, images: Sequence[str], folder: Path, seed: int) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 import pipeline.offline  # noqa: F401  (before anything heavy)
 from benchmarks.harness import write_result
+from benchmarks.splits import Split
 from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import EngineOptions, MatcherOptions
 from streamer.cli.progress import Progress, progress_lines
@@ -31,6 +32,9 @@ Data = Annotated[Path | None, typer.Option(help="The set's folder; none: in the 
 Out = Annotated[Path, typer.Option(help="Where the JSON goes.")]
 Every = Annotated[int, typer.Option(min=1, help="Only every N-th.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, evenly taken.")]
+Part = Annotated[
+    Split, typer.Option("--split", help="dev: to choose by; check: to confirm by, once; all.")
+]
 Threads = Annotated[int, typer.Option(min=0, help="Of the networks; 0: all cores.")]
 OUT = Path("bench-output")
 
@@ -101,6 +105,8 @@ def built_catalog(
         networks = load_networks(options.engine, options.embed, options.verify)
         report = build_catalog(images, directory, networks, trim=trim, turns=turns)
         build_s = round(time.perf_counter() - start_s, 2)
+        for left in report.left_out:
+            print(f"not in the catalog: {left.place}: {left.reason}", file=sys.stderr)
         matcher = create_matcher(options, {CLIP_CAMERA: directory})
         yield Built(directory, matcher, report.n_items, build_s)
 

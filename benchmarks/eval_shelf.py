@@ -1,6 +1,6 @@
 """How many of a shelf's packs are found, each by its own box, and how many matches are wrong?
 
-    python -m benchmarks.eval_shelf [--data FOLDER] [--same ITEM=ITEM]
+    python -m benchmarks.eval_shelf [--data FOLDER] [--split dev] [--same ITEM=ITEM]
 
 FOLDER holds catalog/<item>.jpg and truth.csv (image,item_id,x0,y0,x1,y1,exhaustive). A match is
 right when it and a pack of its item that no surer match has taken overlap by half (IoU). Wrong
@@ -25,6 +25,7 @@ from benchmarks.eval_setup import (
     Every,
     Limit,
     Out,
+    Part,
     Threads,
     built_catalog,
     find_data,
@@ -36,6 +37,7 @@ from benchmarks.eval_setup import (
     take,
     told,
 )
+from benchmarks.splits import Split, of_split
 from catalog_tools.evaluation.scores import TIERS, Guess, recall_at
 from pipeline.boxes import iou_matrix
 from pipeline.errors import ConfigError
@@ -60,6 +62,7 @@ def main(
     out: Out = OUT,
     every: Every = 1,
     limit: Limit = None,
+    split: Part = Split.ALL,
     same: Annotated[
         list[str] | None, typer.Option(metavar="ITEM=ITEM", help="Two that show one design.")
     ] = None,
@@ -70,7 +73,7 @@ def main(
 
     data = find_data("shelf", data)
     design_of = read_same(same or [])
-    scenes = take(read_scenes(data / "truth.csv"), every, limit)
+    scenes = take(read_scenes(data / "truth.csv", split), every, limit)
     with built_catalog(data / "catalog", options_of(threads)) as built:
         catalog = built.matcher.catalogs[CLIP_CAMERA]
         paths = told([str(data / scene.image) for scene in scenes], "scenes")
@@ -79,7 +82,10 @@ def main(
     if unreadable:
         raise ConfigError.at(f"scene {Path(unreadable[0]).name}", "must be a readable picture")
     figures = score_scenes(scenes, [answer.matches for answer in answers], design_of)
-    config = {"every": every, "limit": limit, "same": same or [], "min_iou": MIN_IOU}
+    config = {
+        "every": every, "limit": limit, "split": split.value, "same": same or [],
+        "min_iou": MIN_IOU,
+    }  # fmt: skip
     finish(out, "shelf", config, figures, table_rows(figures))
 
 
@@ -91,8 +97,8 @@ def read_same(pairs: Sequence[str]) -> dict[str, str]:
     return {second: first for first, second in (pair.split("=") for pair in pairs)}
 
 
-def read_scenes(path: Path) -> list[Scene]:
-    """Return the scenes of a truth file, in order of their names."""
+def read_scenes(path: Path, split: Split = Split.ALL) -> list[Scene]:
+    """Return the scenes of a truth file's part, in order of their names."""
     rows: dict[str, list[dict[str, str]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -104,7 +110,7 @@ def read_scenes(path: Path) -> list[Scene]:
             np.array([[float(row[c]) for c in ("x0", "y0", "x1", "y1")] for row in boxes], "f4"),
             all(row["exhaustive"] == "1" for row in boxes),
         )
-        for image, boxes in sorted(rows.items())
+        for image, boxes in of_split("shelf", sorted(rows.items()), split, lambda row: row[0])
     ]
 
 

@@ -8,7 +8,6 @@ nothing of the catalog is in it). Every frame is processed, with the file's own 
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,10 +30,13 @@ from benchmarks.eval_setup import (
     options_of,
     run_command,
 )
+from catalog_tools.csv_file import read_csv
+from catalog_tools.evaluation.evaluate import NOTHING
 from pipeline.catalog import Catalog
 from pipeline.errors import ConfigError
 from pipeline.types import Frame, Phase, Sighting, Tier
 
+COLUMNS = ("video", "item_id", "first_frame", "last_frame")
 FALLBACK_FPS = 25.0
 
 
@@ -81,14 +83,17 @@ def main(
 
 
 def read_clips(path: Path) -> list[Clip]:
-    """Return the clips of a truth file, in its order."""
+    """Return the clips of a truth file, in its order; ConfigError tells the wrong line."""
+    where = f"truth {path}"
     clips: dict[str, Clip] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            clip = clips.setdefault(row["video"], Clip(row["video"], {}))
-            if row["item_id"] != "none":
-                span = int(row["first_frame"]), int(row["last_frame"])
-                clip.items[row["item_id"]] = span
+    for line, row in read_csv(path, COLUMNS, where, ConfigError):
+        clip = clips.setdefault(row["video"], Clip(row["video"], {}))
+        if row["item_id"] != NOTHING:
+            first, last = row["first_frame"], row["last_frame"]
+            if not (first.isdecimal() and last.isdecimal()):
+                rule = "first_frame and last_frame must be whole numbers"
+                raise ConfigError.at(f"{where}:{line}", rule, f"{first},{last}")
+            clip.items[row["item_id"]] = int(first), int(last)
     return list(clips.values())
 
 

@@ -29,8 +29,32 @@ def of_split(name: str, rows: Sequence[Row], split: Split, key: Callable[[Row], 
     """
     if split is Split.ALL:
         return list(rows)
-    splits = tomllib.loads(SPLITS.read_text())
+    splits = _checks()
     if name not in splits:
         raise ConfigError.at("--split", f"expected one of {', '.join(splits)}", name)
-    beginnings = tuple(splits[name]["check"])
+    beginnings = tuple(splits[name])
     return [row for row in rows if key(row).startswith(beginnings) == (split is Split.CHECK)]
+
+
+def choose_split(name: str, asked: Split | None) -> Split:
+    """Return what was asked for; else dev, or all of a set that has no split.
+
+    ConfigError: the dev part of a set that is wholly check.
+    """
+    check = _checks().get(name)
+    split = asked or (Split.ALL if check is None else Split.DEV)
+    if is_kept_back(name) and split is Split.DEV:
+        rule = "is kept for an issue's end, to be looked at only once"
+        raise ConfigError.at(f"data set {name!r}", rule, remedy="then: --split check")
+    return split
+
+
+def is_kept_back(name: str) -> bool:
+    """Whether all of a set is check."""
+    return "" in _checks().get(name, ())
+
+
+def _checks() -> dict[str, list[str]]:
+    """Return what the check rows of each set begin with."""
+    splits = tomllib.loads(SPLITS.read_text())
+    return {name: split["check"] for name, split in splits.items()}

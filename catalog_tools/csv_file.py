@@ -19,11 +19,16 @@ Row = dict[str, str]
 
 
 def read_csv(
-    path: Path, columns: Sequence[str], where: str, error: type[MagpieError]
+    path: Path,
+    columns: Sequence[str],
+    where: str,
+    error: type[MagpieError],
+    optional: Sequence[str] = (),
 ) -> list[tuple[int, Row]]:
     """Return each row's line and its cells by column, blanks around them cut off.
 
     columns: which the header must have, in any order and case; further ones are passed over.
+    optional: which it may have; their cells are empty where it does not.
     The header says whether commas, semicolons or tabs stand between the cells. where: begins the
     error, which is of the given class and tells the line that must be mended.
     """
@@ -38,7 +43,8 @@ def read_csv(
         found = ",".join(names) if any(names) else "an empty file"
         rule = f"must have the columns {','.join(columns)}"
         raise error.at(f"{where}:{first + 1}", rule, found)
-    twice = [name for name in columns if names.count(name) > 1]
+    wanted = (*columns, *optional)
+    twice = [name for name in wanted if names.count(name) > 1]
     if twice:
         raise error.at(f"{where}:{first + 1}", f"must have the column {twice[0]} once")
     rows = []
@@ -46,7 +52,7 @@ def read_csv(
         if line > first + 1 and any(cells):
             _refuse_width(cells, names, columns, f"{where}:{line}", error)
             row = dict(zip(names, cells, strict=False))
-            rows.append((line, {name: row.get(name, "") for name in columns}))
+            rows.append((line, {name: row.get(name, "") for name in wanted}))
     return rows
 
 

@@ -19,6 +19,7 @@ from benchmarks.eval_synthetic import (
 from benchmarks.eval_video import Clip, Watched, read_clips, read_frames, score_clip
 from catalog_tools.demo.truth import Shown, TruePack, TrueSighting, Truth
 from catalog_tools.demo.video_file import write_clip
+from pipeline.errors import ConfigError
 from pipeline.types import ItemId, Match, Phase, Sighting, Tier
 
 
@@ -55,6 +56,16 @@ def test_clips_of_nothing_have_no_items(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("\n".join([*lines, "b.mp4,none,0,5,y"]) + "\n")
     clips = read_clips(tmp_path / "truth.csv")
     assert clips == [Clip("a.mp4", {"sun": (2, 9), "moon": (0, 9)}), Clip("b.mp4", {})]
+
+
+def test_a_wrong_line_of_the_truth_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text("video,item_id,first_frame,last_frame\na.mp4,none,,\na.mp4,sun,2,end\n")
+    with pytest.raises(ConfigError, match=r"truth.csv:3: first_frame and last_frame must be"):
+        read_clips(path)
+    path.write_text("video,item\na.mp4,sun\n")
+    with pytest.raises(ConfigError, match=r"truth.csv:1: must have the columns video,item_id"):
+        read_clips(path)
 
 
 def test_frames_of_a_clip_carry_the_files_own_times(tmp_path: Path) -> None:

@@ -89,6 +89,17 @@ def test_what_cannot_be_read_is_told_with_its_line(
         read(path)
 
 
+def test_a_column_that_may_be_missing_is_empty_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    for text, counts in (("image,n\na.jpg,2\nb.jpg\n", ["2", ""]), ("image\na.jpg\n", [""])):
+        path.write_text(text)
+        rows = read_csv(path, ("image",), "list", ConfigError, optional=("n",))
+        assert [row["n"] for _, row in rows] == counts
+    path.write_text("image,n,n\na.jpg,2,3\n")
+    with pytest.raises(ConfigError, match="list:1: must have the column n once"):
+        read_csv(path, ("image",), "list", ConfigError, optional=("n",))
+
+
 def test_items_are_read_from_semicolons_and_from_excels_text(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("item_id;label;image\n7;Milk, 1 l;p/1.jpg\n")
     found = find_images(tmp_path / "list.csv")
