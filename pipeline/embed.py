@@ -44,6 +44,11 @@ class Embedder:
         """How many crops to describe in one go: on a CPU one, so that it is known soon."""
         return 16 if self._engine.device.startswith("cuda") else 1
 
+    @property
+    def calls_at_once(self) -> int:
+        """How many threads may ask at once."""
+        return self._engine.calls_at_once
+
     def embed(self, images_bgr: Sequence[U8]) -> F32:
         """Return one vector a picture: (N, D) float32, unit length.
 

@@ -112,7 +112,10 @@ class Matcher:
         return [s for frame in frames for s in self._cameras[frame.camera].stay(frame)]
 
     def identify(self, looks: Sequence[Look]) -> list[Answer]:
-        """Return what each look shows. The identify lane's part: it touches no camera's state."""
+        """Return what each look shows. The identify lane's part: it touches no camera's state.
+
+        `identifiers` threads may call at once.
+        """
         timer = StageTimer()
         glances = [look for look in looks if look.is_glance and may_glance(look)]
         borne_out = glance(glances, self.stages.embedder, timer)
@@ -231,6 +234,11 @@ class Matcher:
     def looks_at_once(self) -> int:
         """How many looks `identify` is best given: on a CPU one, so that its answer is soon."""
         return self.stages.embedder.looks_at_once
+
+    @property
+    def identifiers(self) -> int:
+        """How many threads may call `identify` at once."""
+        return self.stages.embedder.calls_at_once
 
     @property
     def catalogs(self) -> Mapping[str, Catalog]:

@@ -26,6 +26,12 @@ class EngineOptions(Options):
         ge=0,
         description="CPU threads of each network; 0: what is worth it, measured once",
     )
+    calls_at_once: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="looks that may be identified at once; 0: two on a CPU, one on a GPU",
+    )
     precision: Literal["f32", "auto"] = Field(
         "auto", description="auto: bf16 where the CPU has it in hardware, else f32"
     )

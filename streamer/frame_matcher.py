@@ -25,6 +25,11 @@ class FrameMatcher(Protocol):
         """How many looks `identify` is best given in one call."""
         ...
 
+    @property
+    def identifiers(self) -> int:
+        """How many threads may call `identify` at once."""
+        ...
+
     def match(self, frames: Sequence[Frame]) -> list[Sighting]: ...
     def follow(
         self, frames: Sequence[Frame], waiting: Collection[tuple[str, int]]

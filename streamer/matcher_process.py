@@ -114,9 +114,7 @@ class _Loop:
         self._lane: IdentifyLane | None = None  # none: both lanes in turn
         if not args.options.lockstep:
             self._ringer = Ringer(matcher_bell(context.run_dir, args.index))
-            self._lane = IdentifyLane(
-                matcher, matcher.looks_at_once, self._ringer.ring, self._figures.loads
-            )
+            self._lane = IdentifyLane(matcher, self._ringer.ring, self._figures.loads)
         self._trouble = Tally(log, "frames failed")
         self._n_failures_in_a_row = 0
         self._give_back_at_s = time.monotonic() + GIVE_BACK_EVERY_S / 4
@@ -139,7 +137,7 @@ class _Loop:
                 self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
             self._say()
             self._give_back_pages()
-            if len(taken.quiet) == len(self._cameras):
+            if len(taken.quiet) == len(self._cameras) and not self._help():
                 self._sleep()
 
     def close(self) -> None:
@@ -152,6 +150,18 @@ class _Loop:
             self._evidence.close()
         for camera in self._cameras.values():
             camera.close()
+
+    def _help(self) -> bool:
+        """Identify a look where every camera is a recording that waits for answers, or at its end.
+
+        Nothing comes meanwhile that would have to be searched.
+        """
+        if self._lane is None or any(
+            not camera.in_order.is_waiting and not camera.is_drained
+            for camera in self._cameras.values()
+        ):
+            return False
+        return self._lane.help()
 
     def _sleep(self) -> None:
         """Sleep until a camera rings, a stop is asked for, or it is time to look around."""

@@ -22,6 +22,7 @@ class ColorsEngine:
 
     name = "fake"
     device = "cpu"
+    calls_at_once = 1
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -44,6 +45,7 @@ class BoxesEngine:
 
     name = "fake"
     device = "cpu"
+    calls_at_once = 1
 
     def __init__(self) -> None:
         self.batches: list[int] = []

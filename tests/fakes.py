@@ -140,6 +140,7 @@ class ScriptedMatcher:
 
     looks_at_once = 1
     frames_at_once = 8
+    identifiers = 2
 
     def follow(
         self, frames: Sequence[Frame], waiting: object = ()

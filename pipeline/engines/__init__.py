@@ -28,11 +28,12 @@ log = logging.getLogger(__name__)
 class Engine(Protocol):
     """A network on a device.
 
-    name: "openvino" or "torch". device: "cpu", "cuda:0", …
+    name: "openvino" or "torch". device: "cpu", "cuda:0", … calls_at_once: by as many threads.
     """
 
     name: str
     device: str
+    calls_at_once: int
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         """Run the network; the first axis of every array is the batch, which may be empty.

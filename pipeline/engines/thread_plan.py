@@ -1,5 +1,8 @@
 """How many threads the networks of each lane get: measured at a machine's first start, and kept.
 
+Two looks may be identified at once, each on half of the identify lane's threads: where recordings
+wait for answers, the follow lane helps (decisions/016).
+
 A further thread makes a call shorter, but by less than it costs, and ever less: by how much depends
 on the machine and on the network. `python -m pipeline.engines.thread_plan DETECTOR EMBEDDER` is the
 measurement, a child process: what it compiles leaves no memory behind.
@@ -28,6 +31,7 @@ from pipeline.weights import cache_dir, find_weights, read_kind, read_spec, sha2
 
 LEAST_GAIN = 1.25  # twice the threads must make a call so many times shorter
 MOST_THREADS = 8
+CALLS_AT_ONCE = 2
 MEASURED_S = 0.25  # a network and count
 WITHIN_S = 120.0  # the first use of a network converts it
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,8 +49,13 @@ def share_cores(options: MatcherOptions) -> tuple[EngineOptions, EngineOptions]:
     more than two cores measures that (seconds); who sets `threads` is not asked.
     """
     engine = options.engine
-    if options.lockstep or engine.threads or choose_engine(engine)[1] != "cpu":
-        return engine, engine
+    follows = engine.model_copy(update={"calls_at_once": 1})
+    if options.lockstep or choose_engine(engine)[1] != "cpu":
+        return follows, follows
+    n_calls = engine.calls_at_once or CALLS_AT_ONCE
+    identifies = engine.model_copy(update={"calls_at_once": n_calls})
+    if engine.threads:
+        return follows, identifies
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     n_follow = n_identify = max(1, (n_cores or 1) // 2)
     if n_follow > 1:
@@ -54,10 +63,10 @@ def share_cores(options: MatcherOptions) -> tuple[EngineOptions, EngineOptions]:
             find_weights("detector", options.detect.weights),
             find_weights("embedder", options.embed.weights),
         )
-        n_follow, n_identify = _known_or_measured(engine, weights, n_follow)
+        n_follow, n_identify = _known_or_measured(engine, weights, n_follow, n_calls)
     return (
-        engine.model_copy(update={"threads": n_follow}),
-        engine.model_copy(update={"threads": n_identify}),
+        follows.model_copy(update={"threads": n_follow}),
+        identifies.model_copy(update={"threads": n_identify}),
     )
 
 
@@ -72,13 +81,17 @@ def choose_threads(times_ms: Times, at_most: int) -> int:
 
 
 def _known_or_measured(
-    engine: EngineOptions, weights: tuple[Path, Path], at_most: int
+    engine: EngineOptions, weights: tuple[Path, Path], at_most: int, n_calls: int
 ) -> tuple[int, int]:
+    of_call = max(1, at_most // n_calls)
     path = _stored_at(engine, weights, at_most)
     measured = _read(path) or _measured_by_child(engine, weights, at_most)
     if measured is None:
-        return at_most, at_most
-    follow, identify = (choose_threads(times_ms, at_most) for times_ms in measured)
+        return at_most, of_call
+    follow, identify = (
+        choose_threads(times_ms, most)
+        for times_ms, most in zip(measured, (at_most, of_call), strict=True)
+    )
     log.info("networks: %d threads to follow, %d to identify", follow, identify)
     if path is not None and not path.exists():
         _write(path, measured)

@@ -29,6 +29,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    calls_at_once = 1
 
     def __init__(
         self, weights: Path, options: EngineOptions, device: str, precision: str | None = None

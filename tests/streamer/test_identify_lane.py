@@ -28,6 +28,9 @@ class Look:
 class Matcher:
     """Answers each look by its number, when it may; fails on those below zero."""
 
+    looks_at_once = 1
+    identifiers = 1
+
     def __init__(self) -> None:
         self.may = threading.Event()
         self.may.set()
@@ -42,7 +45,7 @@ class Matcher:
 @pytest.fixture
 def started() -> Iterator[Callable[[], tuple[Matcher, IdentifyLane, threading.Event]]]:
     matcher, woken = Matcher(), threading.Event()
-    with closing(IdentifyLane(matcher, 1, woken.set, LoadMeter())) as lane:
+    with closing(IdentifyLane(matcher, woken.set, LoadMeter())) as lane:
         yield lambda: (matcher, lane, woken)
         matcher.may.set()
 
@@ -81,11 +84,42 @@ def test_a_look_counts_as_work_for_its_camera() -> None:
             return super().identify(looks)
 
     loads = LoadMeter(lambda: now_s[0])
-    with closing(IdentifyLane(SlowMatcher(), 1, threading.Event().set, loads)) as lane:
+    with closing(IdentifyLane(SlowMatcher(), threading.Event().set, loads)) as lane:
         put(lane, Look("door", 1), Look("door", 2), Look("till", 3))
         found: list[int] = []
         wait_until(lambda: len(found.extend(answers(lane)) or found) == 3)
     assert {name: load.busy_s for name, load in loads.loads().items()} == {"door": 4.0, "till": 2.0}
+
+
+class Pair(Matcher):
+    """Answers two looks at a time, each in a thread of its own."""
+
+    identifiers = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def identify(self, looks: Sequence[Look]) -> list[int]:
+        self.both.wait(20)  # neither is answered alone
+        return super().identify(looks)
+
+
+def test_who_asks_may_help_while_the_lane_is_at_work() -> None:
+    with closing(IdentifyLane(Pair(), threading.Event().set, LoadMeter())) as lane:
+        assert not lane.help(), "nothing waits"
+        put(lane, Look("door", 1), Look("door", 2))
+        assert lane.help()
+        found: list[int] = []
+        wait_until(lambda: len(found.extend(answers(lane)) or found) == 2)
+        wait_until(lambda: lane.is_done_with("door"))
+
+
+def test_nobody_helps_a_matcher_that_answers_one_look_at_a_time(started: Started) -> None:
+    matcher, lane, _ = started()
+    matcher.may.clear()
+    put(lane, Look("door", 1), Look("door", 2))
+    assert not lane.help()
 
 
 def test_a_slow_look_holds_nobody_up_and_is_not_done(started: Started) -> None:

@@ -81,6 +81,20 @@ def test_batch_equals_single(weights: Path) -> None:
         assert np.abs(engine(rows)[0] - single).max() < 1e-5
 
 
+@pytest.mark.parametrize("n_rows", [1, 3])  # compiled for one shape, and for any
+def test_threads_that_call_at_once_get_each_their_own_answers(weights: Path, n_rows: int) -> None:
+    engine = load_engine(weights, EngineOptions(device="cpu", threads=1, calls_at_once=2))
+    assert engine.calls_at_once == 2
+    rng = np.random.default_rng(0)
+    asked = [rng.integers(0, 256, (n_rows, 128, 128, 3), np.uint8) for _ in range(12)]
+    alone = [engine(rows)[0] for rows in asked]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(4):
+            together = list(pool.map(lambda rows: engine(rows)[0], asked))
+            for one, other in zip(alone, together, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
 def test_outputs_are_the_callers_own(weights: Path) -> None:
     engine = load_engine(weights, EngineOptions(engine="openvino"))
     first = engine(images(2))[0]
