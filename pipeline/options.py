@@ -30,7 +30,8 @@ class EngineOptions(Options):
         0,
         ge=0,
         le=16,
-        description="looks that may be identified at once; 0: two on a CPU, one on a GPU",
+        description="looks that may be identified at once on a CPU; 0: two where all cameras are "
+        "recordings that are not played in real time, else one",
     )
     precision: Literal["f32", "auto"] = Field(
         "auto", description="auto: bf16 where the CPU has it in hardware, else f32"

@@ -12,6 +12,7 @@ from streamer.worker import WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
+CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
 _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
 
 
@@ -68,6 +69,10 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
 
 def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) -> WorkerSpec:
     options = config.matcher
+    is_any_live = any(config.cameras[name].searched.is_live for name in cameras)
+    if not is_any_live and not options.engine.calls_at_once:
+        engine = options.engine.model_copy(update={"calls_at_once": CALLS_BEFORE_RECORDINGS})
+        options = options.model_copy(update={"engine": engine})
     if config.evidence is not None:
         options = options.model_copy(update={"keep_evidence": True})
     return WorkerSpec(

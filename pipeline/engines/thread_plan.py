@@ -1,7 +1,6 @@
 """How many threads the networks of each lane get: measured at a machine's first start, and kept.
 
-Two looks may be identified at once, each on half of the identify lane's threads: where recordings
-wait for answers, the follow lane helps (decisions/016).
+Where looks are identified at once (`calls_at_once`), each gets its share of the lane's threads.
 
 A further thread makes a call shorter, but by less than it costs, and ever less: by how much depends
 on the machine and on the network. `python -m pipeline.engines.thread_plan DETECTOR EMBEDDER` is the
@@ -31,7 +30,6 @@ from pipeline.weights import cache_dir, find_weights, read_kind, read_spec, sha2
 
 LEAST_GAIN = 1.25  # twice the threads must make a call so many times shorter
 MOST_THREADS = 8
-CALLS_AT_ONCE = 2
 MEASURED_S = 0.25  # a network and count
 WITHIN_S = 120.0  # the first use of a network converts it
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,7 +50,7 @@ def share_cores(options: MatcherOptions) -> tuple[EngineOptions, EngineOptions]:
     follows = engine.model_copy(update={"calls_at_once": 1})
     if options.lockstep or choose_engine(engine)[1] != "cpu":
         return follows, follows
-    n_calls = engine.calls_at_once or CALLS_AT_ONCE
+    n_calls = engine.calls_at_once or 1
     identifies = engine.model_copy(update={"calls_at_once": n_calls})
     if engine.threads:
         return follows, identifies

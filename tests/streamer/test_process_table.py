@@ -82,3 +82,18 @@ def test_a_camera_with_a_small_stream_has_two_workers_and_is_one_camera() -> Non
     assert rings(table) == {args.name: args.source for args in cameras}
     assert all(camera_of(row.name) in ("hall", "door", None) for row in table)
     assert not re.fullmatch(NAME_PATTERN, "door+main")
+
+
+def test_networks_are_asked_twice_at_once_only_where_all_of_a_matchers_cameras_wait() -> None:
+    film = CameraOptions(url="film.mp4", catalog=Path("shelf"), realtime=False)
+    live = CameraOptions(url="rtsp://door/", catalog=Path("shelf"))
+
+    def calls(**cameras: CameraOptions) -> int:
+        args = build_process_table(AppConfig(cameras=cameras))[0].args
+        assert isinstance(args, MatcherArgs)
+        return args.options.engine.calls_at_once
+
+    assert calls(one=film, other=film) == 2
+    assert calls(one=film, door=live) == calls(door=live) == 0
+    paced = film.model_copy(update={"realtime": True})
+    assert calls(one=paced) == 0, "it is played as a live one"
