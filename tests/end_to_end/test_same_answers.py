@@ -115,7 +115,7 @@ def test_the_demos_clip_is_told_the_same_with_and_without_the_gate(
     ungated, n_all = run(frames, catalog, 0)
     gated, n_searched = run(frames, catalog, LOOK_AGAIN_S)
     print(f"searched {n_searched} of {n_all}; told {len(gated)} and {len(ungated)}")
-    assert Counter(phase for phase, *_ in ungated)[Phase.APPEARED] >= 8
+    assert Counter(phase for phase, *_ in ungated)[Phase.APPEARED] >= 6
     assert n_searched <= 0.8 * n_all
     of_ungated, of_gated = (Counter(life[:2] for life in lives) for lives in (ungated, gated))
     differing = (of_ungated - of_gated) + (of_gated - of_ungated)
