@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-# Searched frames that go on while looks at one are answered. With 0 the lanes would take turns,
-# with many an item that is gone again would be told late.
+# Searched frames that go on while looks at one are answered: with 0 the lanes take turns, with more
+# than 4 what is told differs from that (docs/decisions/016).
 FRAMES_BEHIND = 4
 _WAITS = object()
 
