@@ -24,7 +24,8 @@ from benchmarks.harness import percentiles, time_calls, write_result
 from benchmarks.plots import draw_ring
 from pipeline.types import ColorMatrix, ColorRange
 from streamer.bell import Bell, matcher_bell
-from streamer.frame_ring import Policy, RingReader, RingWriter
+from streamer.frame_ring import Policy, RingWriter
+from streamer.ring_reader import RingReader
 from streamer.sources.base import Picture
 
 SIZES_WH = ((1280, 720), (1920, 1080), (3840, 2160))

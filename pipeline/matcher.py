@@ -20,11 +20,10 @@ from pipeline.color import frame_from_bgr
 from pipeline.crop import Cropper
 from pipeline.detect import Detector, load_detector
 from pipeline.engines.thread_plan import share_cores
-from pipeline.identify import Stages, identify, load_stages
-from pipeline.identify.glance import glance, may_glance
+from pipeline.identify import Stages, identify, identify_tracks, load_stages
 from pipeline.identify.shelf import Shelf, Shelves
-from pipeline.identify.tuning import CAMERA, PICTURE, Budget
-from pipeline.identify.types import Answer, Check, Judged, Judgement, Look, Proposed
+from pipeline.identify.tuning import PICTURE, Budget
+from pipeline.identify.types import Answer, Check, Judged, Look, Proposed
 from pipeline.options import MatcherOptions, Regions
 from pipeline.panels import join_panels, panel_of
 from pipeline.pictures import picture_regions, picture_result, search_side_px
@@ -116,14 +115,7 @@ class Matcher:
 
         `identifiers` threads may call at once.
         """
-        timer = StageTimer()
-        glances = [look for look in looks if look.is_glance and may_glance(look)]
-        borne_out = glance(glances, self.stages.embedder, timer)
-        seen = {id(look) for look, does in zip(glances, borne_out, strict=True) if does}
-        rest = [look for look in looks if id(look) not in seen]
-        found = identify(rest, self.stages, CAMERA, timer)
-        known_of = {id(one.look): known.judgements for one, known in found}
-        return [_answer(look, known_of.get(id(look)), timer.stage_ms) for look in looks]
+        return identify_tracks(looks, self.stages, StageTimer())
 
     def apply(self, answers: Sequence[Answer]) -> list[Sighting]:
         """Return what answers change that come after their frames. The follow lane's part.
@@ -315,24 +307,6 @@ class Matcher:
     def _new_camera(self, camera: str, shelf: Shelf) -> Camera:
         regions = self._regions.get(camera, self.options.detect.regions)
         return Camera(camera, shelf, self.options, regions)
-
-
-def _answer(
-    look: Look, judgements: tuple[Judgement, ...] | None, stage_ms: Mapping[str, float]
-) -> Answer:
-    """Return what a look has shown. judgements: None of one that a glance has borne out."""
-    believed = look.believed
-    borne_out = believed.item_id if judgements is None and believed is not None else None
-    return Answer(
-        look.crop.track,
-        look.stamp,
-        look.now_s,
-        look.tracking,
-        judgements or (),
-        look.frame_ms,
-        stage_ms,
-        borne_out,
-    )
 
 
 def create_matcher(

@@ -9,10 +9,10 @@ from statistics import median
 from pipeline.types import Frame
 from streamer.answers_in_order import AnswersInOrder
 from streamer.frame_counters import Skip
-from streamer.frame_ring import RingReader
 from streamer.main_stream import MainStream
 from streamer.matcher_args import CameraFeed, ended_mark
 from streamer.pacer import Pacer
+from streamer.ring_reader import RingReader
 
 GAPS_KEPT, LEAST_GAPS = 8, 3  # between a camera's frames; the first ones may come in one go
 SLOWEST_GAP_NS = 65e9 / 3

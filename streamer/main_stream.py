@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.types import Frame
 from streamer.frame_counters import Skip
-from streamer.frame_ring import RingReader
 from streamer.matcher_args import ended_mark, main_ring
+from streamer.ring_reader import RingReader
 
 # Two encoders and two connections bring the same moment by so much apart at most; in more, what a
 # hand carries has left its box.

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pipeline.embed import Embedder, load_embedder
 from pipeline.identify.check import Checker, load_checker
 from pipeline.identify.compare import Comparer, load_comparer
+from pipeline.identify.glance import glance, may_glance
 from pipeline.identify.plan import plan
 from pipeline.identify.propose import propose
-from pipeline.identify.tuning import Budget
-from pipeline.identify.types import Judged, Look, Proposed
+from pipeline.identify.tuning import CAMERA, Budget
+from pipeline.identify.types import Answer, Judged, Look, Proposed
 from pipeline.identify.weigh import weigh
 from pipeline.options import EngineOptions, MatcherOptions
 from pipeline.timing import StageTimer
@@ -37,6 +38,17 @@ def load_stages(engine: EngineOptions, options: MatcherOptions) -> Stages:
         load_checker(engine, options.verify),
         load_comparer(engine, options.verify),
     )
+
+
+def identify_tracks(looks: Sequence[Look], stages: Stages, timer: StageTimer) -> list[Answer]:
+    """Return what looks at cameras' tracks show: by a glance where one will do."""
+    glances = [look for look in looks if look.is_glance and may_glance(look)]
+    borne_out = glance(glances, stages.embedder, timer)
+    seen = {id(look) for look, does in zip(glances, borne_out, strict=True) if does}
+    rest = [look for look in looks if id(look) not in seen]
+    found = identify(rest, stages, CAMERA, timer)
+    known_of = {id(one.look): known.judgements for one, known in found}
+    return [Answer.to(look, known_of.get(id(look)), timer.stage_ms) for look in looks]
 
 
 def identify(

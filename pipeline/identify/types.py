@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -182,3 +183,21 @@ class Answer:
     frame_ms: Mapping[str, float]
     stage_ms: Mapping[str, float]
     borne_out: ItemId | None = None
+
+    @classmethod
+    def to(
+        cls, look: Look, judgements: tuple[Judgement, ...] | None, stage_ms: Mapping[str, float]
+    ) -> Self:
+        """Return the answer to a look. judgements: None of one that a glance has borne out."""
+        believed = look.believed
+        borne_out = believed.item_id if judgements is None and believed is not None else None
+        return cls(
+            look.crop.track,
+            look.stamp,
+            look.now_s,
+            look.tracking,
+            judgements or (),
+            look.frame_ms,
+            stage_ms,
+            borne_out,
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.types import Frame
 from streamer.camera_process import CameraArgs, run_camera
 from streamer.child import ChildContext, WorkerState
-from streamer.frame_ring import RingReader
+from streamer.ring_reader import RingReader
 from streamer.sources.base import SourceOptions
 
 DEADLINE_S = 30.0

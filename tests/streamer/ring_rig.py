@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.types import ColorMatrix, ColorRange, Frame
-from streamer.frame_ring import FrameCounters, RingReader, RingWriter
+from streamer.frame_ring import FrameCounters, RingWriter
+from streamer.ring_reader import RingReader
 from streamer.sources.base import Picture
 from tests.fakes import wait_until
 

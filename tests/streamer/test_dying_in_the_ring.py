@@ -29,7 +29,7 @@ for value in itertools.count():
 _READ_AND_HOLD = """
 import sys, time
 from pathlib import Path
-from streamer.frame_ring import RingReader
+from streamer.ring_reader import RingReader
 reader = RingReader(Path(sys.argv[1]), "door")
 frame = reader.take()
 print(frame.number, flush=True)
