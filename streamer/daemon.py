@@ -187,8 +187,6 @@ class Daemon:
             self._on_report(event.worker, what)
         elif isinstance(what, Note) and what.topic == "figures":
             self._figures.add(name, event.incarnation, what.content)
-        elif isinstance(what, Note) and what.topic == "drained":
-            self._drain_until_s[str(what.content["camera"])] = 0.0
         elif isinstance(what, Exit):
             self._on_exit(event, what)
 
@@ -238,12 +236,14 @@ class Daemon:
             log.warning("the matcher cannot be told of an end", ring=ring, cause=error)
 
     def _finish_drained(self) -> None:
-        """Call cameras finished whose last frames have been matched."""
+        """Call cameras finished whose last frames have been matched, or should long have been."""
         for camera, until_s in list(self._drain_until_s.items()):
-            if time.monotonic() >= until_s:
-                del self._drain_until_s[camera]
+            if not self._publisher.has_ended(camera):
+                if time.monotonic() < until_s:
+                    continue
                 self._publisher.close_open_sightings("source_ended", camera=camera)
-                self._finished.add(camera)
+            del self._drain_until_s[camera]
+            self._finished.add(camera)
 
     def _tell_summary(self) -> None:
         """Renew, once a second, what `magpie status` is answered."""

@@ -315,7 +315,7 @@ class _Loop:
                 self._figures.loads.end(camera.name)
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")
                 self._say(is_last=True)
-                self._context.note("drained", camera=camera.name)
+                self._sink.send_end(camera.name)
 
     def _send(self, sightings: Sequence[Sighting], reason: str | None = None) -> None:
         """Hand sightings to the daemon; `reason` overrides why they left."""

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.catalog_format import current_generation, generation_identity
 from pipeline.errors import CatalogError
 from pipeline.options import MatcherOptions, Regions
+from pipeline.timing import FrameStamp
 from pipeline.types import Frame, ItemId, Match, Phase, Sighting, Tier
 from streamer.child import ChildContext, WorkerState
 
@@ -115,7 +116,7 @@ class ScriptedMatcher:
             name: json.loads((path / "script.json").read_text()) for name, path in catalogs.items()
         }
         self._open: dict[str, Sighting] = {}
-        self._seen_ns: dict[str, int] = {}
+        self._stamps: dict[str, FrameStamp] = {}  # of each camera's last frame
         self.stage_ms: dict[str, float] = {}
         for name, script in self._scripts.items():
             if script.get("broken"):
@@ -166,10 +167,10 @@ class ScriptedMatcher:
         pass
 
     def tick(self, camera: str, now_ns: int) -> list[Sighting]:
-        seen = self._open.get(camera)
-        if seen is not None and (now_ns - self._seen_ns[camera]) / 1e9 > self._leave_after_s:
-            return self._leave(camera, "gone")
-        return []
+        if camera not in self._open:
+            return []
+        silent_s = (now_ns - self._stamps[camera].captured_ns) / 1e9
+        return self._leave(camera, "gone") if silent_s > self._leave_after_s else []
 
     def reset_camera(self, camera: str) -> list[Sighting]:
         return self._leave(camera, "camera_lost")
@@ -187,7 +188,7 @@ class ScriptedMatcher:
 
     def _see(self, frame: Frame, item: str | None) -> list[Sighting]:
         """Return what changes when this item, or none, is in view."""
-        self._seen_ns[frame.camera] = frame.captured_ns
+        self._stamps[frame.camera] = FrameStamp.of(frame)
         seen = self._open.get(frame.camera)
         if seen is not None and seen.match.item_id == item:
             return []
@@ -199,7 +200,12 @@ class ScriptedMatcher:
 
     def _leave(self, camera: str, reason: str) -> list[Sighting]:
         seen = self._open.pop(camera, None)
-        return [] if seen is None else [replace(seen, phase=Phase.LEFT, reason=reason)]
+        if seen is None:
+            return []
+        stamp = self._stamps[camera]
+        times = {"captured_ns": stamp.captured_ns, "wall_ns": stamp.wall_ns}
+        left = replace(seen, phase=Phase.LEFT, reason=reason, frame_number=stamp.number, **times)
+        return [left]
 
     def _sighting(self, frame: Frame, item: str) -> Sighting:
         box = np.array([10, 20, 110, 220], np.float32)

@@ -43,7 +43,7 @@ from streamer.publishing.numbering import Numbered, Numbering, StatusNote
 from streamer.publishing.open_sightings import OpenSightings, Origin, Step
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publish_figures import PublishFigures, PublishSummary
-from streamer.publishing.sink import Handover
+from streamer.publishing.sink import CameraEnd, Handover
 from streamer.publishing.sockets import (
     ServerKeys,
     Waker,
@@ -88,6 +88,7 @@ class Publisher:
         self._pending: list[Step | StatusNote] = []
         self._unwritten: list[Entry] = []
         self._is_journal_well = True
+        self._ended_cameras: set[str] = set()
         self._not_understood = Tally(_log, "messages of a worker could not be read")
         self._journal_trouble = Tally(_log, _JOURNAL_TROUBLE)
         self._is_stopping = threading.Event()
@@ -157,6 +158,10 @@ class Publisher:
         dead. What it sent before it died comes first; what trickles in later leaves at once.
         """
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
+
+    def has_ended(self, camera: str) -> bool:
+        """Whether a matcher has told a camera's end: all that it saw came before, and has left."""
+        return camera in self._ended_cameras
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
         """Set what `{"state": true}` answers under "summary"; NaN becomes null."""
@@ -256,8 +261,13 @@ class Publisher:
             except ValidationError as error:
                 self._not_understood.add(str(error.errors()[0]["type"]))
                 continue
+            if isinstance(handover.what, CameraEnd):
+                camera = handover.what.ended_camera
+                self._pending += self._sightings.close("source_ended", camera)
+                self._ended_cameras.add(camera)
+                continue
             origin = Origin(handover.worker, handover.incarnation)
-            self._pending += self._sightings.admit(handover.match, origin)
+            self._pending += self._sightings.admit(handover.what, origin)
         return _BATCH
 
     def _flush(self) -> None:

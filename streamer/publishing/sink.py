@@ -1,4 +1,7 @@
-"""Where a matcher process puts its sightings: one hop, over a socket file, to the daemon."""
+"""Where a matcher process puts its sightings: one hop, over a socket file, to the daemon.
+
+That a camera has ended takes the same way: on any other it could overtake the last sightings.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zmq
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from streamer.publishing.events import MatchDraft, WireModel, match_event_from
+from streamer.publishing.events import CAMERA_PATTERN, MatchDraft, WireModel, match_event_from
 from streamer.publishing.sockets import DRAFT_MAX_BYTES, LINGER_MS, sink_path
 from streamer.reporting import Log, Tally
 
@@ -19,12 +22,20 @@ if TYPE_CHECKING:
 _QUEUE = 2000  # sightings that wait here while the daemon is busy
 
 
+class CameraEnd(WireModel):
+    """A camera's source has ended, and everything that was seen in it has been handed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ended_camera: str = Field(pattern=CAMERA_PATTERN)
+
+
 class Handover(WireModel):
-    """What travels from a worker to the daemon: JSON, one message a match."""
+    """What travels from a worker to the daemon: JSON, one message a match or a camera's end."""
 
     worker: str = Field(max_length=128)
     incarnation: int = Field(ge=0)
-    match: MatchDraft
+    what: MatchDraft | CameraEnd = Field(union_mode="left_to_right")
 
 
 class EventSink:
@@ -59,8 +70,17 @@ class EventSink:
 
         Raises pydantic.ValidationError for a sighting that the wire cannot carry: our own bug.
         """
-        draft = match_event_from(sighting, time.monotonic_ns())
-        handover = Handover(worker=self._worker, incarnation=self._incarnation, match=draft)
+        return self._hand_over(match_event_from(sighting, time.monotonic_ns()))
+
+    def send_end(self, camera: str) -> bool:
+        """Tell that no more comes of a camera whose source has ended; returns as `send_sighting`.
+
+        Where it is lost, the daemon ends the camera by itself after a while.
+        """
+        return self._hand_over(CameraEnd(ended_camera=camera))
+
+    def _hand_over(self, what: MatchDraft | CameraEnd) -> bool:
+        handover = Handover(worker=self._worker, incarnation=self._incarnation, what=what)
         payload = handover.model_dump_json().encode()
         if len(payload) > DRAFT_MAX_BYTES:
             self._lost.add("too_large")

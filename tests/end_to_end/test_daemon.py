@@ -106,9 +106,9 @@ def test_recording_is_matched_frame_by_frame_and_the_run_ends_with_it(tmp_path: 
         assert not daemon.run_dirs()
     appeared = [event for event in events if event.type == "appeared"]
     assert [event.frame_number for event in appeared] == [5, 45, 85, 125]
-    assert [event.reason for event in events if event.type == "left"] == [
-        "gone", "gone", "gone", "source_ended",
-    ]  # fmt: skip
+    reasons = [event.reason for event in events if event.type == "left"]
+    assert reasons == ["gone", "gone", "gone", "source_ended"]
+    assert events[-1].frame_number == 129 and events[-1].time.clock == "file"
     assert_each_ends_once(events)
     assert [event.seq for event in events] == sorted(event.seq for event in events)
     assert set(appeared[0].stage_ms) >= {"decode", "wait", "publish"}
