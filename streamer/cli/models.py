@@ -43,7 +43,8 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="one JSON li
         size = f"{path.stat().st_size / 1e6:.1f}" if path else ""
         width, height = entry.input_size_wh
         side = f"{width}x{height}" if width else "any"
-        where = _place_of(path) if path else "missing" if entry.shipped else "to pull"
+        missing = "missing" if entry.shipped else "to import" if entry.package else "to pull"
+        where = _place_of(path) if path else missing
         if path is None and locate(entry):
             where = "to convert: pull"
         table.add_row(*cells(entry.name, entry.kind, side, entry.licence, size, where))
@@ -80,8 +81,10 @@ def verify_weights(
 
 
 def _verification_error(bad: "list[WeightsState]") -> Exception:
+    from pipeline.weights import how_to_get
+
     listed = ", ".join(f"{state.entry.name}: {state.state}" for state in bad)
-    remedy = "restore shipped files: git checkout weights; pull others: magpie weights pull NAME"
+    remedy = ", ".join(dict.fromkeys(how_to_get(state.entry.name) for state in bad))
     return WeightsError.at("weights", "expected whole files", listed, remedy)
 
 

