@@ -161,7 +161,12 @@ class Attention:
         return found
 
     def is_any_due(
-        self, tracks: Sequence[Track], states: Mapping[int, State], now_s: float, rests_s: float
+        self,
+        frame: Frame,
+        tracks: Sequence[Track],
+        states: Mapping[int, State],
+        now_s: float,
+        rests_s: float,
     ) -> bool:
         """Whether a track needs a look now, though the picture has stayed the same since rests_s.
 
@@ -171,7 +176,7 @@ class Attention:
         for track in tracks:
             looked = self._looked.get(track.track_id)
             if looked is None:
-                if min(track.xyxy[2:] - track.xyxy[:2]) >= self._min_side_px:
+                if self._is_large_enough(frame, track):
                     return True
                 continue
             if states.get(track.track_id) is State.SETTLED:
@@ -211,12 +216,16 @@ class Attention:
     def _may_look(
         self, frame: Frame, track: Track, looked: _Looked | None, state: State, now_s: float
     ) -> bool:
-        sides = (track.xyxy[2:] - track.xyxy[:2]) * frame.detail_xy
-        if min(sides) < self._min_side_px:
+        if not self._is_large_enough(frame, track):
             return False
         if looked is None:
             return track.score >= SURE_SCORE or track.age_frames > 0
         return now_s - looked.at_s >= FIRST_WAIT_S or state is State.SETTLED
+
+    def _is_large_enough(self, frame: Frame, track: Track) -> bool:
+        """Whether a crop of the track would be, in px of the picture that it is cut from."""
+        sides = (track.xyxy[2:] - track.xyxy[:2]) * frame.detail_xy
+        return bool(min(sides) >= self._min_side_px)
 
     def _overdue(
         self, looked: _Looked | None, state: State, now_s: float, track: Track, frame: Frame

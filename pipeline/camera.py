@@ -115,7 +115,9 @@ class Camera:
         is_any_lost = self._tracker.alive() != {track.track_id for track in self._tracks}
         if not is_still or is_any_lost or self._pending:
             return False
-        return not self._attention.is_any_due(self._tracks, states, now_s, self._gate.rests_s)
+        return not self._attention.is_any_due(
+            frame, self._tracks, states, now_s, self._gate.rests_s
+        )
 
     def stay(self, frame: Frame) -> list[Sighting]:
         """Return what changed with a frame in which nothing moves: tracks stay as they are."""

@@ -72,7 +72,9 @@ class CropOptions(Options):
     """Cutting a region out of a frame."""
 
     pad: float = Field(0.08, ge=0, le=1, description="margin a side, share of the box side")
-    min_side_px: int = Field(24, ge=8, description="smaller boxes are not identified")
+    min_side_px: int = Field(
+        24, ge=8, description="smaller boxes are not identified; of the picture that is cut from"
+    )
     max_side_px: int = Field(512, ge=64, description="larger crops are scaled down")
 
 

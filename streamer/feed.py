@@ -80,7 +80,7 @@ class Feed:
         return None
 
     def with_sharper(self, frame: Frame) -> Frame:
-        """Return a frame that is to be searched, with its picture of the main stream if any."""
+        """Return a frame that may be searched, with its picture of the main stream if any."""
         return frame if self._main is None else replace(frame, sharper=self._main.picture_of(frame))
 
     def release(self, frame: Frame, failed: bool, still: bool) -> None:

@@ -182,10 +182,12 @@ class _Loop:
                 taken.quiet.append(camera)
             elif not camera.pacer.is_due(frame):
                 taken.between.append(frame)
-            elif camera.look_again_s and self._is_still(frame, camera.look_again_s):
-                taken.still.append(frame)
             else:
-                taken.due.append(camera.with_sharper(frame))
+                sharp = camera.with_sharper(frame)
+                if camera.look_again_s and self._is_still(sharp, camera.look_again_s):
+                    taken.still.append(frame)  # its main stream's picture is not needed
+                else:
+                    taken.due.append(sharp)
             camera.reader.set_due(camera.pacer.due_ns, camera.pacer.period_ns)
             if len(taken.due) == self._matcher.frames_at_once:
                 break

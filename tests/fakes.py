@@ -235,13 +235,20 @@ class ColorMatcher(ScriptedMatcher):
 
 class PairMatcher(ScriptedMatcher):
     """A matcher that sees what it was given: the size of a frame's sharper picture and by how many
-    pictures it is later than the frame, or "alone"; nothing in frames that are not searched."""
+    pictures it is later than the frame, or "alone"; nothing in frames that are not searched. To it
+    a frame without a sharper picture is still as well."""
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
         self.stage_ms = {"detect": 0.5, "track": 0.1}
         return [sighting for frame in frames for sighting in self._see(frame, _pair(frame))]
 
     def coast(self, frames: Sequence[Frame]) -> list[Sighting]:
+        return []
+
+    def is_still(self, frame: Frame, look_again_s: float) -> bool:
+        return frame.sharper is None or super().is_still(frame, look_again_s)
+
+    def stay(self, frames: Sequence[Frame]) -> list[Sighting]:
         return []
 
 

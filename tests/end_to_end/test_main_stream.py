@@ -30,7 +30,9 @@ def clips(folder: Path, n_main: int = N) -> tuple[Path, Path]:
     return main, write_clip(folder / "small.mp4", N, size_wh=SMALL)
 
 
-def run_to_end(folder: Path, config: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def run_to_end(
+    folder: Path, config: dict[str, Any], n_still: int = 0
+) -> tuple[list[str], dict[str, Any]]:
     """Return what appeared, in order, and the camera's summary."""
     with running_daemon(folder, config, "PairMatcher") as daemon, daemon.subscribe() as subscriber:
         events = matches(daemon, subscriber)
@@ -40,7 +42,7 @@ def run_to_end(folder: Path, config: dict[str, Any]) -> tuple[list[str], dict[st
     door = summary["cameras"]["door"]
     assert_sum_holds(door["counters"])
     assert_sum_holds(door["main"]["counters"])
-    assert door["counters"]["processed"] == N
+    assert door["counters"]["processed"] == N - n_still
     assert {event.frame_size_wh for event in events} == {SMALL}
     return [event.item_id for event in events if event.type == "appeared"], door["main"]
 
@@ -69,6 +71,18 @@ def test_pictures_between_two_searches_are_skipped_not_lost(tmp_path: Path) -> N
     assert main["counters"]["processed"] == N / 5
     assert main["counters"]["skipped"] == {"unneeded": N - N // 5}
     assert main["counters"]["dropped"] == {}
+
+
+def test_whether_a_frame_is_still_is_asked_with_its_main_streams_picture(tmp_path: Path) -> None:
+    """1. A camera of two recordings has a motion gate; ten frames are still.
+    Result: the others are searched, and the ten's pictures of the main stream were not needed.
+    """
+    config = two_streams(tmp_path, *clips(tmp_path), motion_gate=True)
+    write_scripted_catalog(tmp_path / "shelf", still=list(range(20, 30)))
+    appeared, main = run_to_end(tmp_path, config, n_still=10)
+    assert appeared == ["640x360 +0"]
+    assert main["counters"]["processed"] == N - 10
+    assert main["counters"]["skipped"] == {"unneeded": 10}
 
 
 def test_what_a_longer_main_stream_has_left_does_not_hold_up_the_end(tmp_path: Path) -> None:

@@ -70,18 +70,18 @@ def test_tracks_that_meet_at_rest_are_due_once_and_again_after_something_moved(f
     attention = Attention(CropOptions())
     tracks = [_track(1, 100.0), _track(2, 170.0)]
     states = dict.fromkeys((1, 2), State.SETTLED)
-    assert attention.is_any_due(tracks, states, 0.0, rests_s=0.0)
+    assert attention.is_any_due(frame, tracks, states, 0.0, rests_s=0.0)
     attention.choose(frame, tracks, states, 0.1, at_most=4)
     assert attention.is_suspect(tracks[0])
-    assert not attention.is_any_due(tracks, states, 9.0, rests_s=0.1)
-    assert attention.is_any_due(tracks, states, 9.0, rests_s=8.0)
+    assert not attention.is_any_due(frame, tracks, states, 9.0, rests_s=0.1)
+    assert attention.is_any_due(frame, tracks, states, 9.0, rests_s=8.0)
 
 
 def test_a_stranger_at_rest_is_due_for_its_first_looks_ever_later(frame):
     attention, stranger = Attention(CropOptions()), _track(1, 100.0)
     due_s = []
     for now_s in np.arange(0.0, 20.0, 0.1):
-        if attention.is_any_due([stranger], {}, now_s, rests_s=0.0):
+        if attention.is_any_due(frame, [stranger], {}, now_s, rests_s=0.0):
             attention.choose(frame, [stranger], {}, now_s, at_most=2)
             due_s.append(now_s)
     assert len(due_s) == LOOKS_AT_REST + 1 and due_s[-1] < 3.0
@@ -169,6 +169,13 @@ def test_a_box_too_small_to_identify_is_looked_at_where_a_sharper_picture_shows_
     sharp = replace(frame, sharper=main)
     assert len(Attention(CropOptions()).choose(sharp, [tiny], {}, 0.0, 4)) == 1
     assert view_quality(sharp, tiny) == pytest.approx(3 * view_quality(frame, tiny))
+
+
+def test_a_still_picture_is_searched_for_a_box_that_only_the_sharper_one_shows_large_enough(frame):
+    tiny = Track("door", 1, np.array([100, 100, 110, 116], np.float32), 0.9, 0, 5)
+    sharp = replace(frame, sharper=frame_from_bgr(np.zeros((1080, 1920, 3), np.uint8)))
+    for now, is_due in ((frame, False), (sharp, True)):
+        assert Attention(CropOptions()).is_any_due(now, [tiny], {}, 1.0, rests_s=0.0) == is_due
 
 
 def test_a_settled_track_that_met_another_gets_glances_between_looks_in_detail(frame):
