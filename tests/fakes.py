@@ -252,6 +252,38 @@ class PairMatcher(ScriptedMatcher):
         return []
 
 
+N_MOMENTS = 50  # that `moment_picture` tells apart
+N_NEAR = 5  # pictures; two streams are 3.75 apart at most, and a picture's light is rounded
+
+
+def moment_picture(number: int, size_wh: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 RGB: a gray that says the picture's number, as MomentMatcher reads it."""
+    return np.full((size_wh[1], size_wh[0], 3), 20 + 4 * (number % N_MOMENTS), np.uint8)
+
+
+class MomentMatcher(ScriptedMatcher):
+    """A matcher that sees how many of moment_picture's pictures lie between a frame and its sharper
+    picture: "1280x720 near rtcp" or "1280x720 far rtcp", or "arrival" while not both have the
+    camera's clock; or "alone"."""
+
+    def match(self, frames: Sequence[Frame]) -> list[Sighting]:
+        self.stage_ms = {"detect": 0.5, "track": 0.1}
+        return [sighting for frame in frames for sighting in self._see(frame, _apart(frame))]
+
+    def coast(self, frames: Sequence[Frame]) -> list[Sighting]:
+        return []
+
+
+def _apart(frame: Frame) -> str:
+    if frame.sharper is None:
+        return "alone"
+    gray = (float(frame.sharper.y.mean()) - float(frame.y.mean())) * 255 / 219  # of 8-bit video
+    n_apart = (gray / 4 + N_MOMENTS / 2) % N_MOMENTS - N_MOMENTS / 2
+    (width, height), clocks = frame.sharper.size_wh, {frame.clock, frame.sharper.clock}
+    told = f"{width}x{height} {'near' if abs(n_apart) <= N_NEAR else 'far'}"
+    return f"{told} {'rtcp' if clocks == {'rtcp'} else 'arrival'}"
+
+
 def _pair(frame: Frame) -> str:
     if frame.sharper is None:
         return "alone"

@@ -24,14 +24,24 @@ def is_rtsp_server_there() -> bool:
 
 
 class RtspServer:
-    """A running server; `url` is where it serves."""
+    """A running server; `url` is where it serves, `sub_url` where its small stream if it has one.
+
+    sub: the small stream's clip.
+    """
 
     def __init__(
-        self, clip: Path, port: int = 0, user: str = "", password: str = "", is_digest: bool = False
+        self,
+        clip: Path,
+        port: int = 0,
+        user: str = "",
+        password: str = "",
+        is_digest: bool = False,
+        sub: Path | None = None,
     ) -> None:
         self._process = subprocess.Popen(
             [str(SYSTEM_PYTHON), str(SERVER), str(clip), "--port", str(port),
-             "--user", user, "--password", password, *(["--digest"] if is_digest else [])],
+             "--user", user, "--password", password, *(["--digest"] if is_digest else []),
+             *(["--sub", str(sub)] if sub else [])],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -40,6 +50,7 @@ class RtspServer:
             self.stop()
             raise RuntimeError(f"the RTSP server did not start: {words}")
         self.url = words[1]
+        self.sub_url = f"{self.url}-sub"
         self.port = int(self.url.split(":")[2].split("/")[0])
 
     def stop(self) -> None:
