@@ -26,7 +26,7 @@ from benchmarks.network_cases import (
     network_cases,
     shapes_of,
 )
-from benchmarks.plots import draw_stages
+from benchmarks.plots import draw_stages, draw_steps
 from benchmarks.recorded import measure_decoding
 from benchmarks.step_cases import make_scenery, step_cases
 from pipeline.options import MatcherOptions
@@ -59,6 +59,8 @@ def run_benchmark(
     path = write_result(out, "stages", config, {"networks": rows, "steps": of_steps})
     if rows:
         draw_stages(rows, path.with_suffix(".png"))
+    if of_steps:
+        draw_steps(of_steps, path.with_suffix(".steps.png"))
     print(path)
     return path
 

@@ -47,6 +47,20 @@ def draw_stages(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
+def draw_steps(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw what each step takes by itself, the median, and a thin line to the slowest of twenty."""
+    names = [f"{row['step']}, {row['shape']}" for row in rows]
+    usual = [row["call_ms"]["p50"] / row["rows"] for row in rows]
+    slow = [row["call_ms"].get("p95", row["call_ms"]["p50"]) / row["rows"] for row in rows]
+    with drawing(path, (7, 0.5 + 0.27 * len(rows))) as axis:
+        axis.barh(names, usual, color=_COLORS[0])
+        axis.hlines(names, usual, slow, color=_COLORS[1], linewidth=1.5)
+        for name, value in zip(names, usual, strict=True):
+            axis.text(value, name, f" {value:.1f}", va="center", fontsize=8)
+        axis.invert_yaxis()
+        axis.set(xlabel="ms a call, one at a time; line: up to the slowest of 20")
+
+
 def draw_throughput(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw frames a second and efficiency by the number of cameras."""
     names = [str(run["cameras"]) for run in runs]

@@ -11,19 +11,20 @@ from pydantic import TypeAdapter
 
 from pipeline.errors import CatalogError
 from pipeline.identify.tuning import (
+    BEST_MARGIN,
     CLOSE_DISTANCE,
     DESIGN,
     EXACT,
     LIMIT,
     LISTED_FAMILY,
-    MOST_MARGIN,
     OWN,
     OWN_UNSEEN,
     SIMILAR,
     UNVERIFIED,
     VERY_SIMILAR,
+    WORST_MARGIN,
+    Eight,
     Four,
-    Nine,
     Three,
     Two,
 )
@@ -34,7 +35,6 @@ DESIGN_FEATURES = (
     "similarity",
     "margin",
     "inliers",
-    "inlier share",
     "agreement of a fair photo",
     "agreement beyond it",
     "fragment",
@@ -57,7 +57,7 @@ class Calibration:
     `magpie catalog calibrate` fits them; a catalog's own replace the defaults (tuning.py).
     """
 
-    design: Nine = DESIGN
+    design: Eight = DESIGN
     own: Two = OWN
     own_unseen: Three = OWN_UNSEEN
     unverified: Four = UNVERIFIED
@@ -102,20 +102,19 @@ class Calibration:
         return sigmoid(log_odds + LISTED_FAMILY * family_sign(found))
 
 
-def design_features(proposal: Proposal, margin: float, found: Verification) -> Nine:
+def design_features(proposal: Proposal, margin: float, found: Verification) -> Eight:
     """Return what is weighed for a proposal with a sane homography, as DESIGN_FEATURES says.
 
-    margin: within ±MOST_MARGIN, since a turned or half hidden item may resemble others much more.
-    inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a near-twin
-    may share just that. sameness: the comparer's log-odds, 0 without it.
+    margin: within WORST_MARGIN..BEST_MARGIN; a turned or half hidden item may resemble others much
+    more. inliers: saturating, 0.5 at 12. fragment: little of the view lies in the crop, and a
+    near-twin may share just that. sameness: the comparer's log-odds, 0 without it.
     """
     agreement = found.agreement
     return (
         1.0,
         proposal.similarity,
-        max(-MOST_MARGIN, min(MOST_MARGIN, margin)),
+        max(WORST_MARGIN, min(BEST_MARGIN, margin)),
         found.inliers / (found.inliers + 12.0),
-        found.inliers / max(1, found.correspondences),
         _ramp(agreement, 0.0, 0.45),
         _ramp(agreement, 0.45, 0.9),
         _ramp(-found.coverage, -0.55, -0.3),

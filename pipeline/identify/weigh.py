@@ -99,11 +99,11 @@ def judge(
     groups: of each proposal; those of one show the same picture. None: all differ.
     """
     groups = groups or range(len(proposals))
-    margins = _margins([proposal.similarity for proposal in proposals], groups)
+    of_each = margins([proposal.similarity for proposal in proposals], groups)
     found = [_with_witness(verifications, proposal.item_id) for proposal in proposals]
     design = [
         calibration.design_log_odds(proposal, margin, verification)
-        for proposal, margin, verification in zip(proposals, margins, found, strict=True)
+        for proposal, margin, verification in zip(proposals, of_each, found, strict=True)
     ]
     own = [calibration.own_share(verification) for verification in found]
     odds = np.exp(design)
@@ -117,7 +117,7 @@ def judge(
         n_alike = sum(group == groups[i] for group in groups)
         judgements.append(
             Judgement(
-                proposal, margins[i], found[i], lead, own[likeliest], design[i], crop, n_alike
+                proposal, of_each[i], found[i], lead, own[likeliest], design[i], crop, n_alike
             )
         )
     # What is equally likely comes in the catalog's order, whichever way it was proposed.
@@ -148,7 +148,7 @@ def _is_rival(one: Verification | None, other: Verification | None) -> bool:
     return float(intersection_matrix(a, b)[0, 0]) >= RIVAL_SHARE * smaller
 
 
-def _margins(similarities: Sequence[float], groups: Sequence[int]) -> list[float]:
+def margins(similarities: Sequence[float], groups: Sequence[int]) -> list[float]:
     """Return each similarity minus the best of other groups; 0 where there is no other."""
     best: dict[int, float] = {}
     for similarity, group in zip(similarities, groups, strict=True):
