@@ -13,7 +13,7 @@ demo: setup ## build a catalog, watch a clip, show the matches
 test: setup ## lint, types and all tests
 	@bash scripts/install_test_tools.sh
 	@$(MAKE) --no-print-directory lint
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check .
