@@ -7,13 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # a process that only hands looks on loads nothing heavy
     from pipeline.identify.types import Look
 
 _Key = tuple[str, int, int]  # camera, track number, and one of its own for a recording's look
 LONG_WAIT_S = 1.0  # newest first alone would let the oldest wait for ever when too much comes
+# A live camera's view that is older goes behind all that are not: where more comes than can be
+# identified, what is told must still be of just now.
+STALE_S = 0.3
+
+
+class _Waiting(NamedTuple):
+    """A look that waits. asked_s: since when its track does; seen_s: when this view of it came."""
+
+    look: Look
+    asked_s: float
+    seen_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +45,14 @@ class WaitingRoom:
     """Bounded for each camera; `put` is the follow lane's, `take` the identify lane's.
 
     A look at a track takes the place of the one that waits already. Cameras are served in turn,
-    within a camera the most urgent look first. Where a camera's places are taken, its least urgent
-    look has to go. A recording's looks all keep their places: who puts them waits.
+    within a camera the most urgent look first; stale views only when there are no others. Where a
+    camera's places are taken, its least urgent look has to go. A recording's looks all keep their
+    places, and are never stale: who puts them waits.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[_Key, tuple[Look, float]] = {}  # and since when
+        self._waiting: dict[_Key, _Waiting] = {}
         self._served: dict[str, int] = {}  # by camera, the turn in which it was served last
         self._turn = self._n_put = 0
         self._is_closed = False
@@ -54,19 +66,19 @@ class WaitingRoom:
         with self._changed:
             self._n_put += 1
             key = look.camera, look.crop.track.track_id, self._n_put if n_places is None else 0
-            known = self._waiting.get(key)
-            self._waiting[key] = look, known[1] if known else time.monotonic()
+            known, now_s = self._waiting.get(key), time.monotonic()
             if known is not None:  # as urgent as before, whatever the newer view is by itself
-                overdue = max(look.overdue, known[0].overdue)
-                self._waiting[key] = replace(look, overdue=overdue), known[1]
+                overdue = max(look.overdue, known.look.overdue)
+                self._waiting[key] = _Waiting(replace(look, overdue=overdue), known.asked_s, now_s)
                 self._count(replaced=self._figures.replaced + 1)
-                return known[0]
+                return known.look
+            self._waiting[key] = _Waiting(look, now_s, math.inf if n_places is None else now_s)
             mine = self._of(look.camera)
             self._changed.notify()
             if n_places is None or len(mine) <= n_places:
                 return None
             self._count(dropped=self._figures.dropped + 1)
-            return self._waiting.pop(min(mine, key=self._urgency_of))[0]
+            return self._waiting.pop(min(mine, key=self._urgency_of)).look
 
     def take(
         self,
@@ -111,28 +123,30 @@ class WaitingRoom:
     def figures(self) -> RoomFigures:
         """Return what became of the looks so far."""
         with self._changed:
-            since_s = [since_s for _, since_s in self._waiting.values()]
-            oldest_s = time.monotonic() - min(since_s) if since_s else 0.0
-            return replace(self._figures, waiting=len(since_s), oldest_s=oldest_s)
+            asked_s = [one.asked_s for one in self._waiting.values()]
+            oldest_s = time.monotonic() - min(asked_s) if asked_s else 0.0
+            return replace(self._figures, waiting=len(asked_s), oldest_s=oldest_s)
 
     def _count(self, **numbers: int) -> None:
         self._figures = replace(self._figures, **numbers)
 
     def _next(self) -> Look:
-        camera = min(
-            (name for name, *_ in self._waiting), key=lambda name: self._served.get(name, -1)
-        )
+        keys = [key for key in self._waiting if self._is_fresh(key)] or list(self._waiting)
+        camera = min((name for name, *_ in keys), key=lambda name: self._served.get(name, -1))
         self._turn += 1
         self._served[camera] = self._turn
-        key = max(self._of(camera), key=self._urgency_of)
-        return self._waiting.pop(key)[0]
+        key = max((key for key in keys if key[0] == camera), key=self._urgency_of)
+        return self._waiting.pop(key).look
 
     def _of(self, camera: str) -> list[_Key]:
         return [key for key in self._waiting if key[0] == camera]
 
-    def _urgency_of(self, key: _Key) -> tuple[bool, float, float, float]:
-        look, since_s = self._waiting[key]
-        return _urgency(look, time.monotonic() - since_s)
+    def _is_fresh(self, key: _Key) -> bool:
+        return self._waiting[key].seen_s >= time.monotonic() - STALE_S
+
+    def _urgency_of(self, key: _Key) -> tuple[bool, bool, float, float, float]:
+        one = self._waiting[key]
+        return self._is_fresh(key), *_urgency(one.look, time.monotonic() - one.asked_s)
 
 
 def _urgency(look: Look, waited_s: float) -> tuple[bool, float, float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.types import Crop, Track
-from pipeline.waiting_room import LONG_WAIT_S, WaitingRoom
+from pipeline.waiting_room import LONG_WAIT_S, STALE_S, WaitingRoom
 
 BOX = np.array([0, 0, 9, 9], np.float32)
 
@@ -100,9 +100,43 @@ def test_what_has_waited_too_long_comes_before_the_newest(
     room = WaitingRoom()
     put(room, Look("door", 1), Look("door", 2, 1.1))
     clock[0] += LONG_WAIT_S + 0.1
+    put(room, Look("door", 1), Look("door", 2, 1.1))  # newer views of the same
     put(room, Look("door", 3, now_s=9.0), Look("door", 4, 7.0))
     assert room.figures().oldest_s == pytest.approx(LONG_WAIT_S + 0.1)
     assert [look.number for look in take(room)] == [1, 3, 2, 4], "known tracks wait for new ones"
+
+
+def test_a_stale_view_waits_for_all_that_are_not_and_is_taken_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    room = WaitingRoom()
+    stale, seen_again, known = Look("door", 1), Look("till", 2), Look("till", 3, 1.5)
+    put(room, stale, seen_again)
+    clock[0] += STALE_S + 0.1
+    put(room, seen_again, known)
+    assert take(room) == [seen_again, known, stale]
+
+
+def test_a_recordings_view_is_never_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    room = WaitingRoom()
+    put(room, Look("film", 1), n_places=None)
+    clock[0] += 60.0
+    put(room, Look("film", 2, 1.5), n_places=None)
+    assert [look.number for look in take(room)] == [1, 2]
+
+
+def test_where_places_are_taken_the_stale_view_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    room = WaitingRoom()
+    stale, known = Look("door", 1), Look("door", 2, 1.5)
+    put(room, stale)
+    clock[0] += STALE_S + 0.1
+    assert put(room, known, n_places=1) == [stale]
 
 
 def test_a_newer_view_is_as_urgent_as_the_one_whose_place_it_takes() -> None:
