@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from pipeline.attend import Attention, Chosen, State
 from pipeline.boxes import area, bounds, iou_matrix
+from pipeline.crop import Cropper
 from pipeline.identify.belief import Belief, match_of
 from pipeline.identify.shelf import Shelf
 from pipeline.identify.tuning import HOPELESS
-from pipeline.identify.types import Answer, Judgement
+from pipeline.identify.types import Answer, Judgement, Look
 from pipeline.motion import MotionGate
 from pipeline.options import MatcherOptions, Regions
+from pipeline.panels import Panel, panel_of
 from pipeline.sightings import Identified, Sightings
 from pipeline.timing import FrameClock, FrameStamp
 from pipeline.track import WHOLE_FRAME_ID, Tracker
@@ -25,7 +27,6 @@ from pipeline.types import (
     Detections,
     Evidence,
     Frame,
-    ItemId,
     Match,
     Proposal,
     Sighting,
@@ -67,7 +68,6 @@ class Camera:
         self._pending: Counter[int] = Counter()  # looks that are not answered yet, by track number
         self._unsure: set[int] = set()  # tracks that may have been exchanged, until an answer
         self._gate = MotionGate()
-        self._known: frozenset[Hashable] = frozenset()  # the tracks and what they were taken for
 
     def follow(self, detections: Detections, now_s: float, size_wh: tuple[int, int]) -> list[Track]:
         """Return the tracks in a frame; start a belief for new ones, forget those that are gone."""
@@ -99,37 +99,33 @@ class Camera:
     def is_still(self, frame: Frame, look_again_s: float) -> bool:
         """Whether a search of this frame would find what the last one found.
 
-        Nothing has moved since, no track has just changed, is lost, or waits for a look or an
-        answer, and the last search is less than look_again_s ago.
+        Nothing has moved since, no track is lost, and the last search is less than look_again_s
+        ago.
         """
-        now_s = self.clock.would_be(frame)
-        states = self._states(self._tracks)
-        known = frozenset(
-            (track.track_id, states.get(track.track_id), self._item_of(track))
-            for track in self._tracks
-        )
-        if known != self._known:
-            self._known = known
-            self._gate.hold(now_s)
-        is_still = self._gate.is_still(frame.y, now_s, look_again_s)
+        is_still = self._gate.is_still(frame.y, self.clock.would_be(frame), look_again_s)
         is_any_lost = self._tracker.alive() != {track.track_id for track in self._tracks}
-        if not is_still or is_any_lost or self._pending:
-            return False
-        return not self._attention.is_any_due(
-            frame, self._tracks, states, now_s, self._gate.rests_s
-        )
+        return is_still and not is_any_lost
 
-    def stay(self, frame: Frame) -> list[Sighting]:
-        """Return what changed with a frame in which nothing moves: tracks stay as they are."""
+    def stay(self, frame: Frame, waiting: Collection[int] = ()) -> tuple[list[Chosen], float]:
+        """Let tracks stay as they are with a frame in which nothing moves; return those that are to
+        be identified in it all the same, and the camera's time.
+
+        waiting: as for `attend`.
+        """
         now_s = self.clock.advance(frame)
         self._tracker.stay(now_s)
         self._motion.clear()
         self._tracked_s = now_s
-        return self.step(FrameStamp.of(frame), self._tracks, now_s, {})
+        states = self._states(self._tracks)
+        rests_s = self._gate.rests_s
+        if waiting or self._attention.is_any_due(frame, self._tracks, states, now_s, rests_s):
+            return self.attend(frame, self._tracks, now_s, waiting), now_s
+        return [], now_s
 
-    def _item_of(self, track: Track) -> ItemId | None:
-        proposal = self._beliefs[track.track_id].item()
-        return None if proposal is None else proposal.item_id
+    @property
+    def tracks(self) -> list[Track]:
+        """What stays where nothing moves: the tracks of the frame last searched."""
+        return self._tracks
 
     def _note_motion(self, tracks: Sequence[Track], now_s: float) -> None:
         before = {track.track_id: track.xyxy for track in self._tracks}
@@ -173,6 +169,31 @@ class Camera:
         """Return what the track is taken for so far, and after how many looks."""
         belief = self._beliefs[track.track_id]
         return belief.item(), belief.n_looks
+
+    def looks_at(
+        self,
+        frame: Frame,
+        chosen: Sequence[Chosen],
+        cropper: Cropper,
+        panels: Sequence[Panel],
+        now_s: float,
+    ) -> list[Look]:
+        """Return the looks at tracks that are to be identified, cut out of a frame."""
+        crops = cropper.crop(frame, [each.track for each in chosen])
+        return [
+            Look(
+                crop,
+                self.shelf,
+                *self.believed(each.track),
+                panel_of(each.track.xyxy, panels),
+                FrameStamp.of(frame),
+                now_s,
+                self.tracking,
+                each.overdue,
+                each.is_glance,
+            )
+            for crop, each in zip(crops, chosen, strict=True)
+        ]
 
     def ask(self, track: Track) -> None:
         """A look at a track was handed on; it must be answered, or given up."""

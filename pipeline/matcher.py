@@ -106,9 +106,22 @@ class Matcher:
         """
         return self._cameras[frame.camera].is_still(frame, look_again_s)
 
-    def stay(self, frames: Sequence[Frame]) -> list[Sighting]:
-        """Return what changed with frames in which nothing moves: tracks stay as they are."""
-        return [s for frame in frames for s in self._cameras[frame.camera].stay(frame)]
+    def stay(
+        self, frames: Sequence[Frame], waiting: Collection[tuple[str, int]] = ()
+    ) -> tuple[list[Sighting], list[Look]]:
+        """Return what `follow` does for frames in which nothing moves: tracks stay as they are."""
+        sightings: list[Sighting] = []
+        looks: list[Look] = []
+        for frame in frames:
+            camera = self._cameras[frame.camera]
+            chosen, now_s = camera.stay(frame, _of_camera(waiting, frame.camera))
+            sightings += camera.step(FrameStamp.of(frame), camera.tracks, now_s, {})
+            if chosen:
+                panels = camera.shelf.find_panels(frame.y)
+                looks += camera.looks_at(frame, chosen, self._cropper, panels, now_s)
+        for look in looks:
+            self._cameras[look.camera].ask(look.crop.track)
+        return sightings, looks
 
     def identify(self, looks: Sequence[Look]) -> list[Answer]:
         """Return what each look shows. The identify lane's part: it touches no camera's state.
@@ -259,24 +272,9 @@ class Matcher:
                 tracks = camera.follow(
                     join_panels(found, panels, frame.size_wh), now_s, frame.size_wh
                 )
-                mine = {track_id for name, track_id in waiting if name == frame.camera}
-                chosen = camera.attend(frame, tracks, now_s, mine)
+                chosen = camera.attend(frame, tracks, now_s, _of_camera(waiting, frame.camera))
             with timer.stage("crop"):
-                crops = self._cropper.crop(frame, [each.track for each in chosen])
-            looks += [
-                Look(
-                    crop,
-                    camera.shelf,
-                    *camera.believed(each.track),
-                    panel_of(each.track.xyxy, panels),
-                    FrameStamp.of(frame),
-                    now_s,
-                    camera.tracking,
-                    each.overdue,
-                    each.is_glance,
-                )
-                for crop, each in zip(crops, chosen, strict=True)
-            ]
+                looks += camera.looks_at(frame, chosen, self._cropper, panels, now_s)
             seen.append((frame, camera, tracks, now_s))
         return timer, seen, looks
 
@@ -307,6 +305,10 @@ class Matcher:
     def _new_camera(self, camera: str, shelf: Shelf) -> Camera:
         regions = self._regions.get(camera, self.options.detect.regions)
         return Camera(camera, shelf, self.options, regions)
+
+
+def _of_camera(waiting: Collection[tuple[str, int]], camera: str) -> set[int]:
+    return {track_id for name, track_id in waiting if name == camera}
 
 
 def create_matcher(

@@ -7,21 +7,21 @@ import importlib
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.errors import CatalogError
 from pipeline.library_pages import give_back_pages
-from pipeline.options import Regions
 from pipeline.types import Frame, Sighting
 from streamer.bell import Bell, Ringer, matcher_bell
 from streamer.catalog_watch import CatalogWatch
-from streamer.child import ChildContext, WorkerState
+from streamer.child import ChildContext
 from streamer.feed import Feed
 from streamer.frame_matcher import FrameMatcher
 from streamer.identify_lane import IdentifyLane
 from streamer.matcher_args import MatcherArgs
+from streamer.matcher_creation import create_patiently
 from streamer.matcher_figures import MatcherFigures, before_ms
 from streamer.publishing.sink import EventSink
 from streamer.reporting import Log, Tally
@@ -30,10 +30,10 @@ IDLE_S = 0.1  # longest sleep: cameras that give nothing still have their `left`
 GIVE_BACK_EVERY_S = 20.0  # first frames run code that later ones do not: 25 MB
 GIVE_BACK_MAX_SHARE = 0.002  # of the time; 30 ms a call on a small machine
 MAX_FAILURES_IN_A_ROW = 20
-CATALOG_TRY_AGAIN_S = 1.0
 LIVE_PLACES = 2  # a camera's in the waiting room: a fresh look is better than one that waited long
 
 Work = Callable[[list[Frame]], list[Sighting]]
+Asks = Callable[[list[Frame], Collection[tuple[str, int]]], tuple[list[Sighting], list[Any]]]
 
 log = Log("matcher")
 
@@ -44,7 +44,7 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
     create: Callable[..., FrameMatcher] = getattr(importlib.import_module(module), name)
     began_s = time.monotonic()
     regions = {feed.name: feed.regions for feed in args.feeds if feed.regions}
-    matcher = _create_patiently(context, args, create, regions)
+    matcher = create_patiently(context, args, create, regions)
     if matcher is None:
         return
     give_back_pages()
@@ -56,28 +56,6 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
             loop.run()
         finally:
             loop.close()
-
-
-def _create_patiently(
-    context: ChildContext,
-    args: MatcherArgs,
-    create: Callable[..., FrameMatcher],
-    regions: Mapping[str, Regions],
-) -> FrameMatcher | None:
-    """Return the matcher, or None when asked to stop.
-
-    At the first start a catalog that cannot be loaded is a mistake to be told at once. A matcher
-    that is started again waits for it: it may just be being replaced.
-    """
-    while True:
-        try:
-            return create(args.options, {feed.name: feed.catalog for feed in args.feeds}, regions)
-        except CatalogError as error:
-            if context.incarnation <= 1:
-                raise
-            context.report(WorkerState.STARTING, f"waiting for its catalog: {error}")
-            if context.wait(CATALOG_TRY_AGAIN_S):
-                return None
 
 
 class _Taken(NamedTuple):
@@ -127,7 +105,7 @@ class _Loop:
             if taken.between:
                 self._pass_by(taken.between, self._matcher.coast)
             if taken.still:
-                self._pass_by(taken.still, self._matcher.stay, still=True)
+                self._pass_by(taken.still, partial(self._ask, self._matcher.stay), still=True)
             if taken.due:
                 self._work(taken.due)
             self._apply_answers()
@@ -185,7 +163,7 @@ class _Loop:
             else:
                 sharp = camera.with_sharper(frame)
                 if camera.look_again_s and self._is_still(sharp, camera.look_again_s):
-                    taken.still.append(frame)  # its main stream's picture is not needed
+                    taken.still.append(sharp)
                 else:
                     taken.due.append(sharp)
             camera.reader.set_due(camera.pacer.due_ns, camera.pacer.period_ns)
@@ -230,13 +208,20 @@ class _Loop:
     def _search(self, frames: list[Frame]) -> list[Sighting]:
         if self._lane is None:
             return self._matcher.match(frames)
+        return self._ask(self._matcher.follow, frames)
+
+    def _ask(self, work: Asks, frames: list[Frame]) -> list[Sighting]:
+        """Return what `follow` or `stay` tells, and let the looks that it asks for wait."""
+        if self._lane is None:
+            sightings, looks = work(frames, ())
+            return [*sightings, *self._matcher.apply(self._matcher.identify(looks))]
         # A live camera's looks are made anew while they wait: an event is to be of just now.
         waiting = [
             (camera, track_id)
             for camera, track_id in self._lane.waiting()
             if not self._cameras[camera].reader.is_lossless
         ]
-        sightings, looks = self._matcher.follow(frames, waiting)
+        sightings, looks = work(frames, waiting)
         for look in looks:
             is_lossless = self._cameras[look.camera].reader.is_lossless
             self._lane.put(look, None if is_lossless else LIVE_PLACES)

@@ -154,8 +154,10 @@ class ScriptedMatcher:
     def is_still(self, frame: Frame, look_again_s: float) -> bool:
         return frame.number in self._scripts[frame.camera].get("still", [])
 
-    def stay(self, frames: Sequence[Frame]) -> list[Sighting]:
-        return self.match(frames)
+    def stay(
+        self, frames: Sequence[Frame], waiting: object = ()
+    ) -> tuple[list[Sighting], list[object]]:
+        return self.match(frames), []
 
     def identify(self, looks: Sequence[object]) -> list[object]:
         return []
@@ -248,8 +250,10 @@ class PairMatcher(ScriptedMatcher):
     def is_still(self, frame: Frame, look_again_s: float) -> bool:
         return frame.sharper is None or super().is_still(frame, look_again_s)
 
-    def stay(self, frames: Sequence[Frame]) -> list[Sighting]:
-        return []
+    def stay(
+        self, frames: Sequence[Frame], waiting: object = ()
+    ) -> tuple[list[Sighting], list[object]]:
+        return [], []
 
 
 N_MOMENTS = 50  # that `moment_picture` tells apart

@@ -75,14 +75,14 @@ def test_pictures_between_two_searches_are_skipped_not_lost(tmp_path: Path) -> N
 
 def test_whether_a_frame_is_still_is_asked_with_its_main_streams_picture(tmp_path: Path) -> None:
     """1. A camera of two recordings has a motion gate; ten frames are still.
-    Result: the others are searched, and the ten's pictures of the main stream were not needed.
+    Result: the others are searched; the ten had their pictures of the main stream as well, since a
+    track may be cut out of them all the same.
     """
     config = two_streams(tmp_path, *clips(tmp_path), motion_gate=True)
     write_scripted_catalog(tmp_path / "shelf", still=list(range(20, 30)))
     appeared, main = run_to_end(tmp_path, config, n_still=10)
     assert appeared == ["640x360 +0"]
-    assert main["counters"]["processed"] == N - 10
-    assert main["counters"]["skipped"] == {"unneeded": 10}
+    assert main["counters"]["processed"] == N and not main["counters"]["skipped"]
 
 
 def test_what_a_longer_main_stream_has_left_does_not_hold_up_the_end(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def run(frames: list[Frame], catalog: Path, look_again_s: float) -> tuple[list, 
     sightings, n_searched = [], 0
     for frame in frames:
         if look_again_s and matcher.is_still(frame, look_again_s):
-            sightings += matcher.stay([frame])
+            told, looks = matcher.stay([frame])
+            sightings += [*told, *matcher.apply(matcher.identify(looks))]
         else:
             n_searched += 1
             sightings += matcher.match([frame])
