@@ -57,10 +57,13 @@ def run_benchmark(
     seconds: float = 12.0,
     within_s: float = 600.0,
     matchers: int = 1,
+    motion_gate: bool = False,
+    settle_s: float = 0.0,
 ) -> Path:
     """Search the largest number of cameras; return the JSON's path.
 
-    within_s: no further run is begun after so long; what was found until then stands.
+    within_s: no further run is begun after so long; what was found until then stands. motion_gate:
+    of each camera. settle_s: of each run, before losses count.
     """
     decide = {**options.decide.model_dump(mode="json"), "update_every_s": UPDATE_EVERY_S}
     matcher = {**options.model_dump(mode="json"), "decide": decide}
@@ -72,8 +75,9 @@ def run_benchmark(
             material.catalog,
             seconds,
             min(matchers, n_cameras),
-            camera={"realtime": True, "loop": True},
+            camera={"realtime": True, "loop": True, "motion_gate": motion_gate},
             matcher=matcher,
+            settle_s=settle_s,
         )
         with tempfile.TemporaryDirectory(prefix="magpie-bench-") as folder:
             figures = figures_of(run_daemon(Path(folder), magpie, run), n_cameras)
@@ -89,6 +93,8 @@ def run_benchmark(
         "limits": asdict(limits),
         "seconds_a_run": seconds,
         "matchers": matchers,
+        "motion_gate": motion_gate,
+        "settle_s": settle_s,
         "engine": options.engine.model_dump(),
     }
     figures = {"most_cameras": best, "runs": runs}
@@ -128,7 +134,7 @@ def figures_of(result: RunResult, n_cameras: int) -> dict[str, Any]:
         "seconds": result.summary["seconds"],
         "decoded": decoded,
         "processed": sum(processed),
-        "dropped_share": round(result.dropped(*LOST) / max(1, decoded), 5),
+        "dropped_share": result.dropped_share(*LOST),
         "least_share": round(min(processed) / max(1.0, float(np.mean(processed))), 3),
         "capture_to_event_ms": percentiles(result.latencies_ms),
         "searched": result.stage_count("wait"),

@@ -16,7 +16,9 @@ from typing import Any
 
 from benchmarks.harness import ProcessCosts, percentiles
 from pipeline.errors import WorkerError
+from streamer.frame_counters import FrameCounters, read_counters
 from streamer.publishing import Subscriber
+from streamer.run_dir import shared_memory
 
 _STARTED = re.compile(r"started worker=(?P<name>\S+) pid=(?P<pid>\d+)")
 # Causes for which a frame is lost while a run goes on; others count what its beginning or end left.
@@ -30,7 +32,8 @@ class RunOptions:
     """What the daemon is asked to do.
 
     sources: by camera name. matcher: the configuration's `matcher` section. seconds: 0: to the end.
-    camera: options of each camera (`loop`, `realtime`, `detect_fps`, …).
+    camera: options of each camera (`loop`, `realtime`, `detect_fps`, …). settle_s: what is lost in
+    the first seconds, when all cameras begin at once, is counted apart.
     """
 
     sources: Mapping[str, str]
@@ -39,6 +42,7 @@ class RunOptions:
     matchers: int = 1
     camera: Mapping[str, Any] = field(default_factory=dict)
     matcher: Mapping[str, Any] = field(default_factory=dict)
+    settle_s: float = 0.0
 
     def as_config(self, folder: Path) -> dict[str, Any]:
         """Return the daemon's configuration; its files go to `folder`."""
@@ -58,13 +62,14 @@ class RunOptions:
 class RunResult:
     """What came of it. processes: cost by process name. events: as their JSON, with `received_ns`,
     the wall time at which this process had them. others_cores: how many cores other programs kept
-    busy meanwhile.
+    busy meanwhile. settling: by camera, its counts when it had settled; none: not asked.
     """
 
     summary: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
     processes: Mapping[str, Mapping[str, float]]
     others_cores: float = 0.0
+    settling: Mapping[str, FrameCounters] = field(default_factory=dict)
 
     @property
     def latencies_ms(self) -> list[float]:
@@ -83,6 +88,15 @@ class RunResult:
             for cause, n in camera["counters"]["dropped"].items()
             if not causes or cause in causes
         )
+
+    def dropped_share(self, *causes: str) -> float:
+        """Return the share of the frames, after the cameras had settled, that were lost so."""
+        before = self.settling.values()
+        decoded = self.counted("decoded") - sum(counts.decoded for counts in before)
+        dropped = self.dropped(*causes) - sum(
+            n for counts in before for cause, n in counts.dropped.items() if cause in causes
+        )
+        return round(dropped / max(1, decoded), 5)
 
     def stage_count(self, stage: str) -> int:
         """Return how often a stage was measured over the run."""
@@ -111,13 +125,24 @@ def run_daemon(
             text=True,
         )
 
+    settling: dict[str, FrameCounters] = {}
+    began_s = time.monotonic()
+
+    def look_in() -> None:
+        if while_running is not None:
+            while_running()
+        if options.settle_s and not settling and time.monotonic() > began_s + options.settle_s:
+            (run_dir,) = shared_memory().glob(f"magpie-{daemon.pid}-*")
+            settling.update({name: read_counters(run_dir, name) for name in options.sources})
+
     def pids() -> dict[str, int]:
         return {"daemon": daemon.pid, **worker_pids(log_path.read_text())}
 
     try:
         endpoint, ask = _endpoints(daemon, log_path)
         with Subscriber(endpoint, ask_endpoint=ask, since=0) as subscriber, ProcessCosts(pids) as c:
-            events = _collect(subscriber, daemon, while_running)
+            began_s = time.monotonic()
+            events = _collect(subscriber, daemon, look_in)
     finally:
         if daemon.poll() is None:
             daemon.terminate()
@@ -125,7 +150,7 @@ def run_daemon(
     if daemon.returncode:
         raise WorkerError.at("bench", "the daemon must run to its end", _last_words(log_path))
     summary = json.loads((folder / "summary.json").read_text())
-    return RunResult(summary, events, c.figures(), c.others_cores())
+    return RunResult(summary, events, c.figures(), c.others_cores(), settling)
 
 
 def worker_pids(log: str) -> dict[str, int]:
@@ -175,15 +200,14 @@ def _last_words(log_path: Path) -> str:
 
 
 def _collect(
-    subscriber: Subscriber, daemon: subprocess.Popen[str], while_running: Callable[[], None] | None
+    subscriber: Subscriber, daemon: subprocess.Popen[str], while_running: Callable[[], None]
 ) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     heard_s = time.monotonic()
     while time.monotonic() - heard_s < (_SILENT_S if events else _START_WITHIN_S):
         has_ended = daemon.poll() is not None
         event = subscriber.receive_dict(0.1)
-        if while_running is not None:
-            while_running()
+        while_running()
         if event is not None:
             events.append({**event, "received_ns": time.time_ns()})
             heard_s = time.monotonic()

@@ -37,6 +37,9 @@ class Material:
     n_items: int
 
 
+SCENE_S, STILL_SCENE_S = 6.0, 40.0
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A made recording: `in_view` packs at any time, each replaced by another after some seconds.
@@ -46,7 +49,7 @@ class Scene:
 
     size_wh: tuple[int, int] = (1920, 1080)
     fps: int = 30
-    seconds: float = 6.0
+    seconds: float = SCENE_S
     in_view: int = 4
     n_items: int = 100
     still: bool = False
