@@ -1,16 +1,19 @@
 """Is an unlisted member of a listed family told for one of those that are listed?
 
-    python -m benchmarks.eval_families [--families N] [--shots N]
+    python -m benchmarks.eval_families [--families N] [--shots N] [--kind signs] [--seen grey]
 
-Made families of three packs that differ in a word or a colour. Two are listed; camera-like shots
-show one of these, and as often the third, which must not be told as `exact`.
+Made families of three packs that differ in a word or a colour, or of three signs whose texts differ
+in a character. Two are listed; camera-like shots show one of these, and as often the third, which
+must not be told as `exact`. --alone: one is listed, and shots show it or another. --seen: as a
+camera at night sees it, in grey, or out of focus.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +36,7 @@ from benchmarks.eval_setup import (
 )
 from catalog_tools.synthesize.packs import DEMO_SEED_START
 from catalog_tools.synthesize.shots import take_shot
+from catalog_tools.synthesize.signs import render_series
 from catalog_tools.train.pack_bank import render_family
 from pipeline.pictures import holds_centre
 from pipeline.types import U8, PictureResult, Tier
@@ -40,8 +44,20 @@ from pipeline.types import U8, PictureResult, Tier
 FIRST_SEED = DEMO_SEED_START + 700_000  # which nothing else draws
 LONG_SIDE_PX = 400
 LISTED, UNLISTED = (0, 1), 2
+BLURRED_PX = 1.6  # sigma
 TIERS = ("exact", "published")
 OTHERS = 5  # packs beside and behind the one that is shown
+
+
+class Kind(StrEnum):
+    PACKS = "packs"
+    SIGNS = "signs"
+
+
+class SeenAs(StrEnum):
+    COLOUR = "colour"
+    GREY = "grey"
+    BLURRED = "blurred"
 
 
 def main(
@@ -49,46 +65,71 @@ def main(
     families: Annotated[int, typer.Option(min=2)] = 40,
     shots: Annotated[int, typer.Option(min=1, help="Of each kind, a family.")] = 3,
     seed: int = 0,
+    kind: Kind = Kind.PACKS,
+    seen: SeenAs = SeenAs.COLOUR,
+    alone: Annotated[bool, typer.Option("--alone", help="List one of each family.")] = False,
     threads: Threads = 0,
 ) -> None:
     """Build the catalog of listed packs, ask it about the shots."""
-    packs = [render_family(FIRST_SEED + i, 2, LONG_SIDE_PX) for i in range(families)]
+    packs = render_families(kind, families)
+    listed = LISTED[:1] if alone else LISTED
     progress = say_progress("shots")
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="magpie-eval-") as name:
-        write_listed(packs, Path(name))
+        write_listed(packs, listed, Path(name))
         with built_catalog(Path(name), options_of(threads)) as built:
             catalog = built.matcher.catalogs[CLIP_CAMERA]
-            taken = take_shots(packs, shots, np.random.default_rng(seed))
+            taken = take_shots(packs, listed, shots, np.random.default_rng(seed))
             for number, (item_id, shot) in enumerate(taken):
-                result = built.matcher.match_pictures([shot], catalog)[0]
+                result = built.matcher.match_pictures([as_seen(shot, seen)], catalog)[0]
                 counts.update(judged(item_id, result, shot.shape))
                 progress(number + 1, 2 * families * shots)
     n_shots = families * shots
     figures: dict[str, Any] = {"n_shots_of_each": n_shots, **sorted_counts(counts)}
-    config = {"families": families, "shots": shots, "seed": seed, "threads": threads}
+    config = {
+        "families": families, "shots": shots, "seed": seed, "kind": kind.value, "seen": seen.value,
+        "alone": alone, "threads": threads,
+    }  # fmt: skip
     finish(out, "families", config, figures, table_rows(figures, n_shots))
+
+
+def render_families(kind: Kind, count: int) -> list[list[U8]]:
+    """Return families of three pictures each, (h, w, 3) uint8 BGR."""
+    seeds = range(FIRST_SEED, FIRST_SEED + count)
+    if kind is Kind.SIGNS:
+        return [render_series(seed, 3, LONG_SIDE_PX) for seed in seeds]
+    return [render_family(seed, 2, LONG_SIDE_PX) for seed in seeds]
+
+
+def as_seen(shot: U8, seen: SeenAs) -> U8:
+    """Return a shot, (h, w, 3) uint8 BGR, as such a camera gives it."""
+    if seen is SeenAs.GREY:
+        grey = cv2.cvtColor(shot, cv2.COLOR_BGR2GRAY)
+        return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
+    if seen is SeenAs.BLURRED:
+        return np.asarray(cv2.GaussianBlur(shot, (0, 0), BLURRED_PX), np.uint8)
+    return shot
 
 
 def item_id_of(family: int, member: int) -> str:
     return f"family-{family:03d}-{member}"
 
 
-def write_listed(packs: list[list[np.ndarray]], images: Path) -> None:
+def write_listed(packs: list[list[U8]], listed: Sequence[int], images: Path) -> None:
     """Write what the catalog shall list."""
     for family, members in enumerate(packs):
-        for member in LISTED:
+        for member in listed:
             cv2.imwrite(str(images / f"{item_id_of(family, member)}.png"), members[member])
 
 
 def take_shots(
-    packs: list[list[np.ndarray]], shots: int, rng: np.random.Generator
+    packs: list[list[U8]], listed: Sequence[int], shots: int, rng: np.random.Generator
 ) -> Iterator[tuple[str | None, U8]]:
     """Give shots of listed packs with their item id, and of unlisted ones with None, in turn."""
     for _ in range(shots):
         for family, members in enumerate(packs):
             beside = [int(i) for i in rng.permutation(len(packs))[:OTHERS] if i != family]
-            for member in (LISTED[int(rng.integers(len(LISTED)))], UNLISTED):
+            for member in (listed[int(rng.integers(len(listed)))], UNLISTED):
                 shot = take_shot(rng, members[member], [packs[i][0] for i in beside])
                 yield None if member == UNLISTED else item_id_of(family, member), shot
 

@@ -202,9 +202,10 @@ class Verification:
     agreement: 0..1, local similarity of the aligned pictures; 0 without a homography.
     coverage: 0..1, share of the view that lies inside the crop.
     sameness: the comparer's log-odds that both show the same print; None where it was not asked.
-    near_twin_item: the listed near-twin that agreement was held against (family.py), or None.
+    near_twin_item: the listed near-twin that agreement was held against, or None.
     near_twin_distance: 0..1, how far its picture is from the view, or None. A judgement has neither
-    where the near-twin did not compete (decide.py).
+    where the near-twin did not compete (weigh.py).
+    colour_unseen: 0..1, how much the view has colours that the crop, a grey one, can't show.
     """
 
     inliers: int
@@ -218,6 +219,7 @@ class Verification:
     sameness: float | None = None
     near_twin_item: ItemId | None = None
     near_twin_distance: float | None = None
+    colour_unseen: float = 0.0
 
 
 class Tier(StrEnum):

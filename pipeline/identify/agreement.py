@@ -23,6 +23,9 @@ SHARED_COUNTS = 0.02  # what print that near-twins share counts beside what is t
 USUAL_LEAD, LEAD_COUNTS = 0.3, 0.4
 ONLY_THERE = 0.15  # by how much more than everywhere a crop of the view agrees in such places
 EVERY_SECOND = (slice(None, None, 2), slice(None, None, 2))  # neighbours share their window
+# Spread of colour (8-bit Lab) from which on a view has some, and much; and what share of it a crop
+# must have to count as seen in colour. A camera at night gives none.
+COLOURED, SEEN_IN_COLOUR = (4.0, 10.0), 0.25
 # Local variance (8-bit Lab) below which a window counts as flat; chroma has less contrast.
 FLAT_VARIANCE = np.array([30.0, 10.0, 10.0], np.float32)
 CHANNEL_WEIGHT = np.array([1.0, 2.0, 2.0], np.float32)
@@ -108,7 +111,7 @@ def measure_apart(laid: Laid, difference: U8) -> float:
     """Return 0..1: what a picture laid over a view lacks of agreement where the two differ."""
     where = laid.inside[EVERY_SECOND]
     counts = _counts(difference, laid)
-    local, deviation = _compare(laid.view_bgr, to_lab(laid.picture_bgr), laid.inside)
+    local, deviation = _compare(to_lab(laid.view_bgr), to_lab(laid.picture_bgr), laid.inside)
     return 1 - _join(local, deviation, counts, where)
 
 
@@ -116,7 +119,8 @@ class Agreement:
     """How alike a view and a crop are once the crop is laid over the view.
 
     It joins local correlations of lightness and colour, which light, exposure and colour casts
-    leave alone.
+    leave alone. coverage: 0..1, how much of the view lies in the crop. colour_unseen: 0..1, how
+    much it has colours that the crop, a grey one, can't show.
     """
 
     def __init__(self, placed: Placed) -> None:
@@ -125,11 +129,12 @@ class Agreement:
         self._counted = self._laid.inside[EVERY_SECOND]
         self._is_measured = self.coverage >= MIN_COVERAGE and bool(self._counted.any())
         self._everywhere = 0.0
+        self.colour_unseen = 0.0
         if self._is_measured:
             self._crop_lab = to_lab(self._laid.picture_bgr)
-            self._local, self._deviation = _compare(
-                self._laid.view_bgr, self._crop_lab, self._laid.inside
-            )
+            view_lab = to_lab(self._laid.view_bgr)
+            self._local, self._deviation = _compare(view_lab, self._crop_lab, self._laid.inside)
+            self.colour_unseen = _colour_unseen(view_lab, self._crop_lab, self._laid.inside)
             self._everywhere = join_local(
                 self._local[self._counted], self._deviation[self._counted]
             )
@@ -157,7 +162,8 @@ class Agreement:
         both = inside[EVERY_SECOND]
         if both.mean() < MIN_COVERAGE:
             return agreement
-        of_twin = _join(*_compare(twin.laid.picture_bgr, self._crop_lab, inside), counts, both)
+        twin_lab = to_lab(twin.laid.picture_bgr)
+        of_twin = _join(*_compare(twin_lab, self._crop_lab, inside), counts, both)
         lead = _join(self._local, self._deviation, counts, both) - of_twin
         unusual = lead - USUAL_LEAD * twin.apart
         return float(np.clip(agreement + LEAD_COUNTS * unusual, 0.0, 1.0))
@@ -174,11 +180,21 @@ def _counts(difference: U8, laid: Laid) -> F32:
     return share[EVERY_SECOND] ** 2 + np.float32(SHARED_COUNTS)
 
 
-def _compare(view_bgr: U8, crop_lab: F32, inside: np.ndarray) -> tuple[F32, F32]:
+def _compare(view_lab: F32, crop_lab: F32, inside: np.ndarray) -> tuple[F32, F32]:
     """Local correlation with the crop, and the view's local deviation, of every second place."""
-    lab = to_lab(view_bgr)
-    local = local_correlation(lab, crop_lab, inside)
-    return local[EVERY_SECOND], local_deviation(lab)[EVERY_SECOND]
+    local = local_correlation(view_lab, crop_lab, inside)
+    return local[EVERY_SECOND], local_deviation(view_lab)[EVERY_SECOND]
+
+
+def _colour_unseen(view_lab: F32, crop_lab: F32, inside: np.ndarray) -> float:
+    """0..1: the view has colours, and the crop none to compare with them."""
+    of_view, of_crop = (
+        float(np.sqrt(lab[inside][:, 1:].var(0).sum())) for lab in (view_lab, crop_lab)
+    )
+    least, enough = COLOURED
+    is_coloured = (of_view - least) / (enough - least)
+    is_grey = 1 - of_crop / max(1e-6, SEEN_IN_COLOUR * of_view)
+    return float(np.clip(is_coloured, 0, 1) * np.clip(is_grey, 0, 1))
 
 
 def join_local(local: F32, deviation: F32, counts: F32 | None = None) -> float:

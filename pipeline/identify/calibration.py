@@ -26,7 +26,6 @@ from pipeline.identify.tuning import (
     Eight,
     Four,
     Three,
-    Two,
 )
 from pipeline.types import Proposal, Verification
 
@@ -40,8 +39,13 @@ DESIGN_FEATURES = (
     "fragment",
     "sameness",
 )
-OWN_FEATURES = ("constant", "sameness")
-OWN_UNSEEN_FEATURES = ("constant", "agreement of a fair photo", "agreement beyond it")
+OWN_FEATURES = ("constant", "sameness", "colour unseen")
+OWN_UNSEEN_FEATURES = (
+    "constant",
+    "agreement of a fair photo",
+    "agreement beyond it",
+    "colour unseen",
+)
 UNVERIFIED_FEATURES = ("constant", "similarity", "margin", "vote lead")
 
 
@@ -58,8 +62,8 @@ class Calibration:
     """
 
     design: Eight = DESIGN
-    own: Two = OWN
-    own_unseen: Three = OWN_UNSEEN
+    own: Three = OWN
+    own_unseen: Four = OWN_UNSEEN
     unverified: Four = UNVERIFIED
     exact: float = EXACT
     very_similar: float = VERY_SIMILAR
@@ -99,7 +103,7 @@ class Calibration:
             log_odds = _weighed(self.own_unseen, own_unseen_features(found))
         else:
             log_odds = _weighed(self.own, own_features(found))
-        return sigmoid(log_odds + LISTED_FAMILY * family_sign(found))
+        return sigmoid(log_odds + LISTED_FAMILY * family_sign(found) * (1 - found.colour_unseen))
 
 
 def design_features(proposal: Proposal, margin: float, found: Verification) -> Eight:
@@ -122,14 +126,16 @@ def design_features(proposal: Proposal, margin: float, found: Verification) -> E
     )
 
 
-def own_features(found: Verification) -> Two:
+def own_features(found: Verification) -> Three:
     """Return what tells an item from its unlisted near-twins, as OWN_FEATURES says."""
-    return (1.0, (found.sameness or 0.0) / 3.0)
+    return (1.0, (found.sameness or 0.0) / 3.0, found.colour_unseen)
 
 
-def own_unseen_features(found: Verification) -> Three:
+def own_unseen_features(found: Verification) -> Four:
     """Return the same where no comparer looked, as OWN_UNSEEN_FEATURES says."""
-    return (1.0, _ramp(found.agreement, 0.0, 0.45), _ramp(found.agreement, 0.45, 0.9))
+    agreement = found.agreement
+    fair, beyond = _ramp(agreement, 0.0, 0.45), _ramp(agreement, 0.45, 0.9)
+    return (1.0, fair, beyond, found.colour_unseen)
 
 
 def family_sign(found: Verification) -> float:

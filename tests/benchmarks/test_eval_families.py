@@ -6,7 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.eval_families import judged, sorted_counts, table_rows, take_shots, write_listed
+from benchmarks.eval_families import (
+    LISTED,
+    judged,
+    sorted_counts,
+    table_rows,
+    take_shots,
+    write_listed,
+)
 from catalog_tools.synthesize.packs import DEMO_SEED_START
 from catalog_tools.train.pack_bank import render_family
 from pipeline.types import ItemId, Match, PictureResult, Tier
@@ -21,11 +28,11 @@ def told(item_id: str, tier: Tier, left: float = 20.0) -> PictureResult:
 
 
 def test_two_of_a_family_are_listed_and_the_third_is_shown_as_often_as_they(tmp_path: Path) -> None:
-    write_listed(PACKS, tmp_path)
+    write_listed(PACKS, LISTED, tmp_path)
     listed = sorted(path.stem for path in tmp_path.iterdir())
     assert listed == [f"family-00{family}-{member}" for family in range(3) for member in (0, 1)]
     assert np.array_equal(cv2.imread(str(tmp_path / "family-001-1.png")), PACKS[1][1])
-    shown = [item_id for item_id, _ in take_shots(PACKS, 2, np.random.default_rng(0))]
+    shown = [item_id for item_id, _ in take_shots(PACKS, LISTED, 2, np.random.default_rng(0))]
     assert len(shown) == 12 and shown.count(None) == 6
     assert {item_id for item_id in shown if item_id} <= set(listed)
 

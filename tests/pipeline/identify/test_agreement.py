@@ -109,3 +109,17 @@ def near_twin(of: np.ndarray, laid: np.ndarray) -> NearTwin:
 def placed(crop: np.ndarray, view: np.ndarray) -> Placed:
     size_wh = (view.shape[1], view.shape[0])
     return Placed(crop, view, np.eye(3), size_wh, size_wh)
+
+
+def test_a_grey_crop_leaves_the_views_colours_unseen() -> None:
+    view = render_pack(7, (160, 200))
+    grey = cv2.cvtColor(cv2.cvtColor(view, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    pale = (0.5 * view + 60).astype(np.uint8)
+    size = (160, 200)
+
+    def unseen(crop: np.ndarray, of: np.ndarray) -> float:
+        return Agreement(Placed(crop, of, np.eye(3), size, size)).colour_unseen
+
+    assert unseen(grey, view) > 0.9
+    assert unseen(view, view) == unseen(pale, view) == 0.0
+    assert unseen(grey, grey) == 0.0, "nothing is missed of a view that has no colour"

@@ -348,3 +348,14 @@ def test_items_with_the_same_picture_share_what_is_found_of_either() -> None:
         assert verdict.best.proposal.item_id == "tea" and verdict.probability <= 0.5
         assert verdict.alternatives[0].item_id == "twin"
         assert verdict.alternatives[0].probability == verdict.probability
+
+
+def test_what_a_grey_view_agrees_with_may_be_another_colour_of_the_same_print() -> None:
+    """Not the item for sure, but its design; and who lists a near-twin can't tell it either."""
+    sure = replace(verified(60, 0.8), sameness=4.0)
+    close = with_near_twin(sure, 0.3)
+    assert probability_beside("milk", sure) >= Calibration().exact
+    assert probability_beside("milk", close) >= Calibration().exact
+    for found in (sure, close):
+        grey = replace(found, colour_unseen=1.0)
+        assert probability_beside("milk", grey) < 0.5
