@@ -48,6 +48,8 @@ def made_ahead(
     workers: 0 makes them in a thread (OpenCV works beside torch), more in so many processes, which
     get a pickled `make` each. An error in `make` is raised here. Close the iterator when done.
     """
+    # By more threads OpenCV's last digits are others: both ways must make the same batches.
+    cv2.setNumThreads(1)
     return _from_processes(make, first_step, workers) if workers else _from_thread(make, first_step)
 
 
