@@ -91,11 +91,12 @@ LISTED_FAMILY = 3.0
 Eight = tuple[float, float, float, float, float, float, float, float]
 Four = tuple[float, float, float, float]
 Three = tuple[float, float, float]
-# DESIGN, UNVERIFIED: `python -m benchmarks.fit_weigh` on *dev* photos of three sets, each also
-# with its item hidden (docs/decisions/019). It leans on what `magpie catalog calibrate` made of
-# 360 shots of 180 made packs and pool pictures; fragment and sameness are as they were (the latter
-# set on 161 grocery photos). OWN, OWN_UNSEEN: calibrate's fit to 900 shots of two catalogs of 220
-# items. EXACT: of 0.60, 0.62, 0.65 and 0.70 on *dev* photos of groceries (docs/decisions/011).
+# DESIGN, UNVERIFIED: fitted to *dev* photos of three sets, each also with its item hidden, as
+# `python -m benchmarks.fit_weigh` does it again (docs/decisions/019). They lean on what
+# `magpie catalog calibrate` made of 360 shots of 180 made packs and pool pictures; fragment and
+# sameness are as they were (the latter set on 161 grocery photos). OWN, OWN_UNSEEN: calibrate's fit
+# to 900 shots of two catalogs of 220 items, and what a grey view lacks (docs/decisions/020). EXACT:
+# of 0.60, 0.62, 0.65 and 0.70 on *dev* photos of groceries (docs/decisions/011).
 DESIGN: Eight = (-4.34, 1.99, 7.61, 3.41, 3.52, 5.08, -11.94, 1.85)
 UNVERIFIED: Four = (-3.95, 3.94, 5.77, 0.84)
 OWN: Three = (0.07, 1.94, -3.0)

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import CatalogError
 from pipeline.identify.belief import PROVED_OTHER, Belief, match_of
 from pipeline.identify.calibration import Calibration, sigmoid
 from pipeline.identify.types import Judgement
@@ -296,28 +293,6 @@ def test_match_in_a_fixed_region_has_the_outlines_box() -> None:
     assert match_of(verdict, Tier.EXACT, region.track, "Tea").box_xyxy.tolist() == [0, 0, 40, 40]
 
 
-def test_catalogs_calibration_replaces_the_default(tmp_path: Path) -> None:
-    assert Calibration.of_catalog(tmp_path) == Calibration()
-    path = tmp_path / "calibration.json"
-    path.write_text(json.dumps({"unverified": [1, 2, 3, 4], "exact": 0.9}))
-    assert Calibration.of_catalog(tmp_path) == Calibration(unverified=(1, 2, 3, 4), exact=0.9)
-    path.write_text('{"unverified": [1, 2]}')
-    with pytest.raises(CatalogError, match=r"calibration .*: cannot be used, got .*; magpie"):
-        Calibration.of_catalog(tmp_path)
-
-
-def test_a_fragment_proves_nothing_however_well_it_agrees() -> None:
-    # near-twins share whole panels: a crop of one panel fits both
-    whole = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 1.0)
-    fragment = Verification(40, 44, np.eye(3), None, 0.0, 0.85, 0.15)
-    calibration = Calibration()
-    tea = proposals(tea=0.4)[0]
-    assert (
-        calibration.design_log_odds(tea, -0.2, whole)
-        > calibration.design_log_odds(tea, -0.2, fragment) + 2.0
-    )
-
-
 def test_another_item_that_is_proved_ends_a_belief_at_once() -> None:
     belief = Belief()
     belief.add([judged(4.0, "tea")])
@@ -348,14 +323,3 @@ def test_items_with_the_same_picture_share_what_is_found_of_either() -> None:
         assert verdict.best.proposal.item_id == "tea" and verdict.probability <= 0.5
         assert verdict.alternatives[0].item_id == "twin"
         assert verdict.alternatives[0].probability == verdict.probability
-
-
-def test_what_a_grey_view_agrees_with_may_be_another_colour_of_the_same_print() -> None:
-    """Not the item for sure, but its design; and who lists a near-twin can't tell it either."""
-    sure = replace(verified(60, 0.8), sameness=4.0)
-    close = with_near_twin(sure, 0.3)
-    assert probability_beside("milk", sure) >= Calibration().exact
-    assert probability_beside("milk", close) >= Calibration().exact
-    for found in (sure, close):
-        grey = replace(found, colour_unseen=1.0)
-        assert probability_beside("milk", grey) < 0.5
