@@ -1,11 +1,13 @@
 """How far apart a stream's pictures come, and which silence is no longer usual: the stall rule."""
 
+import statistics
 from collections import deque
 
 from streamer.sources.base import SourceOptions
 
 SLOWEST_S = 65.0  # one picture a minute, and a little patience
 _GAPS_KEPT = 16
+_ARRIVALS_KEPT = 512  # the rate is measured over so many; twenty seconds of 25 pictures each
 _USUAL_GAPS = 3.0  # so many usual gaps of silence are a stall
 _WAITED_S = 0.001  # a read that took less found its picture in a buffer: no gap was seen
 
@@ -27,8 +29,7 @@ class Rhythm:
         self._n_in_vain = -1  # connections in a row without a picture, this one not counted
         self._n_here = 0
         self._last_s = 0.0
-        self._waited_from_s: float | None = None  # the first picture that was waited for
-        self._n_since = 0
+        self._arrivals_s: deque[float] = deque(maxlen=_ARRIVALS_KEPT)  # from the first waited for
 
     def begin(self) -> None:
         """A connection is opened."""
@@ -45,18 +46,22 @@ class Rhythm:
         if self._n_here:
             self._gaps_s.append(now_s - self._last_s)
             self._is_measured |= is_waited or len(self._gaps_s) == _GAPS_KEPT
-        if self._waited_from_s is not None:
-            self._n_since += 1
-        elif is_waited:
-            self._waited_from_s = now_s
+        if self._arrivals_s or is_waited:
+            self._arrivals_s.append(now_s)
         self._n_here, self._last_s = self._n_here + 1, now_s
 
     @property
     def measured_fps(self) -> float | None:
-        """Pictures a second by arrival; what lay in a buffer at the beginning is not counted."""
-        if self._waited_from_s is None or not self._n_since:
-            return None
-        return self._n_since / (self._last_s - self._waited_from_s)
+        """Pictures a second by arrival; what lay in a buffer at the beginning is not counted.
+
+        The median over all spans of half the pictures: a busy machine that reads some late and then
+        several at once changes few of them.
+        """
+        arrivals_s = list(self._arrivals_s)
+        n_half = len(arrivals_s) // 2
+        spans_s = [b - a for a, b in zip(arrivals_s, arrivals_s[n_half:], strict=False)]
+        usual_s = statistics.median(spans_s) if n_half else 0.0
+        return n_half / usual_s if usual_s else None
 
     @property
     def limit_s(self) -> float:

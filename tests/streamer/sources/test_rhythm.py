@@ -56,6 +56,15 @@ def test_what_lay_in_a_buffer_says_nothing_of_the_rate() -> None:
     assert burst.measured_fps == pytest.approx(0.25)
 
 
+def test_pictures_that_a_busy_machine_reads_late_and_at_once_say_little_of_the_rate() -> None:
+    """Seven of 37 came in one go after the first, as when the reader got no core at the start."""
+    busy = Rhythm(SourceOptions(url="rtsp://camera/1"))
+    busy.begin()
+    for now_s in (0.0, *(0.002 * n for n in range(1, 8)), *(0.04 * n for n in range(1, 30))):
+        busy.note(now_s, 0.002)
+    assert busy.measured_fps == pytest.approx(25, abs=0.5)
+
+
 def test_a_stream_that_is_always_there_before_it_is_asked_is_known_in_the_end() -> None:
     assert fed(0.02, 40, waited_s=0.0).limit_s == 2.5
 
