@@ -15,14 +15,14 @@ def object_box(image: U8, tolerance: int) -> tuple[int, int, int, int] | None:
     margin's colour; the object differs by twice as much. None where the corners do not share one
     colour, or nothing stands out.
     """
-    levels = (image[..., None] if image.ndim == 2 else image).astype(np.int16)
+    levels = image[..., None] if image.ndim == 2 else image
     border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
-    color = np.median(border, axis=0)
+    color = np.median(border, axis=0).astype(np.float32)
     if np.abs(levels[[0, 0, -1, -1], [0, -1, 0, -1]] - color).max() > tolerance:
         return None
-    is_object = (np.abs(levels - color).max(axis=2) > 2 * tolerance).astype(np.uint8)
+    low, high = np.ceil(color - 2 * tolerance), np.floor(color + 2 * tolerance)
+    is_margin = cv2.inRange(np.ascontiguousarray(image), tuple(low.tolist()), tuple(high.tolist()))
+    is_object = cv2.bitwise_not(is_margin)
     is_object = cv2.morphologyEx(is_object, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    rows, columns = np.flatnonzero(is_object.any(1)), np.flatnonzero(is_object.any(0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    x, y, width, height = cv2.boundingRect(is_object)
+    return (x, y, x + width, y + height) if width else None

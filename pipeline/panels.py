@@ -89,12 +89,18 @@ class PanelFinder:
         small = np.ascontiguousarray(resize_by(luma, factor))
         back_xy = np.array([luma.shape[1] / small.shape[1], luma.shape[0] / small.shape[0]])
         outlines = find_quadrilaterals(small)
-        outlines += [
-            inner for outline in outlines if (inner := find_inside(small, outline)) is not None
-        ]
         if not outlines:
             return []
-        upright = normalized(lay_upright(small, outlines))
+        thumbs = lay_upright(small, outlines)
+        inner = [
+            inside
+            for outline, may_be in zip(outlines, _may_be_sheets(thumbs), strict=True)
+            if may_be and (inside := find_inside(small, outline)) is not None
+        ]
+        if inner:
+            outlines += inner
+            thumbs = np.concatenate([thumbs, lay_upright(small, inner)])
+        upright = normalized(thumbs)
         turned = np.stack([np.rot90(upright, turn, axes=(1, 2)) for turn in range(4)], axis=1)
         likeness = turned.reshape(len(outlines), 4, -1) @ self._thumbs.T
         found = []
@@ -165,6 +171,18 @@ def _fit(points: np.ndarray, picture_px: int) -> F32 | None:
     if cv2.contourArea(outline, oriented=True) < 0:
         outline = outline[::-1]
     return np.ascontiguousarray(outline + np.float32(0.5))  # OpenCV puts the first centre at 0
+
+
+def _may_be_sheets(thumbs: F32) -> list[bool]:
+    """Whether each may have a blank margin: the corners of its thumbnail are about as its rim is.
+
+    What is surely no sheet need not be laid upright at full size: a third in a picture of packs.
+    """
+    sides = thumbs[:, 1, 1:-1], thumbs[:, -2, 1:-1], thumbs[:, 1:-1, 1], thumbs[:, 1:-1, -2]
+    rim = np.median(np.concatenate(sides, axis=1), axis=1, keepdims=True)
+    corners = thumbs[:, [1, 1, -2, -2], [1, -2, 1, -2]]
+    is_even: list[bool] = (np.abs(corners - rim).max(axis=1) <= 2 * INSIDE_TOLERANCE).tolist()
+    return is_even
 
 
 def find_inside(gray: U8, outline: F32) -> F32 | None:
