@@ -9,6 +9,7 @@ import numpy as np
 
 from catalog_tools.catalog_pictures import read_items
 from catalog_tools.synthesize.compose import Scene, compose_scene
+from catalog_tools.synthesize.made_things import draw_thing
 from catalog_tools.synthesize.scenes import camera_effects, make_background
 from catalog_tools.synthesize.views import flat_bgr
 from catalog_tools.train.batches_ahead import Clock
@@ -31,7 +32,8 @@ REAL_SHARE_OF_USERS = 0.8  # a user's few pictures are all that shows the classe
 MOSAIC_SHARE = 0.35  # of the pictures with real boxes
 NOTHING_SHARE = 0.1  # of the composed ones: photos and backgrounds without an item
 CROWD_SHARE = 0.15
-CLOSE_UP_SHARE = 0.25
+CLOSE_UP_SHARE = 0.35
+MADE_SHARE = 0.15  # of the items: long things of several parts
 FRAMED_SHARE = 0.1  # of the items: a framed picture, a card, a drawing on paper
 CATALOG_SHARE = 0.5  # of the items in scenes, when there is a catalog
 BACKGROUND_SOURCES = ("boofcv", "foodish", "clothing_cc0", "grocery_fruitveg")
@@ -107,6 +109,8 @@ class DetectorBatches:
     def _draw_item(self, rng: np.random.Generator, family: list[np.ndarray]) -> np.ndarray:
         if self.items and rng.random() < CATALOG_SHARE:
             return self.items[int(rng.integers(len(self.items)))]
+        if rng.random() < MADE_SHARE:
+            return draw_thing(rng)
         if rng.random() < FRAMED_SHARE:
             framed = self._draw_picture(rng, FRAMED_SOURCES)
             if framed is not None:

@@ -89,6 +89,12 @@ class DetectorOptions(TrainOptions):
 
     batch: int = Field(16, ge=2, description="scenes a step")
     check_count: int = Field(24, ge=1, description="unseen scenes in each check")
+    activation: Literal["hardswish", "silu"] | None = Field(
+        None, description="none: hardswish, or that of the weights begun with"
+    )
+    teacher: Path | None = Field(
+        None, description="weights of an embedder whose features the backbone learns as well"
+    )
     catalog: Path | None = Field(
         None,
         description="your items, put into the scenes: a built catalog, or a folder of pictures",

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pipeline.offline  # noqa: F401  (first: before ultralytics)
 
 # isort: split
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import PIL.Image
 import torch
@@ -18,12 +19,24 @@ from ultralytics.utils import patches
 PIL.Image.open = patches._image_open
 
 
+# On a CPU with bf16 the exponentials of SiLU cost as much as all convolutions together; the
+# hard one (Howard et al., MobileNetV3, 2019) has nearly its shape and costs nothing there.
+ACTIVATIONS: Mapping[str, Callable[[], torch.nn.Module]] = {
+    "silu": torch.nn.SiLU,
+    "hardswish": torch.nn.Hardswish,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """The numbers that the architecture is built from."""
+    """The numbers that the architecture is built from.
+
+    activation: after each convolution, one of ACTIVATIONS.
+    """
 
     architecture: str = "yolo26n.yaml"
     class_names: tuple[str, ...] = ("item",)
+    activation: str = field(default="silu", metadata={"later": True})
 
 
 class Detector(torch.nn.Module):
@@ -35,6 +48,7 @@ class Detector(torch.nn.Module):
         # The number of classes is set beforehand: ultralytics would print that it overrides it.
         architecture = yaml_model_load(spec.architecture) | {"nc": len(spec.class_names)}
         self.network = DetectionModel(architecture, verbose=False)
+        _set_activation(self.network, ACTIVATIONS[spec.activation])
         head = self.network.model[-1]
         head.end2end = True
         head.max_det = 300
@@ -48,6 +62,14 @@ class Detector(torch.nn.Module):
         """
         boxes: torch.Tensor = self.network(images)
         return boxes
+
+
+def _set_activation(network: torch.nn.Module, activation: Callable[[], torch.nn.Module]) -> None:
+    """Put another one in place of SiLU; ultralytics' own switch is one for the whole process."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.SiLU):
+                setattr(module, name, activation())
 
 
 def build_detector(spec: DetectorSpec) -> Detector:
