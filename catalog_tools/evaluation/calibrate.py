@@ -26,8 +26,8 @@ from pipeline.catalog_format import NEAR_TWINS, VOTES, Manifest
 from pipeline.catalog_writing import catalog_lock
 from pipeline.identify.calibration import (
     Calibration,
+    closeness,
     design_features,
-    family_sign,
     own_features,
     own_unseen_features,
     sigmoid,
@@ -136,7 +136,7 @@ def fit(judged: Sequence[Judged], prior: Calibration) -> Calibration:
             has_design = proposal.item_id == sample.design_of
             if is_item or not has_design:
                 _add(design, design_features(proposal, judgement.margin, found), is_item)
-            if has_design and not family_sign(found):
+            if has_design and not closeness(found):
                 _add(own_unseen, own_unseen_features(found), is_item)
                 if found.sameness is not None:
                     _add(own, own_features(found), is_item)

@@ -17,8 +17,10 @@ from pipeline.identify.tuning import (
     EXACT,
     LIMIT,
     LISTED_FAMILY,
+    NEXT_TO_NOTHING,
     OWN,
     OWN_UNSEEN,
+    PRINT_AGREES,
     SIMILAR,
     UNVERIFIED,
     VERY_SIMILAR,
@@ -138,11 +140,24 @@ def own_unseen_features(found: Verification) -> Four:
     return (1.0, fair, beyond, found.colour_unseen)
 
 
-def family_sign(found: Verification) -> float:
+def closeness(found: Verification) -> float:
     """Return 0..1: a near-twin is listed that is as close as another flavour of a pack."""
     distance = found.near_twin_distance
     far, close = CLOSE_DISTANCE
     return 0.0 if distance is None else _ramp(-distance, -far, -close)
+
+
+def family_sign(found: Verification) -> float:
+    """Return 0..1: how much a listed near-twin speaks for all of its family being listed.
+
+    One that differs in a character or a word speaks only as far as the print agrees: a series of
+    signs goes on beyond what is listed.
+    """
+    close = closeness(found)
+    if not close or found.sameness is None or found.near_twin_distance is None:
+        return close
+    differs = _ramp(found.near_twin_distance, *NEXT_TO_NOTHING)
+    return close * max(differs, _ramp(found.sameness, *PRINT_AGREES))
 
 
 def unverified_features(proposal: Proposal, margin: float) -> Four:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.identify.calibration import family_sign
+from pipeline.identify.calibration import closeness
 from pipeline.identify.tuning import FEW_MORE, LED_BY, PROVED_LOG_ODDS, Budget, Region, Steps
 from pipeline.identify.types import Check, Judged, Look, Proposed
 from pipeline.types import F32, Proposal
@@ -116,7 +116,7 @@ def _unchecked_near_twin(one: Proposed, known: Judged) -> list[Proposal]:
     if not known.judgements or known.judgements[0].design_log_odds <= 0:
         return []
     best = known.found.get(known.judgements[0].proposal.item_id)
-    if best is None or not family_sign(best) or best.near_twin_item in known.found:
+    if best is None or not closeness(best) or best.near_twin_item in known.found:
         return []
     return [p.proposal for p in known.judgements if p.proposal.item_id == best.near_twin_item]
 

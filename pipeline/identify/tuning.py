@@ -86,6 +86,10 @@ CLOSE_DISTANCE = (0.6, 0.55)
 # Who lists a close near-twin is taken to list what can be mistaken for it: an assumption about the
 # user, in log-odds, not a measurement (docs/decisions/003).
 LISTED_FAMILY = 3.0
+# Listed near-twins that differ less than from the first to the second say so only as far as the
+# comparer's log-odds reach the second of these: flavours of real packs lie 0.3 to 0.7 apart, signs
+# that differ in a character 0.03 to 0.23 (docs/decisions/021).
+NEXT_TO_NOTHING, PRINT_AGREES = (0.15, 0.3), (0.0, 1.0)
 
 # The default calibration (calibration.py names the features).
 Eight = tuple[float, float, float, float, float, float, float, float]

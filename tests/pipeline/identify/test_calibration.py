@@ -49,3 +49,18 @@ def test_what_a_grey_view_agrees_with_may_be_another_colour_of_the_same_print() 
         assert calibration.design_log_odds(TEA, 0.1, grey) == calibration.design_log_odds(
             TEA, 0.1, seen
         )
+
+
+@pytest.mark.parametrize(("distance", "speaks"), [(0.05, False), (0.4, True), (0.9, False)])
+def test_a_near_twin_that_differs_in_a_character_speaks_only_where_the_print_agrees(
+    distance: float, speaks: bool
+) -> None:
+    """A series of signs goes on beyond what is listed; flavours of a brand mostly do not."""
+    doubted = Verification(60, 70, np.eye(3), None, 0.0, 0.8, 1.0, sameness=-0.3)
+    listed = {"near_twin_item": ItemId("milk"), "near_twin_distance": distance}
+    calibration = Calibration()
+    alone, beside = (calibration.own_share(one) for one in (doubted, replace(doubted, **listed)))
+    assert (beside > alone + 0.3) == speaks
+    agrees = replace(doubted, sameness=1.5)
+    alone, beside = (calibration.own_share(one) for one in (agrees, replace(agrees, **listed)))
+    assert (beside > alone + 0.1) == (distance < 0.6)
