@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from catalog_tools.clip_sources import ClipSources, clip_name
+from catalog_tools.clips import ClipReader
 from catalog_tools.describe import Describer, Embed, Progress, WorkFolder
 from catalog_tools.images import Found, Left, find_images
+from catalog_tools.key_views import MAX_VIEWS
 from catalog_tools.near_twins import AlikePair, list_alike, write_near_twins
+from catalog_tools.picture_formats import is_clip
 from pipeline.catalog import (
     CALIBRATION,
     INDEX,
@@ -24,7 +28,7 @@ from pipeline.catalog import (
     list_generations,
     write_generation,
 )
-from pipeline.catalog_format import Manifest, build_command, catalog_error
+from pipeline.catalog_format import Manifest, PictureKey, build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
 from pipeline.embed import load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
@@ -37,6 +41,8 @@ from pipeline.types import ItemId
 
 # A picture's part of a generation at 256 keypoints, and the same again in the work folder.
 BYTES_A_PICTURE = 220_000
+BYTES_A_CLIP = MAX_VIEWS * (BYTES_A_PICTURE + 300_000)  # its views also wait as pictures of 1280 px
+STEPS_A_CLIP = 100  # of progress: to read a clip of 10 s takes about as long as 100 pictures
 ALL_TURNS_DEG = (0, 90, 180, 270)
 
 
@@ -89,13 +95,15 @@ def build_catalog(
     *,
     turns: bool = False,
     trim: bool = True,
+    clips: ClipReader | None = None,
     progress: Progress = no_progress,
 ) -> BuildReport:
     """Build a catalog from IMAGES, or build an existing one anew; return what was done.
 
     Goes on where a killed build of the same pictures ended; takes unchanged pictures over from the
     generation in use. turns: views at 90, 180 and 270 degrees too. trim: cut plain margins off.
-    CatalogError when nothing is usable, OUT holds something else, or the disk is too small.
+    clips: reads clips, which are left out without it. CatalogError when nothing is usable, OUT
+    holds something else, or the disk is too small.
     """
     found = find_images(images)
     _refuse_other_folder(out)
@@ -108,16 +116,21 @@ def build_catalog(
     )
     with catalog_lock(out):
         known = _known_pictures(out, recipe)
-        pictures, left_out = _describe(found, out, recipe, networks, known, progress)
+        pictures, left_out = _describe(found, out, recipe, networks, known, clips, progress)
         if not pictures:
             raise nothing_usable(images, left_out)
         return _write(out, recipe, found.items, pictures, left_out, [str(images.resolve())])
 
 
 def add_to_catalog(
-    directory: Path, images: Path, networks: Networks, *, progress: Progress = no_progress
+    directory: Path,
+    images: Path,
+    networks: Networks,
+    *,
+    clips: ClipReader | None = None,
+    progress: Progress = no_progress,
 ) -> BuildReport:
-    """Add items, or pictures of known items, to a catalog; return what was done.
+    """Add items, or pictures of known items, to a catalog; return what was done. clips: as above.
 
     CatalogError when the catalog was built with another embedder or keypoints.
     """
@@ -136,16 +149,12 @@ def add_to_catalog(
             )
         old = catalog.stored_pictures()
         known = {picture.record.sha256: picture for picture in old}
-        new, left_out = _describe(found, directory, recipe, networks, known, progress)
+        new, left_out = _describe(found, directory, recipe, networks, known, clips, progress)
         if not new:
             raise nothing_usable(images, left_out)
         there = {(p.item_id, p.record.sha256): p.record.image for p in old}
         fresh = [p for p in new if (p.item_id, p.record.sha256) not in there]
-        for picture in new:
-            image = there.get((picture.item_id, picture.record.sha256))
-            if image is not None:
-                reason = f"is in the catalog already as {image}"
-                left_out.append(Left(picture.record.image, reason))
+        left_out += _left_as_known(new, there)
         labels = {item.item_id: item for item in (*catalog.items, *found.items)}
         sources = dict.fromkeys([*catalog.manifest.sources, str(images.resolve())])
         items = tuple(labels.values())
@@ -179,6 +188,17 @@ def remove_from_catalog(directory: Path, item_ids: Sequence[str]) -> int:
         manifest = catalog.manifest
         report = _write(directory, manifest.recipe, items, kept, [], manifest.sources, catalog)
         return report.generation
+
+
+def _left_as_known(new: Sequence[StoredPicture], there: Mapping[PictureKey, str]) -> Iterable[Left]:
+    """Return what of the new pictures is known by those names; of a clip one line tells it."""
+    found: dict[Left, None] = {}
+    for picture in new:
+        image = there.get((picture.item_id, picture.record.sha256))
+        if image is not None:
+            reason = f"is in the catalog already as {clip_name(image)}"
+            found[Left(clip_name(picture.record.image), reason)] = None
+    return found
 
 
 def nothing_usable(images: Path, left_out: Sequence[Left]) -> MagpieError:
@@ -223,13 +243,23 @@ def _describe(
     recipe: Recipe,
     networks: Networks,
     known: dict[str, StoredPicture],
+    clips: ClipReader | None,
     progress: Progress,
 ) -> tuple[list[StoredPicture], list[Left]]:
-    require_room(directory, len(found.sources) * BYTES_A_PICTURE)
-    describer = Describer(recipe, networks.embed, networks.make_extractor)
+    n_clips = sum(is_clip(source.path) for source in found.sources)
+    n_pictures, n_before = len(found.sources) - n_clips, n_clips * STEPS_A_CLIP
+    require_room(directory, n_pictures * BYTES_A_PICTURE + n_clips * BYTES_A_CLIP)
     work = WorkFolder(directory, recipe)
-    pictures, left_out = describer.describe(found.sources, known, work, progress)
-    return pictures, [*found.left_out, *left_out]
+    images = {sha256: picture.record.image for sha256, picture in known.items()}
+    sources, left_out = ClipSources(clips, recipe, networks.embed, images, work).put_views(
+        found.sources,
+        lambda n_done: progress(round(n_done * STEPS_A_CLIP), n_before + n_pictures),
+    )
+    describer = Describer(recipe, networks.embed, networks.make_extractor)
+    pictures, not_described = describer.describe(
+        sources, known, work, lambda n_done, n: progress(n_before + n_done, n_before + n)
+    )
+    return pictures, [*found.left_out, *left_out, *not_described]
 
 
 def _write(

@@ -51,6 +51,11 @@ class WorkFolder:
         self._root = directory / ".work"
         self._folder = self._root / recipe.key
 
+    @property
+    def clip_folder(self) -> Path:
+        """Where pictures of clips wait for being described."""
+        return self._folder / "clips"
+
     def find(self, sha256: str) -> Description | None:
         """Return the description of a file with that content; None when there is none."""
         try:
@@ -159,11 +164,11 @@ class Describer:
         self, known: dict[str, StoredPicture], work: WorkFolder, source: Source
     ) -> Left | tuple[Source, str, _Prepared | None]:
         try:
-            data = read_file(source.path)
-            sha256 = hashlib.sha256(data).hexdigest()
+            data = b"" if source.sha256 else read_file(source.path)
+            sha256 = source.sha256 or hashlib.sha256(data).hexdigest()
             if sha256 in known or work.find(sha256) is not None:
                 return source, sha256, None
-            read = decode_picture(data, READING_SIDE_PX)
+            read = decode_picture(data or read_file(source.path), READING_SIDE_PX)
         except PictureError as error:
             return Left(source.place, str(error))
         image_bgr = trim_margin(read.image_bgr) if self._recipe.trim else read.image_bgr

@@ -1,4 +1,6 @@
-"""Finds the pictures of a catalog: a folder with a sub-folder an item, flat files, or a CSV."""
+"""Finds the pictures and clips of a catalog: a folder with a sub-folder an item, flat files, a CSV,
+or one clip.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog_tools.csv_file import read_csv
-from catalog_tools.picture_formats import SUFFIXES, why_no_picture
+from catalog_tools.picture_formats import CLIP_SUFFIXES, SUFFIXES, is_clip, why_no_picture
 from pipeline.catalog import Item
 from pipeline.errors import CatalogError, ConfigError
 from pipeline.folders import entries_of, files_below
@@ -21,15 +23,17 @@ MAX_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture file of an item.
+    """A picture or clip of an item.
 
     name, place: printable; below IMAGES, and where the user named it (a path, a line of the CSV).
+    sha256: what its content is known by before it is read; empty: by its bytes.
     """
 
     item_id: ItemId
     path: Path
     name: str
     place: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,14 @@ class Found:
 
 
 def find_images(images: Path) -> Found:
-    """Return the items and pictures that IMAGES names.
+    """Return the items, pictures and clips that IMAGES names.
 
     ConfigError when there is no such thing; CatalogError with both places when an item is named
     twice. Files that are no pictures are listed as left out; hidden ones, and what a NAS or a
     system puts into folders, are passed over.
     """
     if not images.exists():
-        raise ConfigError.at(f"IMAGES {images}", "no such folder or CSV file")
+        raise ConfigError.at(f"IMAGES {images}", "no such folder, CSV file or clip")
     if images.is_dir():
         try:
             found = _find_in_folder(images)
@@ -64,17 +68,20 @@ def find_images(images: Path) -> Found:
             raise ConfigError.at(f"IMAGES {images}", rule, error.filename) from None
     elif images.suffix.lower() in CSV_SUFFIXES:
         found = _read_csv(images)
+    elif is_clip(images):
+        found = _one_clip(images)
     else:
         raise ConfigError.at(
             f"IMAGES {images}",
-            "must be a folder or a .csv file",
+            f"must be a folder, a .csv file or a clip ({' '.join(sorted(CLIP_SUFFIXES))})",
             images.suffix or images.name,
             f"put the pictures into a folder, or write a CSV with {','.join(CSV_COLUMNS)}",
         )
     if not found.sources:
         raise CatalogError.at(
             f"IMAGES {images}",
-            f"must hold pictures ({' '.join(sorted(SUFFIXES))}), holds none "
+            f"must hold pictures ({' '.join(sorted(SUFFIXES))}) or clips "
+            f"({' '.join(sorted(CLIP_SUFFIXES))}), holds none "
             f"and {len(found.left_out)} other files",
         )
     return found
@@ -106,8 +113,16 @@ def _find_in_folder(folder: Path) -> Found:
     return Found(tuple(Item(i, i) for i in items), tuple(sources), tuple(left_out))
 
 
+def _one_clip(path: Path) -> Found:
+    reason = _refuse_item_id(path.stem)
+    if reason:
+        raise ConfigError.at(f"IMAGES {path}", reason, remedy="rename it")
+    item_id, name, place = ItemId(path.stem), printable(path.name), printable(str(path))
+    return Found((Item(item_id, item_id),), (Source(item_id, path, name, place),), ())
+
+
 def _picture_files(entry: Path, left_out: list[Left]) -> list[Path]:
-    """Return an item's picture files, those of deeper folders too, in order of their paths."""
+    """Return an item's pictures and clips, those of deeper folders too, in order of their paths."""
 
     def leave(error: OSError) -> None:
         place = printable(str(error.filename))

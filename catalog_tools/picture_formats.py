@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .avif .mpo".split()
 )
+CLIP_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi".split())
 # Of pictures that are not read here; what is called so may still be one that is.
 _OTHER_SUFFIXES = frozenset(
     ".heic .heif .hif .avifs .jp2 .j2k .jpf .jpx .jxl .jxr .psd .ico .tga .exr .hdr .svg .raw .dng "
@@ -59,6 +60,11 @@ def may_be_picture(name: PurePath) -> bool:
     return suffix in SUFFIXES or suffix in _OTHER_SUFFIXES or not suffix
 
 
+def is_clip(name: PurePath) -> bool:
+    """Say whether a file's name is that of a video, which may show an item from several sides."""
+    return name.suffix.lower() in CLIP_SUFFIXES
+
+
 def why_not_read(first_bytes: bytes) -> str:
     """Return why a file that begins so is no usable picture, or an empty text when it may be one.
 
@@ -76,11 +82,12 @@ def not_read(name: str) -> str:
 
 
 def why_no_picture(path: Path) -> str:
-    """Return why a file in a folder of pictures is none, or an empty text when it may be one.
+    """Return why a file in a folder is no picture or clip, or an empty text when it may be one.
 
-    Called .jpg or the like, the file itself is read later and tells. Else its first bytes decide.
+    Called .jpg, .mp4 or the like, the file itself is read later and tells. Else its first bytes
+    decide.
     """
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES or is_clip(path):
         return ""
     if not may_be_picture(path):
         return "is no picture file"

@@ -6,6 +6,8 @@ import hashlib
 import io
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,17 +57,36 @@ def read_picture(path: Path, max_side_px: int) -> ReadPicture:
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of a regular file; PictureError when there is none or it can't be read."""
-    try:
-        status = path.stat()  # before opening: a named pipe would never end
-        if stat.S_ISDIR(status.st_mode):
-            raise PictureError("is a folder")
-        if not stat.S_ISREG(status.st_mode):
-            raise PictureError("is not a regular file")
-        if status.st_size == 0:
-            raise PictureError("is empty")
-        if status.st_size > MAX_FILE_BYTES:
+    with _told_of_a_file():
+        if _size_of_file(path) > MAX_FILE_BYTES:
             raise PictureError(f"has more than {MAX_FILE_BYTES // 1_000_000} MB")
         return path.read_bytes()
+
+
+def sha256_of_clip(path: Path) -> str:
+    """Return the hash of a regular file of any size; PictureError as `read_file`."""
+    with _told_of_a_file():
+        _size_of_file(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size_of_file(path: Path) -> int:
+    status = path.stat()  # before opening: a named pipe would never end
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError("is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError("is not a regular file")
+    if status.st_size == 0:
+        raise PictureError("is empty")
+    return status.st_size
+
+
+@contextmanager
+def _told_of_a_file() -> Iterator[None]:
+    """Raise PictureErrors in place of what the system says."""
+    try:
+        yield
     except FileNotFoundError:
         raise PictureError("no such file") from None
     except OSError as error:

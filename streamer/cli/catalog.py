@@ -21,6 +21,7 @@ from streamer.cli.catalog_options import (
     EngineName,
     read_matcher_options,
 )
+from streamer.cli.clip_reader import load_clip_reader
 from streamer.cli.progress import show_progress
 from streamer.cli.terminal import say, say_aside, say_json, show_table
 
@@ -35,8 +36,8 @@ Images = Annotated[
     Path,
     typer.Argument(
         metavar="IMAGES",
-        help="A folder with a sub-folder an item, a folder of pictures (the stem is the item id), "
-        "or a CSV with the columns item_id,label,image.",
+        help="A folder with a sub-folder an item, a folder of pictures or clips (the stem is the "
+        "item id), a CSV with the columns item_id,label,image, or a clip of one item.",
     ),
 ]
 
@@ -62,10 +63,13 @@ def build(
     from catalog_tools.build import build_catalog
     from catalog_tools.images import find_images
 
-    find_images(images)  # a mistake in IMAGES is told before networks are loaded
-    networks = _load_networks(read_matcher_options(config, embedder, engine, device))
+    found = find_images(images)  # a mistake in IMAGES is told before networks are loaded
+    options = read_matcher_options(config, embedder, engine, device)
+    networks, clips = _load_networks(options), load_clip_reader(options, found.sources)
     with show_progress("describing pictures") as progress:
-        report = build_catalog(images, out, networks, turns=turns, trim=trim, progress=progress)
+        report = build_catalog(
+            images, out, networks, turns=turns, trim=trim, clips=clips, progress=progress
+        )
     _print_report(report)
 
 
@@ -84,10 +88,11 @@ def add(
     from pipeline.catalog_format import current_generation
 
     current_generation(directory)
-    find_images(images)
-    networks = _load_networks(read_matcher_options(config, embedder, engine, device))
+    found = find_images(images)
+    options = read_matcher_options(config, embedder, engine, device)
+    networks, clips = _load_networks(options), load_clip_reader(options, found.sources)
     with show_progress("describing pictures") as progress:
-        report = add_to_catalog(directory, images, networks, progress=progress)
+        report = add_to_catalog(directory, images, networks, clips=clips, progress=progress)
     _print_report(report)
 
 

@@ -178,7 +178,7 @@ def test_a_name_that_is_not_utf8_makes_valid_json(run: Run, shelf: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("build", "{tmp}/missing", "--out", "{tmp}/x"), "no such folder or CSV file"),
+        (("build", "{tmp}/missing", "--out", "{tmp}/x"), "no such folder, CSV file or clip"),
         (("build", "{tmp}/empty", "--out", "{tmp}/x"), "must hold pictures"),
         (("build", "{images}", "--out", "{images}"), "must be new, empty or a catalog"),
         (("list", "{tmp}/missing"), "no such directory; build it: magpie catalog build"),

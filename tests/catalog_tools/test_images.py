@@ -95,9 +95,9 @@ def test_a_csv_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_images_that_are_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder or CSV"):
+    with pytest.raises(ConfigError, match="no such folder, CSV file or clip"):
         find_images(tmp_path / "missing")
-    with pytest.raises(ConfigError, match=r"must be a folder or a .csv file, got '.jpg'"):
+    with pytest.raises(ConfigError, match=r"folder, a .csv file or a clip .*, got '.jpg'"):
         find_images(touch(tmp_path / "a.jpg"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(CatalogError, match=r"must hold pictures .*, holds none and 0"):
