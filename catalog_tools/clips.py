@@ -161,10 +161,8 @@ def sharpest_pictures(
     """
     best: dict[int, KeyView] = {}
     for frame in clip.frames(FPS):
-        xyxy = _whole(frame)
-        if box_xyxy is not None:
-            xyxy = np.array(pad_and_clip(box_xyxy, PAD, frame.size_wh), np.float32)
-        time_s, image_bgr = frame.media_ns / 1e9, crop_bgr(frame, xyxy, READING_SIDE_PX)[0]
+        time_s = frame.media_ns / 1e9
+        image_bgr = crop_bgr(frame, _place(box_xyxy, frame), READING_SIDE_PX)[0]
         view = KeyView(time_s, image_bgr, measure_blur(shrink(image_bgr, side_px)))
         moment = int(time_s / moment_s)
         if moment not in best or view.blur < best[moment].blur:
@@ -180,6 +178,15 @@ def describe_views(views: Sequence[KeyView], recipe: Recipe, embed: Embed) -> F3
         trimmed = [trim_margin(picture) if recipe.trim else picture for picture in batch]
         rows.append(embed([shrink(picture, recipe.picture_side_px) for picture in trimmed]))
     return np.concatenate(rows)
+
+
+def _place(box_xyxy: F32 | None, frame: Frame) -> F32:
+    """Return what to cut out of a frame: the box, a little wider, where it lies in the frame."""
+    if box_xyxy is None:
+        return _whole(frame)
+    x0, y0, x1, y1 = pad_and_clip(box_xyxy, PAD, frame.size_wh)
+    is_in_frame = min(x1 - x0, y1 - y0) >= MIN_SIDE_PX  # a clip's pictures may change their size
+    return np.array([x0, y0, x1, y1], np.float32) if is_in_frame else _whole(frame)
 
 
 def _whole(frame: Frame) -> F32:

@@ -13,6 +13,7 @@ import av
 from pipeline.errors import SourceError
 from pipeline.printable import printable
 from pipeline.types import Frame
+from streamer.errors import CodecError
 from streamer.sources.base import Picture, SourceOptions
 from streamer.sources.failures import source_name
 from streamer.sources.video_file import VideoFileSource
@@ -44,6 +45,10 @@ class ClipFile:
 
 def open_clip(path: Path) -> ClipFile:
     """Return a video file, to be read; SourceError when it is none, without the file's name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # nor options nor PyAV take such a name
+        raise CodecError("must have a name in UTF-8; rename it") from None
     source = VideoFileSource(SourceOptions(url=os.path.abspath(path)))
     with _unnamed(source), source.open() as container:
         return ClipFile(source, max(0.0, (container.duration or 0) / av.time_base))

@@ -205,7 +205,7 @@ def test_a_killed_build_goes_on_with_the_clips_that_it_had_read(tmp_path: Path, 
     embed = FakeEmbedder()
     with pytest.raises(KeyboardInterrupt):
         networks = make_networks(embed)
-        embed.fail_after = 20  # candidates of the clip are described first, then its views
+        embed.fail_after = 5  # candidates of the clip are described first, then its views
         build_catalog(clip, tmp_path / "shelf", networks, clips=WHOLE)
     embed.fail_after = None
     unread = replace(WHOLE, open=lambda path: pytest.fail(f"{path} was read"))

@@ -1,5 +1,6 @@
 """Clips for enrolment: some pictures a second, the same ones each time, and plain reasons."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,15 @@ def test_what_is_no_video_is_told_without_its_name(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CodecError, match=r"^the data cannot be"):
         list(open_clip(path).frames(10))
+
+
+def test_a_name_of_another_encoding_is_told(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    write_clip(tmp_path / "a.mp4", 2).rename(path)
+    with pytest.raises(CodecError, match="must have a name in UTF-8; rename it"):
+        open_clip(path)
+
+
+def test_names_like_patterns_and_protocols_are_read(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 2).rename(tmp_path / "img%03d [a] 10:00.mp4")
+    assert times_ms(path, 10) == [0]
