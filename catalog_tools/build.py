@@ -42,7 +42,7 @@ from pipeline.types import ItemId
 # A picture's part of a generation at 256 keypoints, and the same again in the work folder.
 BYTES_A_PICTURE = 220_000
 BYTES_A_CLIP = MAX_VIEWS * (BYTES_A_PICTURE + 300_000)  # its views also wait as pictures of 1280 px
-STEPS_A_CLIP = 100  # of progress: to read a clip of 10 s takes about as long as 100 pictures
+STEPS_A_CLIP = 100  # of progress: hundredths of the reading
 ALL_TURNS_DEG = (0, 90, 180, 270)
 
 

@@ -14,13 +14,16 @@ from catalog_tools import clips as clips_module
 from catalog_tools.build import add_to_catalog, build_catalog
 from catalog_tools.check import check_catalog
 from catalog_tools.clips import ClipReader
+from catalog_tools.images import find_images
 from catalog_tools.key_views import MAX_VIEWS, choose_views, leave_blurred_out
 from catalog_tools.listing import list_catalog_items
 from catalog_tools.synthesize.turning import TurningBox, turning_clip
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import read_pictures
-from pipeline.errors import CatalogError, ConfigError
+from pipeline.errors import CatalogError, ConfigError, WeightsError
+from pipeline.options import DetectOptions, MatcherOptions
 from pipeline.types import Detections, Frame
+from streamer.cli.clip_reader import load_clip_reader
 from streamer.sources.clip_file import open_clip
 from tests.catalog_tools.conftest import Run
 from tests.catalog_tools.drawn_pictures import draw
@@ -297,3 +300,13 @@ def test_build_reads_clips_and_a_wrong_file_is_told(
     assert code == 2 and "must be a folder, a .csv file or a clip (.avi" in errors
     with pytest.raises(ConfigError, match="no such folder, CSV file or clip"):
         build_catalog(tmp_path / "none.mp4", tmp_path / "other", make_networks())
+
+
+def test_the_detector_is_loaded_only_where_there_are_clips(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "images" / "milk.png", 3)
+    nowhere = DetectOptions(weights=tmp_path / "missing.safetensors")
+    options = MatcherOptions(detect=nowhere)
+    assert load_clip_reader(options, find_images(picture.parent).sources) is None
+    (picture.parent / "tea.mp4").touch()
+    with pytest.raises(WeightsError):
+        load_clip_reader(options, find_images(picture.parent).sources)
