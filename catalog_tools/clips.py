@@ -24,7 +24,7 @@ from pipeline.errors import SourceError
 from pipeline.pictures import BOX_FILLS, LEAST_SCORE, holds_centre
 from pipeline.types import F32, U8, Detections, Frame
 
-# One box for all pictures of a clip: 0.99 of the cases of key_views.py were found so, 0.92 by whole
+# One box for all pictures of a clip: 0.99 of the cases of key_views.py were found so, 0.93 by whole
 # pictures, 0.66 by pictures cut to their own boxes, which are now of one side, now of all.
 FPS = 10.0  # looked at; each costs a detection, some 30 ms
 MAX_LENGTH_S = 180.0  # longer is a mistake: a turn takes some 20 s
