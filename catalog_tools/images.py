@@ -92,7 +92,13 @@ def _find_in_folder(folder: Path) -> Found:
     sources: list[Source] = []
     left_out: list[Left] = []
     twice: list[str] = []
-    for entry in entries_of(folder):
+    entries = entries_of(folder)
+    pictured = {entry.stem for entry in entries if entry.suffix.lower() in SUFFIXES}
+    for entry in entries:
+        if is_clip(entry) and entry.stem in pictured and not entry.is_dir():
+            # A telephone writes IMG_1.MOV beside IMG_1.JPG: two seconds round the picture.
+            left_out.append(Left(printable(str(entry)), "a picture of this name lies beside it"))
+            continue
         files = _picture_files(entry, left_out)
         if not files:
             continue

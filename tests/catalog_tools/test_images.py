@@ -48,6 +48,17 @@ def test_an_item_named_twice_is_refused_with_both_places(tmp_path: Path) -> None
     assert str(first) in str(caught.value) and str(second) in str(caught.value)
 
 
+def test_the_clip_that_a_phone_writes_beside_a_picture_is_left_out(tmp_path: Path) -> None:
+    for name in ("IMG_1.JPG", "IMG_1.MOV", "IMG_2.HEIC", "IMG_2.MOV", "both/a.jpg", "both/a.mov"):
+        touch(tmp_path / name)
+    found = find_images(tmp_path)
+    assert [s.name for s in found.sources] == [
+        "IMG_1.JPG", "IMG_2.MOV", "both/a.jpg", "both/a.mov",
+    ]  # fmt: skip
+    reasons = {Path(left.place).name: left.reason for left in found.left_out}
+    assert reasons["IMG_1.MOV"] == "a picture of this name lies beside it"
+
+
 def test_a_csv(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(
