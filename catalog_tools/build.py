@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from catalog_tools.clip_sources import ClipSources, clip_name
 from catalog_tools.clips import ClipReader
-from catalog_tools.describe import Describer, Embed, Progress, WorkFolder
+from catalog_tools.describe import Describer, Embed, Progress, WorkFolder, turn_picture
 from catalog_tools.images import Found, Left, find_images
 from catalog_tools.key_views import MAX_VIEWS
 from catalog_tools.near_twins import AlikePair, list_alike, write_near_twins
@@ -30,7 +30,7 @@ from pipeline.catalog import (
 )
 from pipeline.catalog_format import Manifest, PictureKey, build_command, catalog_error
 from pipeline.catalog_writing import catalog_lock, require_room
-from pipeline.embed import load_embedder
+from pipeline.embed import Embedder, load_embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
 from pipeline.identify.search import build_index, write_index
 from pipeline.identify.vote import write_votes_index
@@ -159,6 +159,28 @@ def add_to_catalog(
         sources = dict.fromkeys([*catalog.manifest.sources, str(images.resolve())])
         items = tuple(labels.values())
         return _write(directory, recipe, items, [*old, *fresh], left_out, list(sources), catalog)
+
+
+def embed_anew(
+    catalog: Catalog, out: Path, embedder: Embedder, *, progress: Progress = no_progress
+) -> BuildReport:
+    """Write a catalog's items and pictures into another directory, described by other weights.
+
+    Of the stored small pictures, which is what the embedder sees of any: the files that they came
+    from need not be at hand. The catalog's calibration, which is of the old weights, stays behind.
+    """
+    recipe = catalog.manifest.recipe
+    turns = recipe.turns_deg
+    pictures = []
+    for number, stored in enumerate(catalog.stored_pictures()):
+        progress(number, catalog.manifest.n_pictures)
+        picture_bgr = catalog.view_image_bgr(number * len(turns))
+        rows = embedder.embed([turn_picture(picture_bgr, turn) for turn in turns])
+        pictures.append(replace(stored, embeddings=rows))
+    named = {"embedder_sha256": embedder.weights_sha256, "embedder": embedder.name}
+    recipe = recipe.model_copy(update=named)
+    with catalog_lock(out):
+        return _write(out, recipe, catalog.items, pictures, [], catalog.manifest.sources)
 
 
 def remove_from_catalog(directory: Path, item_ids: Sequence[str]) -> int:

@@ -8,9 +8,7 @@ little, and the thresholds of the tiers are set on samples that the models have 
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -19,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from catalog_tools.copies import write_copy
 from catalog_tools.evaluation.samples import Sample
-from pipeline.catalog import INDEX, Catalog, write_generation
-from pipeline.catalog_format import CALIBRATION as CALIBRATION_FILE
-from pipeline.catalog_format import NEAR_TWINS, VOTES, Manifest
+from pipeline.catalog import Catalog
 from pipeline.catalog_writing import catalog_lock
 from pipeline.identify.calibration import (
     Calibration,
@@ -83,7 +80,7 @@ def calibrate_catalog(
     fitted = fit(fitted_on, Calibration())
     fitted = replace(fitted, exact=choose_exact(held_out, fitted, false_exact))
     with catalog_lock(directory):
-        generation = _write(catalog, fitted)
+        generation = write_copy(catalog, directory, fitted)
     return CalibrationReport(
         calibration=fitted,
         generation=generation,
@@ -258,20 +255,3 @@ def reliability(
         if inside:
             mean = float(np.mean([p for p, _ in inside]))
             yield round(mean, 4), round(float(np.mean([r for _, r in inside])), 4), len(inside)
-
-
-def _write(catalog: Catalog, calibration: Calibration) -> int:
-    def add_files(folder: Path, _: Manifest) -> None:
-        for name in (INDEX, VOTES, NEAR_TWINS):
-            if (catalog.folder / name).is_file():
-                shutil.copyfile(catalog.folder / name, folder / name)
-        (folder / CALIBRATION_FILE).write_text(json.dumps(asdict(calibration)) + "\n", "utf-8")
-
-    return write_generation(
-        catalog.directory,
-        catalog.manifest.recipe,
-        catalog.items,
-        catalog.stored_pictures(),
-        sources=catalog.manifest.sources,
-        add_files=add_files,
-    )

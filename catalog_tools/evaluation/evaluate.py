@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catalog_tools.build import no_progress, remove_from_catalog
+from catalog_tools.copies import link_generation
 from catalog_tools.csv_file import read_csv
 from catalog_tools.evaluation.scores import Labelled, Photo, score_leave_out, score_photos
 from catalog_tools.evaluation.search import Shortlists, score_search
 from catalog_tools.query import QUERY_SIDE_PX, PictureMatcher, query_pictures
 from catalog_tools.reading import PictureError, read_picture
 from pipeline.catalog import Catalog
-from pipeline.catalog_format import CURRENT, catalog_error, generation_folder
+from pipeline.catalog_format import catalog_error
 from pipeline.errors import ConfigError
 from pipeline.identify import Stages
 from pipeline.identify.tuning import SHORTLISTS, Budget
@@ -179,11 +180,8 @@ def hide_items(directory: Path, generation: int, item_ids: Collection[str]) -> I
     """
     with tempfile.TemporaryDirectory(prefix="magpie-evaluate-") as name:
         copy = Path(name) / "catalog"
-        link = generation_folder(copy, generation)
-        link.parent.mkdir(parents=True)
         try:
-            link.symlink_to(generation_folder(directory, generation).resolve())
-            (copy / CURRENT).write_text(f"{generation}\n", "ascii")
+            link_generation(directory, generation, copy)
         except OSError as error:
             rule = f"cannot be linked to in {copy}: {error.strerror}"
             raise catalog_error(directory, rule, None, "set TMPDIR to another disk") from error

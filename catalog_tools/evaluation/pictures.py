@@ -30,7 +30,7 @@ CURVES = {"published": "matches at the centre", "ranked": "likeliest item, whate
 
 def draw_curves(figures: Mapping[str, Any], path: Path) -> None:
     """Write the precision-recall curves, with the tiers marked, as a PNG."""
-    figure, axis = _new_figure("recall", "precision")
+    figure, axis = new_axis("recall", "precision")
     for name, label in CURVES.items():
         rows = figures["curves"][name]
         axis.step([r["recall"] for r in rows], [r["precision"] for r in rows], label=label)
@@ -39,12 +39,12 @@ def draw_curves(figures: Mapping[str, Any], path: Path) -> None:
             axis.plot(found["recall"], found["precision"], "ko", markersize=4)
             axis.annotate(tier, (found["recall"], found["precision"]), fontsize=8)
     axis.legend(loc="lower left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_reliability(figures: Mapping[str, Any], path: Path) -> None:
     """Write what was right against the probability that was told, as a PNG; n at each point."""
-    figure, axis = _new_figure("probability told", "share right")
+    figure, axis = new_axis("probability told", "share right")
     axis.plot([0, 1], [0, 1], "k:", linewidth=1)
     for name, label in CURVES.items():
         rows = figures["reliability"][name]
@@ -52,10 +52,10 @@ def draw_reliability(figures: Mapping[str, Any], path: Path) -> None:
         for row in rows:
             axis.annotate(str(row["n"]), (row["probability"], row["right"]), fontsize=7)
     axis.legend(loc="upper left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _new_figure(x_label: str, y_label: str) -> tuple[Any, Any]:
+def new_axis(x_label: str, y_label: str) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -67,7 +67,7 @@ def _new_figure(x_label: str, y_label: str) -> tuple[Any, Any]:
     return figure, axis
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     from matplotlib import pyplot
 
     figure.tight_layout()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from catalog_tools.evaluation.evaluate import NOTHING, check_labels, read_truth
+from catalog_tools.evaluation.evaluate import check_labels, read_truth
+from catalog_tools.evaluation.scores import Labelled
 from catalog_tools.query import QUERY_SIDE_PX
-from catalog_tools.reading import PictureError, read_picture
+from catalog_tools.reading import PictureError, ReadPicture, read_picture
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack
 from catalog_tools.synthesize.shots import make_twin, take_shot
 from catalog_tools.synthesize.views import flat_bgr
@@ -78,21 +79,28 @@ def read_samples(photos: Path, item_ids: Sequence[str]) -> tuple[Iterator[Sample
             len(labels),
             "label more, or leave --photos out: shots of the catalog's pictures are made then",
         )
+    return samples_of(photos, labels), len(labels)
 
-    def read() -> Iterator[Sample]:
-        # In a fixed random order: what is held out must not follow the file's order.
-        for index in np.random.default_rng(0).permutation(len(labels)):
-            label = labels[int(index)]
-            item_id = None if label.item_id == NOTHING else label.item_id
-            try:
-                picture = read_picture(photos / label.image, QUERY_SIDE_PX)
-            except PictureError as error:
-                remedy = "mend it, or take its line out"
-                where = f"truth {truth}: photo {label.image!r}"
-                raise ConfigError.at(where, str(error), remedy=remedy) from None
-            yield Sample(picture.image_bgr, item_id, item_id)
 
-    return read(), len(labels)
+def samples_of(photos: Path, labels: Sequence[Labelled]) -> Iterator[Sample]:
+    """Yield labelled photos of a folder; ConfigError when it is the turn of one that is unusable.
+
+    In a fixed random order: what is held out must not follow the file's order.
+    """
+    for index in np.random.default_rng(0).permutation(len(labels)):
+        label = labels[int(index)]
+        picture = read_labelled(photos, label, QUERY_SIDE_PX)
+        yield Sample(picture.image_bgr, label.item_id, label.item_id)
+
+
+def read_labelled(photos: Path, label: Labelled, max_side_px: int) -> ReadPicture:
+    """Return a labelled photo, its longer side at most so long; ConfigError says what is wrong."""
+    try:
+        return read_picture(photos / label.image, max_side_px)
+    except PictureError as error:
+        remedy = "mend it, or take its line out"
+        where = f"truth of {photos}: photo {label.image!r}"
+        raise ConfigError.at(where, str(error), remedy=remedy) from None
 
 
 def strangers(pool: Path | None) -> DrawStranger:

@@ -2,7 +2,7 @@
 
 daemon.py   run, watch, probe, status, config
 catalog.py  catalog build, add, remove, list, check, query
-evaluate.py catalog evaluate
+evaluate.py, calibrate.py, tune.py: catalog evaluate, calibrate, tune
 models.py   weights
 training.py train
 shows.py    demo

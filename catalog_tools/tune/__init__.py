@@ -1,0 +1,1 @@
+"""Fits Magpie to its user: new weights and probabilities, kept only when they are better."""
