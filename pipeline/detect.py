@@ -13,7 +13,11 @@ from pipeline.options import DetectOptions, EngineOptions
 from pipeline.types import F32, I32, U8, Detections, Frame
 from pipeline.weights import find_weights, read_spec
 
-STRIDE_PX = 32  # the network's coarsest grid; its input is a multiple of it
+STRIDE_PX = 32
+LEAST_CELLS, CELLS_OF_A_STRIDE = (
+    300,
+    16 + 4 + 1,
+)  # in 32 x 32 px, of strides 8, 16 and 32  # the network's coarsest grid; its input is a multiple of it
 MAX_BATCH = 8  # on a GPU; on a CPU one by one takes no longer, and the first is known sooner
 
 
@@ -98,7 +102,14 @@ def find_classes(wanted: Sequence[str], class_names: Sequence[str]) -> I32 | Non
 
 
 def input_size_wh(size_wh: tuple[int, int], side_px: int) -> tuple[int, int]:
-    """Return the smallest input of whole strides with this longer side: 640x384 for 16:9."""
+    """Return the smallest input of whole strides with this longer side: 640x384 for 16:9.
+
+    The network gives its best LEAST_CELLS boxes, so it must have as many cells, those of strides 8,
+    16 and 32: a strip, or a small picture, gets more margin on its shorter side.
+    """
     factor = side_px / max(size_wh)
-    width, height = (max(1, -(-round(side * factor) // STRIDE_PX)) * STRIDE_PX for side in size_wh)
-    return width, height
+    strides = [max(1, -(-round(side * factor) // STRIDE_PX)) for side in size_wh]
+    shorter = strides.index(min(strides))
+    longer_one = strides[1 - shorter]
+    strides[shorter] = max(strides[shorter], -(-LEAST_CELLS // (CELLS_OF_A_STRIDE * longer_one)))
+    return strides[0] * STRIDE_PX, strides[1] * STRIDE_PX

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.color import frame_from_bgr
-from pipeline.detect import Detector, input_size_wh
+from pipeline.detect import Detector, input_size_wh, load_detector
 from pipeline.engines import Array
 from pipeline.errors import ConfigError
-from pipeline.options import DetectOptions
+from pipeline.options import DetectOptions, EngineOptions
 from pipeline.types import Frame
 
 
@@ -47,12 +47,21 @@ def bright_box(size_wh: tuple[int, int], xyxy: tuple[int, int, int, int]) -> Fra
         ((348, 348), 320, (320, 320)),
         ((1001, 77), 640, (640, 64)),
         ((5000, 3), 640, (640, 32)),
+        ((1000, 100), 320, (320, 64)),
+        ((1280, 720), 128, (128, 128)),
     ],
 )
 def test_input_is_the_smallest_of_whole_strides(
     size_wh: tuple[int, int], side_px: int, expected: tuple[int, int]
 ) -> None:
     assert input_size_wh(size_wh, side_px) == expected
+
+
+@pytest.mark.parametrize("size_wh", [(1280, 720), (1600, 90)])
+def test_the_smallest_input_that_options_allow_runs(size_wh: tuple[int, int]) -> None:
+    """The network's 300 best of fewer cells: OpenVINO refused such a shape without a word."""
+    options = DetectOptions(input_side_px=128)
+    load_detector(EngineOptions(threads=1), options).detect([bright_box(size_wh, (8, 8, 60, 60))])
 
 
 @pytest.mark.parametrize("size_wh", [(1280, 720), (641, 479), (333, 777), (320, 320)])
