@@ -13,11 +13,9 @@ from pipeline.options import DetectOptions, EngineOptions
 from pipeline.types import F32, I32, U8, Detections, Frame
 from pipeline.weights import find_weights, read_spec
 
-STRIDE_PX = 32
-LEAST_CELLS, CELLS_OF_A_STRIDE = (
-    300,
-    16 + 4 + 1,
-)  # in 32 x 32 px, of strides 8, 16 and 32  # the network's coarsest grid; its input is a multiple of it
+STRIDE_PX = 32  # the network's coarsest grid; its input is a multiple of it
+LEAST_CELLS = 300  # as many as the network gives boxes
+CELLS_OF_A_STRIDE = 16 + 4 + 1  # of strides 8, 16 and 32, in 32 x 32 px
 MAX_BATCH = 8  # on a GPU; on a CPU one by one takes no longer, and the first is known sooner
 
 
