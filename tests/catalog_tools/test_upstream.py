@@ -53,7 +53,9 @@ def test_yolo_comes_with_its_numbers_and_class_names(tmp_path: Path) -> None:
     torch.save({"model": None, "ema": model, "train_args": {}}, tmp_path / "yolo26n.pt")
     own = convert(tmp_path / "yolo26n.pt")
     assert read_kind(own) == "detector" and read_metadata(own)["licence"] == "MIT"
-    assert read_spec(own) == {"architecture": "yolo26n.yaml", "class_names": ["person", "bottle"]}
+    assert read_spec(own) == {
+        "architecture": "yolo26n.yaml", "class_names": ["person", "bottle"], "activation": "silu",
+    }  # fmt: skip
     _, state = read_weights(own)
     for name, tensor in model.state_dict().items():
         assert torch.equal(state[f"network.{name}"], tensor.float()), name

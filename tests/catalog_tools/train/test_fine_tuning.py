@@ -1,5 +1,6 @@
 """Fitting the embedder to a catalog: kept only when it finds the catalog's items better."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def catalog(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums come in another order with two, and a few steps may then gain next to nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Path:
     """The shipped embedder, made blind to all but one direction, for 32 px."""
     network = load_network(find_weights("embedder"))
@@ -57,6 +67,7 @@ def options_of(tmp_path: Path, catalog: Path, start: Path, rate: float) -> Embed
     )
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_steps_on_the_catalog_make_its_items_found(
     catalog: Path, start: Path, tmp_path: Path
 ) -> None:
@@ -70,7 +81,7 @@ def test_steps_on_the_catalog_make_its_items_found(
     statistics = network.whitening.running_mean.clone()
     for step in range(18):
         recipe.step(batches.make(step), 0.5)
-    assert views.recall(network) > before + 0.02  # 0.03 to 0.12, by the threads
+    assert views.recall(network) > before + 0.02
     assert torch.equal(network.whitening.running_mean, statistics), "its statistics are frozen"
 
 
