@@ -1,4 +1,4 @@
-"""magpie train embedder, detector, matcher, comparer, keypoints, pack, join.
+"""magpie train embedder, detector, matcher, comparer, keypoints, mean, pack, join.
 
 The options of a training are its options class: names, defaults and descriptions stand there alone.
 """
@@ -77,6 +77,17 @@ _add_training(
 _add_training(
     "keypoints", KeypointsOptions, "Train a network of keypoints (XFeat); print its path."
 )
+
+
+@train_app.command("mean")
+def mean_command(
+    files: list[Path] = typer.Argument(..., metavar="FILE FILE…", help="weights of one start"),
+    out: Path = typer.Option(..., "--out", help="FILE.safetensors"),
+) -> None:
+    """Write the mean of several trainings' weights, often better than each of them."""
+    from catalog_tools.train.mean import write_mean
+
+    say(write_mean(files, out))
 
 
 @train_app.command("pack")
