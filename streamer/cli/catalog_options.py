@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from streamer.yaml_file import KeyPath
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The catalog's directory.")]
+Truth = Annotated[
+    Path | None, typer.Option(help="CSV with the columns image,item_id (none: PHOTOS/truth.csv).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Config = Annotated[
     Path | None,

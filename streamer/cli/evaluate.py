@@ -14,6 +14,7 @@ from streamer.cli.catalog_options import (
     Directory,
     Embedder,
     EngineName,
+    Truth,
     read_matcher_options,
 )
 from streamer.cli.progress import show_progress
@@ -25,10 +26,7 @@ def evaluate(
     photos: Annotated[
         Path, typer.Argument(metavar="PHOTOS", help="The folder that the truth's photos lie in.")
     ],
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the columns image,item_id (none: PHOTOS/truth.csv)."),
-    ] = None,
+    truth: Truth = None,
     out: Annotated[
         Path | None, typer.Option(help="Where figures, answers and pictures go; else the table.")
     ] = None,

@@ -17,6 +17,7 @@ from streamer.cli.catalog_options import (
     Directory,
     Embedder,
     EngineName,
+    Truth,
     read_matcher_options,
 )
 from streamer.cli.progress import show_progress
@@ -31,10 +32,7 @@ def tune(
     photos: Annotated[
         Path, typer.Option(help="Folder of labelled photos (truth.csv: image,item_id).")
     ],
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the columns image,item_id (none: PHOTOS/truth.csv)."),
-    ] = None,
+    truth: Truth = None,
     minutes: Annotated[float, typer.Option(help="Of training, at most; the rest is extra.")] = 8.0,
     out: Annotated[
         Path | None, typer.Option(help="For new weights and the result (none: DIR-tuned).")

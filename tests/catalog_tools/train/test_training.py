@@ -25,7 +25,6 @@ from catalog_tools.train.embedder import (
     train_embedder,
 )
 from catalog_tools.train.embedder_batches import EmbedderBatches
-from catalog_tools.train.feature_lesson import FeatureLesson
 from catalog_tools.train.keypoints import train_keypoints
 from catalog_tools.train.loop import Recipe, restore, train
 from catalog_tools.train.matcher import train_matcher
@@ -39,17 +38,14 @@ from catalog_tools.train.options import (
 )
 from catalog_tools.train.run import TrainingRun
 from pipeline.engines import count_cuda_devices
-from pipeline.engines.torch_detector import DetectorSpec, build_detector
 from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
 from pipeline.engines.torch_networks import (
     load_network,
-    parse_spec,
     read_weights,
     save_weights,
     spec_json,
 )
 from pipeline.errors import ConfigError, WeightsError
-from pipeline.weights import find_weights
 
 
 @pytest.fixture
@@ -219,48 +215,6 @@ def test_embedder_begins_with_the_weights_and_their_spec(
     torch.testing.assert_close(begun.projection.weight, expected)
     with pytest.raises(WeightsError, match="must be weights of the detector"):
         begin_detector(start, ("item",))
-
-
-def test_each_class_of_a_detector_begins_as_an_item() -> None:
-    shipped = Path("magpie-detector-n")
-    same, other = begin_detector(shipped, ("item",)), begin_detector(shipped, ("mug", "bottle"))
-    assert other.spec.class_names == ("mug", "bottle")
-    theirs = other.state_dict()
-    for name, tensor in same.state_dict().items():
-        if tensor.shape == theirs[name].shape:
-            assert torch.equal(tensor, theirs[name]), name
-        else:
-            assert ".2." in name and "cv3." in name
-            assert all(torch.equal(tensor[0], row) for row in theirs[name])
-
-
-def test_a_detector_keeps_its_activation_unless_another_is_asked_for() -> None:
-    old, start = build_detector(DetectorSpec()), Path("magpie-detector-n")
-    assert old.spec.activation == "silu", "files of before do not say which"
-    kept, asked = begin_detector(start, ("item",)), begin_detector(start, ("item",), "silu")
-    metadata, _ = read_weights(find_weights("detector", start))
-    assert kept.spec == parse_spec(DetectorSpec, metadata["spec"])
-    assert any(isinstance(part, torch.nn.SiLU) for part in asked.network.modules())
-    fresh = begin_detector(None, ("item",))
-    assert not any(isinstance(part, torch.nn.SiLU) for part in fresh.network.modules())
-    assert any(isinstance(part, torch.nn.Hardswish) for part in fresh.network.modules())
-
-
-def test_a_detectors_backbone_learns_what_an_embedder_sees(
-    small_pool: Path, tmp_path: Path
-) -> None:
-    options = DetectorOptions(pool=small_pool, out=tmp_path, minutes=1)
-    batches = DetectorBatches(options, Clock(0.0, 0.0, 1e12))
-    lesson = FeatureLesson(Path("magpie-embedder-lite0"))
-    taught = {name: tensor.clone() for name, tensor in lesson.teacher.state_dict().items()}
-    torch.manual_seed(0)
-    recipe = DetectorRecipe(begin_detector(None, ("item",)), batches, 2e-3, 2, lesson)
-    images = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 96)).astype(np.uint8)
-    nothing = [np.zeros((0, 5), np.float32)] * 2
-    losses = [recipe.step((images, nothing), 0.0)["feature_loss"] for _ in range(12)]
-    assert losses[0] == pytest.approx(1, abs=0.15) and losses[-1] < losses[0] - 0.1
-    assert all(torch.equal(tensor, taught[n]) for n, tensor in lesson.teacher.state_dict().items())
-    assert not any("pupil" in name for name in recipe.averaged.state_dict())
 
 
 def test_recipes_learn_in_bfloat16_as_on_a_gpu(small_pool: Path, tmp_path: Path) -> None:
