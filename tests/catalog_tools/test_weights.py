@@ -89,7 +89,8 @@ def test_the_shipped_manifest_lists_what_the_project_promises():
     assert shipped == {"detector", "embedder", "matcher", "comparer"}
     assert {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"} <= names
     others = [entry for entry in entries if not entry.shipped]
-    assert all(bool(entry.package) != entry.url.startswith("https://") for entry in others)
+    assert all(entry.package or entry.url.startswith("https://") for entry in others)
+    assert all(entry.sha256 for entry in others if entry.package)
 
 
 def test_pull_gives_the_whole_file_and_fetches_it_once(server, cache):
