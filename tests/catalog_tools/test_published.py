@@ -77,7 +77,7 @@ def test_what_is_missing_is_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch
 
 def test_a_package_without_the_file_is_refused(package: Path, tmp_path: Path) -> None:
     package.unlink()
-    with pytest.raises(WeightsError, match="must hold efficientnet-lite0.*docs/weights.md names"):
+    with pytest.raises(WeightsError, match=r"must hold efficientnet-lite0.*docs/weights\.md names"):
         import_package(LITE0, tmp_path / "out")
 
 
