@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from benchmarks.eval_detector import boxes_from
 from benchmarks.eval_embedder import read_picture
@@ -47,6 +48,7 @@ from pipeline.color import frame_from_bgr
 from pipeline.errors import ConfigError
 from pipeline.identify.calibration import sigmoid
 from pipeline.identify.types import Judgement
+from pipeline.options import Method
 from pipeline.types import F32, U8, Frame, Match, Phase
 
 COLUMNS = ("image", "item_id", "x0", "y0", "x1", "y1")
@@ -59,13 +61,16 @@ def main(
     every: Every = 1,
     limit: Limit = None,
     split: Part = Split.DEV,
+    method: Annotated[Method, typer.Option(help="As verify.method.")] = "rootsift+lightglue",
     threads: Threads = 0,
 ) -> None:
     """Build the catalog, look at the frames in each way, compare with the truth."""
     from pipeline.detect import load_detector
 
     data = find_data("goods", data)
-    options = options_of(threads).model_copy(update={"lockstep": True})
+    options = options_of(threads)
+    verify = options.verify.model_copy(update={"method": method})
+    options = options.model_copy(update={"lockstep": True, "verify": verify})
     frames = take(read_frames(data / "truth.csv", split), every, limit)
     detector = load_detector(options.engine, options.detect)
     seen: list[Seen] = []
@@ -81,8 +86,8 @@ def main(
     figures = {"min_score": options.track.min_score, **score_frames(frames, seen)}
     figures["build_s"] = built.build_s
     config = {
-        "every": every, "limit": limit, "split": split.value, "threads": threads,
-        "searches": SEARCHES,
+        "every": every, "limit": limit, "split": split.value, "method": method,
+        "threads": threads, "searches": SEARCHES,
     }  # fmt: skip
     finish(out, "goods", config, figures, table_rows(figures))
 

@@ -1,18 +1,23 @@
 """Which verifier names the packs in shop photos best, and what does each cost?
 
-    python -m benchmarks.eval_verifiers [--data FOLDER] [--every N]
+    python -m benchmarks.eval_verifiers [--data FOLDER] [--every N] [--split dev] [--learned]
 
-The set is that of eval_grocery. Every verifier asks the same catalog about the same photos, with
-the same shortlists; the probabilities were fitted to LightGlue with the comparer, so for the others
-the figure to read is top-1, and recall at a precision, which only the order of the answers decides.
+The set is that of eval_grocery. Every verifier is asked about the same photos; the probabilities
+were fitted to LightGlue with the comparer, so for the others the figure to read is top-1, and
+recall at a precision, which only the order of the answers decides. --learned: by the keypoint
+networks of their authors as well, with a catalog of their keypoints (docs/weights.md, `import`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from benchmarks.eval_grocery import read_labels
 from benchmarks.eval_setup import (
     CLIP_CAMERA,
     OUT,
@@ -20,6 +25,7 @@ from benchmarks.eval_setup import (
     Every,
     Limit,
     Out,
+    Part,
     Threads,
     built_catalog,
     find_data,
@@ -30,6 +36,7 @@ from benchmarks.eval_setup import (
     say_progress,
     take,
 )
+from benchmarks.splits import Split
 from catalog_tools.evaluation.scores import Labelled, Photo, score_photos
 from catalog_tools.query import Answer
 from pipeline.options import MatcherOptions
@@ -41,6 +48,14 @@ VERIFIERS: dict[str, dict[str, Any]] = {
     "rootsift": {"method": "rootsift", "comparer": False},
     "orb_ssim": {"method": "orb_ssim"},
 }
+LEARNED: dict[str, dict[str, Any]] = {
+    "xfeat+lighterglue, comparer": {"method": "xfeat+lighterglue"},
+    "aliked+lightglue, comparer": {"method": "aliked+lightglue"},
+    "aliked-n16rot+lightglue, comparer": {
+        "method": "aliked+lightglue",
+        "keypoint_weights": Path("aliked-n16rot"),
+    },
+}
 
 
 def main(
@@ -48,33 +63,41 @@ def main(
     out: Out = OUT,
     every: Every = 6,
     limit: Limit = None,
+    split: Part = Split.ALL,
+    learned: Annotated[bool, typer.Option("--learned", help="Networks' keypoints too.")] = False,
     threads: Threads = 0,
 ) -> None:
-    """Build the catalog once, ask it about the photos by each verifier."""
-    from catalog_tools.evaluation.evaluate import read_truth
-    from catalog_tools.query import query_pictures
-    from pipeline.matcher import create_matcher
-
+    """Ask about the photos by each verifier."""
     data, options = find_data("grocery", data), options_of(threads)
-    labels = take(read_truth(data / "truth.csv"), every, limit)
+    labels = take(read_labels(data / "truth.csv", split), every, limit)
     figures: dict[str, Any] = {}
-    with built_catalog(data / "catalog", options) as built:
-        for name, changed in VERIFIERS.items():
-            verify = options.verify.model_copy(update=changed)
-            asked: MatcherOptions = options.model_copy(update={"verify": verify})
-            matcher = create_matcher(asked, {CLIP_CAMERA: built.directory})
-            progress = say_progress(f"photos by {name}")
-            start_s, answers = time.perf_counter(), []
-            images = [str(data / label.image) for label in labels]
-            for answer in query_pictures(images, matcher.catalogs[CLIP_CAMERA], matcher):
-                answers.append(answer)
-                progress(len(answers), len(labels))
-            spent_ms = 1e3 * (time.perf_counter() - start_s)
-            figures[name] = score_answers(labels, answers) | {
-                "ms_a_photo": round(spent_ms / max(1, len(labels)), 1)
-            }
-    config = {"every": every, "limit": limit, "threads": threads}
+    for name, changed in {**VERIFIERS, **(LEARNED if learned else {})}.items():
+        verify = options.verify.model_copy(update=changed)
+        asked = options.model_copy(update={"verify": verify})
+        figures[name] = ask(name, data, labels, asked)
+    config = {
+        "every": every, "limit": limit, "split": split.value, "learned": learned,
+        "threads": threads,
+    }  # fmt: skip
     finish(out, "verifiers", config, figures, table_rows(figures))
+
+
+def ask(
+    name: str, data: Path, labels: Sequence[Labelled], options: MatcherOptions
+) -> dict[str, Any]:
+    """Return the figures of one verifier, with a catalog of its keypoints."""
+    from catalog_tools.query import query_pictures
+
+    progress = say_progress(f"photos by {name}")
+    with built_catalog(data / "catalog", options) as built:
+        start_s, answers = time.perf_counter(), []
+        images = [str(data / label.image) for label in labels]
+        catalog = built.matcher.catalogs[CLIP_CAMERA]
+        for answer in query_pictures(images, catalog, built.matcher):
+            answers.append(answer)
+            progress(len(answers), len(labels))
+        spent_ms = 1e3 * (time.perf_counter() - start_s)
+    return score_answers(labels, answers) | {"ms_a_photo": round(spent_ms / max(1, len(labels)), 1)}
 
 
 def score_answers(labels: Sequence[Labelled], answers: Sequence[Answer]) -> dict[str, Any]:
