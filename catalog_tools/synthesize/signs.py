@@ -1,4 +1,4 @@
-"""Signs and labels of one series: the same ground and lettering, another word or number on each."""
+"""Signs of one series, and things labelled alike: another word or number on each, all else same."""
 
 from __future__ import annotations
 
@@ -27,6 +27,30 @@ def render_series(seed: int, count: int, side_px: int, changed: int = 1) -> list
     size_wh = np.round(shape * side_px / shape.max()).astype(int)
     style = int(rng.integers(2**32))
     return [_render(style, text, (int(size_wh[0]), int(size_wh[1]))) for text in texts]
+
+
+def relabelled(rng: np.random.Generator, picture: U8, count: int, changed: int = 1) -> list[U8]:
+    """Return the picture, (h, w, 3) uint8 BGR, so many times with a label on it.
+
+    Their texts differ in `changed` characters; plate, place and lettering are the same.
+    """
+    alphabet = DIGITS if rng.random() < 0.5 else LETTERS
+    n_characters = int(rng.integers(1, 7))
+    texts = _texts(rng, count, alphabet, n_characters, min(changed, n_characters))
+    across = min(0.9, n_characters * float(rng.uniform(0.09, 0.22)))
+    down = min(0.6, across / n_characters * float(rng.uniform(1.0, 2.2)))
+    left, top = rng.uniform(0.02, 0.98 - across), rng.uniform(0.02, 0.98 - down)
+    box = (left, top, left + across, top + down)
+    ground, ink = _colors(rng)
+    has_plate, style = rng.random() < 0.6, int(rng.integers(2**32))
+    labelled = []
+    for text in texts:
+        canvas = Canvas(picture.copy())
+        if has_plate:
+            canvas.rectangle(box, ground)
+        draw_text(canvas, np.random.default_rng(style), text, box, ink)
+        labelled.append(canvas.image)
+    return labelled
 
 
 def _texts(

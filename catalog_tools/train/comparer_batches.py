@@ -11,6 +11,7 @@ import numpy as np
 from catalog_tools.synthesize.laid_photos import lay_photo, lay_sibling, to_square
 from catalog_tools.synthesize.scenes import camera_effects
 from catalog_tools.synthesize.shots import change_in, draw_patch, make_twin, shrink
+from catalog_tools.synthesize.signs import relabelled, render_series
 from catalog_tools.synthesize.views import flat_bgr
 from catalog_tools.train.options import ComparerOptions
 from catalog_tools.train.pack_bank import HELD_OUT_SEED_START, PackBank, render_family, to_rgb_batch
@@ -18,6 +19,7 @@ from catalog_tools.train.pool import Pool, hold_out, open_pool
 from pipeline.types import F32, U8
 
 PACK_SHARE, SAME_SHARE = 0.6, 0.5
+SERIES_SHARE = 0.2  # of the pairs are of a series: signs or labels that differ in a character
 SIBLING_SHARE = 0.65  # of the views have a listed near-twin
 BOX_SHARE = 0.5  # of the references show a box from a corner: its front and a side, or its top
 PACK_SIDE_PX = 176
@@ -43,7 +45,8 @@ class ComparedPairs:
 @dataclass(slots=True)
 class _Design:
     """A thing's picture, those of others of its design, as far as they were not used yet, and the
-    places, (h, w) uint8 masks, where edited ones differ.
+    places, (h, w) uint8 masks, where edited ones differ: none of a series, whose others are all
+    there are.
     """
 
     picture: U8
@@ -56,8 +59,9 @@ class ComparerBatches:
 
     Half of the pairs show the same: bent, in other light, behind a hand, with another face of the
     box at one side, cut off by the border. The others show what must not pass for it: near-twins
-    that the pack's maker would print, edited ones, and packs that share a logo and no more. Most
-    views have a listed near-twin, as in a catalog; what a crop shows is then mostly a third one.
+    that the pack's maker would print, edited ones, others of a series that differ in a character,
+    and packs that share a logo and no more. Most views have a listed near-twin, as in a catalog;
+    what a crop shows is then mostly a third one.
     """
 
     def __init__(self, options: ComparerOptions, side_px: int) -> None:
@@ -112,6 +116,8 @@ class ComparerBatches:
         side_px = self._side_px
         other = self._draw(rng, families, is_check).picture
         design = self._draw(rng, families, is_check)
+        if rng.random() < SERIES_SHARE:
+            design = _draw_series(rng, design.picture, is_check)
         view = design.picture
         sibling = _listed_sibling(rng, design, other) if rng.random() < SIBLING_SHARE else None
         if is_same is None:
@@ -151,6 +157,17 @@ class ComparerBatches:
         return _Design(picture, [], _draw_places(rng, picture))
 
 
+def _draw_series(rng: np.random.Generator, picture: U8, is_check: bool) -> _Design:
+    """Three of a series: signs, or this picture with labels on it."""
+    changed = 1 if rng.random() < 0.7 else 2
+    if rng.random() < 0.5:
+        seed = int(rng.integers(HELD_OUT_SEED_START)) + is_check * HELD_OUT_SEED_START
+        first, *others = render_series(seed, 3, PACK_SIDE_PX, changed)
+    else:
+        first, *others = relabelled(rng, picture, 3, changed)
+    return _Design(first, others, [])
+
+
 def _draw_places(rng: np.random.Generator, picture: U8) -> list[U8]:
     height, width = picture.shape[:2]
     count = 1 if rng.random() < 0.5 else 2
@@ -160,9 +177,9 @@ def _draw_places(rng: np.random.Generator, picture: U8) -> list[U8]:
 def _sibling(rng: np.random.Generator, design: _Design, other: U8) -> U8:
     """Another one of a design, of the same size: printed by its maker, or edited."""
     view, kind = design.picture, rng.random()
-    if design.others and kind < 0.55:
+    if design.others and (kind < 0.55 or not design.places):
         return _resized(design.others.pop(), view)
-    if kind < 0.85:
+    if design.places and kind < 0.85:
         edited = view
         for place in design.places:
             edited = change_in(rng, edited, other, place)

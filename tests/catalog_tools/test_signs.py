@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from catalog_tools.synthesize.signs import render_series
+from catalog_tools.synthesize.signs import relabelled, render_series
 
 
 def test_signs_of_a_series_differ_in_a_small_place_and_are_drawn_the_same_every_time() -> None:
@@ -18,3 +18,17 @@ def test_signs_of_a_series_differ_in_a_small_place_and_are_drawn_the_same_every_
 def test_series_look_different() -> None:
     one, other = render_series(1, 1, 120)[0], render_series(3, 1, 120)[0]
     assert one.shape != other.shape or not np.array_equal(one, other)
+
+
+def test_things_labelled_alike_differ_within_the_label_alone() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    for seed in range(8):
+        first, *others = relabelled(np.random.default_rng(seed), picture, 3)
+        labelled = (first != picture).any(axis=2)
+        assert 0.005 < labelled.mean() < 0.6
+        for other in others:
+            differs = (first != other).any(axis=2)
+            assert differs.any() and differs.mean() < labelled.mean() + 0.05
+            ys, xs = np.nonzero(labelled | (other != picture).any(axis=2))
+            inside = differs[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+            assert inside.sum() == differs.sum()

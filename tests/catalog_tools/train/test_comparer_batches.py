@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalog_tools.train import comparer_batches
 from catalog_tools.train.comparer_batches import ComparerBatches
 from catalog_tools.train.options import ComparerOptions
 from tests.catalog_tools.drawn_pictures import draw
@@ -60,6 +61,22 @@ def test_same_things_look_more_alike_than_others_and_both_are_common(
     apart = np.abs(pairs.views.astype(np.float32) - pairs.crops)
     mean = (apart * pairs.inside).sum((1, 2, 3)) / (3 * pairs.inside.sum((1, 2, 3)))
     assert np.median(mean[same]) < np.median(mean[~same])
+
+
+def test_what_differs_in_a_character_must_not_pass_for_the_same(
+    batches: ComparerBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs of a series alone. Result: both kinds, and others differ in a part, not as a whole."""
+    monkeypatch.setattr(comparer_batches, "SERIES_SHARE", 1.0)
+    monkeypatch.setattr(comparer_batches, "BOX_SHARE", 0.0)
+    pairs = batches.make(5)
+    same = pairs.same > 0.5
+    assert 0.25 < same.mean() < 0.75
+    has_twin = pairs.twin_inside.any((1, 2, 3))
+    apart = np.abs(pairs.views.astype(np.float32) - pairs.twins).mean(1)[has_twin]
+    seen = pairs.twin_inside[has_twin, 0] > 0
+    shares = [float((a[s] > 60).mean()) for a, s in zip(apart, seen, strict=True)]
+    assert 0 < np.median(shares) < 0.25
 
 
 def test_a_check_shows_what_no_batch_shows(batches: ComparerBatches) -> None:
