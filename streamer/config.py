@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import MatcherOptions, Options, Regions
 from streamer.publishing.options import PublishOptions
 from streamer.redaction import redact
+from streamer.sinks.options import SinksOptions, find_sink_mistakes
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
 from streamer.supervisor import SupervisorOptions
 
@@ -103,6 +104,7 @@ class AppConfig(Options):
         default_factory=dict, description="by name: letters, digits, _ and -, at most 64"
     )
     publish: PublishOptions = PublishOptions()
+    sinks: SinksOptions = SinksOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 
@@ -163,7 +165,7 @@ def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]
             except MagpieError as error:
                 key = ("cameras", name, "catalog") if camera.catalog else ("catalog",)
                 mistakes.append((key, error))
-    return mistakes
+    return [*mistakes, *find_sink_mistakes(config.sinks)]
 
 
 def _stream_mistakes(camera: CameraOptions) -> list[tuple[str, MagpieError]]:

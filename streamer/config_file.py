@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.writable import expand_home
 from streamer.config import AppConfig, find_mistakes
 from streamer.redaction import remember_secrets
+from streamer.secret_text import anchored
 from streamer.sources.base import source_kind
 from streamer.yaml_file import KeyPath, Origins, joined, read_yaml
 
@@ -24,11 +25,15 @@ _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("cameras", "*", "catalog"),
     ("publish", "journal"),
     ("publish", "curve_keys"),
+    ("sinks", "*", "*", "ca"),
+    ("sinks", "mqtt", "*", "client_cert"),
+    ("sinks", "mqtt", "*", "client_key"),
     ("matcher", "detect", "weights"),
     ("matcher", "embed", "weights"),
     ("matcher", "verify", "weights"),
     ("matcher", "verify", "keypoint_weights"),
 )
+_NAMED_TEXTS = ("user", "password", "url", "secret")  # of a sink: may be file:PATH
 _REPLACED: dict[KeyPath, dict[str, str]] = {
     ("matcher", "verify", "verifier"): {"sift": "rootsift", "orb_ssim": "orb_ssim"},
     ("matcher", "verify", "keypoints"): {
@@ -98,6 +103,10 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
             value = holder.get(keys[-1])
             if isinstance(value, str) and not _is_weights_name(keys, value, base):
                 holder[keys[-1]] = str(base / expand_home(value, ".".join(keys)))
+    for sink in _holders(raw, ("sinks", "*", "*")):
+        for key in _NAMED_TEXTS:
+            if isinstance(text := sink.get(key), str):
+                sink[key] = anchored(text, base)
     for camera in _holders(raw, ("cameras", "*")):
         for key in ("url", "detect_url"):
             url = camera.get(key)

@@ -132,6 +132,7 @@ class Daemon:
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)
         self._say("daemon", WorkerState.STARTING)
         try:
+            self._start_sinks(table)
             self._start_matchers(table)
             while not self._is_over():
                 for event in self._supervisor.poll(TURN_S):
@@ -151,6 +152,13 @@ class Daemon:
                 ]
                 log.info("cameras dealt out", worker=spec.name, cameras=",".join(cameras))
                 self._waiting_matchers.add(spec.name)
+                self._say(spec.name, WorkerState.STARTING)
+                self._supervisor.start(spec.name)
+
+    def _start_sinks(self, table: list[WorkerSpec]) -> None:
+        """Start what brings events elsewhere; whatever becomes of it, the run goes on."""
+        for spec in table:
+            if spec.kind == "sink":
                 self._say(spec.name, WorkerState.STARTING)
                 self._supervisor.start(spec.name)
 
@@ -214,6 +222,8 @@ class Daemon:
         worker = event.worker
         if not self._supervisor.is_done(worker.name):
             self._figures.count_restart(worker.name)
+        if worker.kind == "sink":
+            return
         if worker.kind == "matcher":
             self._publisher.close_open_sightings(
                 "matcher_restarted", worker=worker.name, incarnation=event.incarnation
@@ -264,7 +274,7 @@ class Daemon:
             self._say("daemon", state, text)
 
     def _stop_workers(self) -> RunSummary:
-        """Stop cameras, then matchers; every sighting ends; returns the summary."""
+        """Stop sinks, cameras, then matchers; every sighting ends; returns the summary."""
         self._is_stopping = True
         for event in self._supervisor.stop():
             if isinstance(event.what, Note | Report):

@@ -6,6 +6,7 @@ from streamer.camera_process import CameraArgs
 from streamer.config import AppConfig
 from streamer.dealing import deal_out
 from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
+from streamer.sinks.options import SinkArgs
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
 from streamer.worker import WorkerSpec
@@ -13,13 +14,19 @@ from streamer.worker import WorkerSpec
 CAMERA_TARGET = "streamer.camera_process:run_camera"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
+SINK_TARGETS = {
+    "mqtt": "streamer.sinks.mqtt:run_mqtt",
+    "webhook": "streamer.sinks.webhook:run_webhook",
+}
+SINK_READY_WITHIN_S = 30.0
+SINK_STALL_AFTER_S = 60.0  # an address is looked up, a POST waits for its answer
 _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
 
 
 def build_process_table(
     config: AppConfig, creator: str = DEFAULT_CREATOR, loads: Mapping[str, float] | None = None
 ) -> list[WorkerSpec]:
-    """Return the workers of a run in order of start: matchers, then cameras.
+    """Return the workers of a run in order of start: matchers, then cameras; sinks at any time.
 
     creator: who makes the matcher (for tests). loads: what earlier runs measured of cameras, by
     which they are dealt out to the matchers.
@@ -34,7 +41,22 @@ def build_process_table(
         if camera.main is not None:
             args = CameraArgs(main_ring(name), camera.main, index_of[name], is_spare=True)
             table.append(_camera(main_worker(name), args, config.supervisor))
-    return table
+    return [*table, *sink_workers(config)]
+
+
+def sink_workers(config: AppConfig) -> list[WorkerSpec]:
+    """Return the workers that bring events elsewhere."""
+    return [
+        WorkerSpec(
+            name=f"sink.{kind}.{name}",
+            kind="sink",
+            target=SINK_TARGETS[kind],
+            args=SinkArgs(kind=kind, name=name, options=options, publish=config.publish),
+            ready_within_s=SINK_READY_WITHIN_S,
+            stall_after_s=SINK_STALL_AFTER_S,
+        )
+        for kind, name, options in config.sinks.each()
+    ]
 
 
 def matcher_of(table: list[WorkerSpec]) -> dict[str, str]:

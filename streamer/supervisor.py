@@ -20,6 +20,8 @@ from streamer.worker import Exit, WorkerProcess, WorkerSpec
 
 LONGEST_SLEEP_S = 0.1
 LONGEST_DELAY_S = 8.0
+STOP_ORDER = ("web", "query", "sink", "camera", "matcher")
+NEEDED = ("camera", "matcher")  # kinds without which there is no run
 
 log = Log("supervisor")
 
@@ -92,8 +94,7 @@ class Supervisor:
 
     def names(self) -> list[str]:
         """Return all workers in the order in which they are stopped."""
-        kinds = ("camera", "matcher")
-        return [s.spec.name for kind in kinds for s in self._slots if s.spec.kind == kind]
+        return [s.spec.name for kind in STOP_ORDER for s in self._slots if s.spec.kind == kind]
 
     def pids(self) -> dict[str, int]:
         """Return the process id of every worker that runs."""
@@ -131,12 +132,12 @@ class Supervisor:
     def stop(self) -> list[WorkerEvent]:
         """Stop every worker in reverse order of start; returns what they still said.
 
-        Returns when all of them are gone: cameras first, then matchers, each kind within
+        Returns when all of them are gone, one kind after the other as in STOP_ORDER, each within
         `stop_grace_s`. Calling it twice is fine.
         """
         self._is_stopping = True
         events: list[WorkerEvent] = []
-        for kind in ("camera", "matcher"):
+        for kind in STOP_ORDER:
             events += self._stop_kind([slot for slot in self._slots if slot.spec.kind == kind])
         return events
 
@@ -172,7 +173,7 @@ class Supervisor:
                         slot.spec, self._run_dir, slot.incarnation, self._log_level
                     )
                 except WorkerError as error:
-                    if slot.incarnation == 1:
+                    if slot.incarnation == 1 and slot.spec.kind in NEEDED:
                         raise
                     slot.n_fast_failures += 1
                     self._not_started.append(self._schedule(slot, str(error)))

@@ -31,7 +31,7 @@ class WorkerSpec:
     """
 
     name: str
-    kind: Literal["matcher", "camera"]
+    kind: Literal["matcher", "camera", "web", "query", "sink"]
     target: str
     args: object
     ready_within_s: float
