@@ -126,7 +126,11 @@ class Daemon:
         self._main_of = {main_worker(name): name for name in cameras if cameras[name].main}
         self._run_dir, self._publisher = run_dir, publisher
         self._supervisor = Supervisor(
-            table, run_dir, self._config.supervisor, self._config.log_level
+            table,
+            run_dir,
+            self._config.supervisor,
+            self._config.log_level,
+            self._config.log_format,
         )
         self._figures = RunFigures(run_dir, matcher_of(table))
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)

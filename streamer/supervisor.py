@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline.errors import WorkerError
 from pipeline.options import Options
 from streamer.child import Message, Ready, Report, WorkerState
-from streamer.reporting import Log
+from streamer.reporting import Log, LogFormat
 from streamer.worker import Exit, WorkerProcess, WorkerSpec
 
 LONGEST_SLEEP_S = 0.1
@@ -74,11 +74,12 @@ class Supervisor:
         run_dir: Path,
         options: SupervisorOptions,
         log_level: str = "info",
+        log_format: LogFormat = "text",
     ) -> None:
         self._slots = [_Slot(spec) for spec in table]
         self._run_dir = run_dir
         self._options = options
-        self._log_level = log_level
+        self._log_level, self._log_format = log_level, log_format
         self._is_stopping = False
         self._not_started: list[WorkerEvent] = []  # what `poll` says next
 
@@ -170,7 +171,11 @@ class Supervisor:
                 slot.incarnation += 1
                 try:
                     slot.process = WorkerProcess(
-                        slot.spec, self._run_dir, slot.incarnation, self._log_level
+                        slot.spec,
+                        self._run_dir,
+                        slot.incarnation,
+                        self._log_level,
+                        self._log_format,
                     )
                 except WorkerError as error:
                     if slot.incarnation == 1 and slot.spec.kind in NEEDED:

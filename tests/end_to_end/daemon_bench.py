@@ -22,8 +22,8 @@ from streamer.daemon import Daemon, stop_on_signals
 from streamer.reporting import configure_logging
 from streamer.summary import write_summary
 from pipeline.errors import MagpieError
-configure_logging("daemon", "debug")
 config = AppConfig.model_validate_json(sys.argv[2])
+configure_logging("daemon", "debug", config.log_format)
 daemon = Daemon(config, "tests.fakes:" + sys.argv[3])
 try:
     with stop_on_signals(daemon):
