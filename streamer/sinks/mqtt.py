@@ -131,7 +131,8 @@ class MqttSink:
         self._backoff = Backoff(_MOST_RETRY_S)
         self._connection: _Connection | None = None
         self._under_way: OrderedDict[int, tuple[Letter, float]] = OrderedDict()
-        self._greeting: int | None = None  # acknowledged: the connection has proved itself
+        self._greeting: int | None = None
+        self._is_proved = False  # the broker has acknowledged the greeting
 
     def run(self) -> None:
         """Return when asked to stop, and what could be delivered by then has been."""
@@ -171,7 +172,9 @@ class MqttSink:
     def _settle(self, connection: _Connection) -> None:
         """Take note of what the broker has acknowledged."""
         if self._greeting in connection.acknowledged:
+            self._is_proved = True
             self._backoff.reset()
+        if self._is_proved:
             self._context.report(WorkerState.RUNNING, None, **self._outbox.counters())
         for number in [each for each in self._under_way if each in connection.acknowledged]:
             letter, _ = self._under_way.pop(number)
@@ -196,7 +199,7 @@ class MqttSink:
     def _let_go(self) -> None:
         if self._connection is not None:
             self._connection.drop()
-        self._connection, self._greeting = None, None
+        self._connection, self._greeting, self._is_proved = None, None, False
         self._under_way.clear()
         self._outbox.take_back()
 

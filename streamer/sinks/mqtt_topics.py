@@ -111,7 +111,7 @@ def _announcement(
     node = f"{_slug(topics.prefix)}_{camera}"
     whole = config | {
         "unique_id": f"{node}_{entity}",
-        "object_id": f"{node}_{entity}",
+        "default_entity_id": f"binary_sensor.{_slug(node)}_{entity}",
         "device": {
             "identifiers": [node],
             "name": f"Magpie {camera}",

@@ -24,6 +24,7 @@ EventType = Literal["appeared", "updated", "left", "status"]
 Tier = Literal["exact", "very_similar", "similar"]
 
 _TOPIC = re.compile(r"[^\0+#/]+(/[^\0+#/]+)*")
+_HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
 _SHORTEST_KEY = 12
 _SECRET_RULE = "as it is, ${NAME} of the environment, or file:PATH"
 
@@ -96,6 +97,15 @@ class MqttOptions(SinkOptions):
         False, description="announce each item seen and each camera to Home Assistant"
     )
     discovery_prefix: str = Field("homeassistant", max_length=256)
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, host: str) -> str:
+        if not _HOST.fullmatch(host) or any(len(part) > 63 for part in host.split(".")):
+            raise ValueError(
+                f"expected a name or an address, without mqtt:// and port, got {host!r}"
+            )
+        return host
 
     @field_validator("topic_prefix", "discovery_prefix")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import deque
 from pathlib import Path
 
 from pipeline.errors import WorkerError
@@ -37,6 +38,7 @@ class Outbox:
         )
         self._position.keep()
         self._taken_seq = self._position.seq
+        self._read: deque[Letter] = deque()  # a page of the journal, not taken yet
         self._before: dict[int, int] = {}  # number of each letter under way: where it was taken
         self._is_behind = True
         self._keep_at_s = 0.0
@@ -46,14 +48,12 @@ class Outbox:
     def take(self, limit: int) -> list[Letter]:
         """Return up to `limit` letters that were not taken yet; [] when there are none now."""
         letters: list[Letter] = []
-        try:
-            while len(letters) < limit and (self._is_behind or self.tail.has_changed()):
-                found = self.tail.letters(self._taken_seq, _PAGE)
-                self._is_behind = len(found) >= _PAGE
-                letters += self._pick(found, limit - len(letters))
-        except sqlite3.Error as error:
-            self._is_behind = True
-            self._trouble.add(type(error).__name__)
+        while len(letters) < limit and (self._read or self._read_on()):
+            letter = self._read.popleft()
+            if letter.is_gap or self._options.wants(letter.event):
+                letters.append(letter)
+                self._before[letter.seq] = self._taken_seq
+            self._taken_seq = letter.seq
         if not self._before:
             self._position.seq = self._taken_seq  # nothing of what came was wanted
             if time.monotonic() >= self._keep_at_s:
@@ -61,18 +61,17 @@ class Outbox:
                 self._position.keep()
         return letters
 
-    def _pick(self, found: list[Letter], limit: int) -> list[Letter]:
-        """Return what is wanted of these letters, at most `limit`, and note it as under way."""
-        picked: list[Letter] = []
-        for letter in found:
-            if len(picked) == limit:
-                self._is_behind = True
-                break
-            if letter.is_gap or self._options.wants(letter.event):
-                picked.append(letter)
-                self._before[letter.seq] = self._taken_seq
-            self._taken_seq = letter.seq
-        return picked
+    def _read_on(self) -> bool:
+        """Read the next page of the journal; returns whether there was anything."""
+        try:
+            if not self._is_behind and not self.tail.has_changed():
+                return False
+            self._read.extend(self.tail.letters(self._taken_seq, _PAGE))
+            self._is_behind = len(self._read) >= _PAGE
+        except sqlite3.Error as error:
+            self._is_behind = True
+            self._trouble.add(type(error).__name__)
+        return bool(self._read)
 
     def has_arrived(self, letter: Letter, is_refused: bool = False) -> None:
         """A letter under way is delivered, or refused for good: remember it on disk.
@@ -91,8 +90,9 @@ class Outbox:
     def take_back(self) -> None:
         """What is under way is taken anew: the connection broke."""
         self._taken_seq = next(iter(self._before.values()), self._taken_seq)
-        self._is_behind = self._is_behind or bool(self._before)
+        self._is_behind = True
         self._before.clear()
+        self._read.clear()
 
     def close(self) -> None:
         """Keep the position and close the journal."""

@@ -39,6 +39,40 @@ def test_run_with_a_webhook_posts_each_event_also_the_last(tmp_path: Path) -> No
     assert seqs == sorted(set(seqs))
 
 
+def test_killed_daemon_goes_on_with_its_sinks_where_they_were(tmp_path: Path) -> None:
+    """1. A live camera is seen by a webhook; the daemon is killed, its sink ends with it. 2. It
+    starts again. Result: every event of the journal was posted, in order, the `left` that the
+    second start wrote too; twice at most what was under way."""
+    catalog = write_scripted_catalog(tmp_path / "shelf", period=20, appear=5, leave=15)
+    hook = HookServer()
+    hook.start()
+    config = {
+        "catalog": str(catalog),
+        "cameras": {"door": {"url": LIVE}},
+        "sinks": {"webhook": {"shop": {"url": f"http://127.0.0.1:{hook.port}/in"}}},
+    }
+    with running_daemon(tmp_path, config) as daemon:
+        wait_until(lambda: len(hook.posts) >= 3, "some events are posted")
+        sink = psutil.Process(daemon.pid_of("sink.webhook.shop"))
+        daemon.process.kill()
+        wait_until(lambda: not sink.is_running(), "the sink ends with the daemon")
+    with running_daemon(tmp_path, config) as daemon:
+        n_before = len(hook.posts)
+        wait_until(lambda: len(hook.posts) >= n_before + 3, "it goes on")
+        with daemon.subscribe() as subscriber:
+            last_seq = hook.posts[-1].event["seq"]
+            published = []
+            while not published or published[-1] < last_seq:
+                event = subscriber.receive_dict(10)
+                assert event is not None
+                published += [event["seq"]] if event["type"] != "status" else []
+        assert daemon.stop() == 0
+    hook.stop()
+    posted = [post.event["seq"] for post in hook.posts]
+    assert [seq for seq in dict.fromkeys(posted) if seq <= published[-1]] == published
+    assert len(posted) - len(set(posted)) <= 1
+
+
 def test_killed_sinks_come_back_and_a_missing_server_never_ends_a_run(
     tmp_path: Path, need_tool: Callable[[bool, str], None]
 ) -> None:

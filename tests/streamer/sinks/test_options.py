@@ -54,6 +54,7 @@ def test_each_sink_is_a_worker_of_its_own(tmp_path: Path) -> None:
     ("kind", "options", "says"),
     [
         ("mqtt", "{hots: x}", "home.hots (line 6): unknown key; did you mean 'host'?"),
+        ("mqtt", "{host: 'mqtt://h:1883'}", "expected a name or an address, without mqtt://"),
         ("mqtt", "{host: h, qos: 3}", "home.qos (line 6): must be less than or equal to 2"),
         ("mqtt", "{host: h, topic_prefix: a/#}", "expected a topic without + # and empty parts"),
         ("mqtt", "{host: h, ca: x}", "ca, client_cert and client_key need tls: true"),

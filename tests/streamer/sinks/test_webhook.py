@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -94,6 +95,20 @@ def test_server_that_is_down_for_a_while_misses_nothing(
     assert "Connection refused" in str(run.until_state("reconnecting").reason)
     hook.start()
     run.until(lambda: len(without_repeats(hook.taken())) >= 15, "all are posted")
+    assert hook.taken() == names
+
+
+def test_server_that_never_answers_is_waited_for(
+    wire: Wire, hook: HookServer, start_sink: Start
+) -> None:
+    """1. Something listens there and says nothing. 2. The server is back. Result: nothing lost."""
+    hook.stop()
+    with socket.create_server(("127.0.0.1", hook.port)):
+        run = start_sink(options(hook, timeout_s=0.3))
+        names = send_sightings(wire, 1, 3)
+        assert "no answer in time" in str(run.until_state("reconnecting").reason)
+    hook.start()
+    run.until(lambda: len(hook.taken()) >= 3, "all are posted")
     assert hook.taken() == names
 
 
