@@ -32,6 +32,7 @@ def run_script(context: ChildContext, script: Script) -> None:
     works: beats until asked to stop. ends: finishes its work. dies: raises before it is ready.
     silent: is ready and never beats again. deaf: beats and ignores every request to stop.
     late: never gets ready. mistake: a user's error. leaves: exits with code 0, work unfinished.
+    hears: works, and notes the mark of each other script that it is told.
     """
     with script.mark.open("a") as file:
         file.write(f"{os.getpid()}\n")
@@ -52,6 +53,8 @@ def run_script(context: ChildContext, script: Script) -> None:
     while script.mode == "deaf" or not context.is_stopping():
         if script.mode != "silent":
             context.beat()
+        if script.mode == "hears" and isinstance(told := context.told(), Script):
+            context.note("told", mark=told.mark)
         if script.mode == "deaf":
             time.sleep(0.02)
         else:
