@@ -180,6 +180,14 @@ class ScriptedMatcher:
     def reset_camera(self, camera: str) -> list[Sighting]:
         return self._leave(camera, "camera_lost")
 
+    def begin_camera(self, camera: str, catalog: ScriptedCatalog, regions: Regions) -> None:
+        self._catalogs[camera] = catalog
+        self._scripts[camera] = json.loads((catalog.directory / "script.json").read_text())
+
+    def end_camera(self, camera: str) -> list[Sighting]:
+        del self._catalogs[camera]
+        return self._leave(camera, "camera_lost")
+
     def load_catalog(self, directory: Path) -> ScriptedCatalog:
         return ScriptedCatalog.load(directory)
 
