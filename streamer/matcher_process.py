@@ -43,10 +43,10 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
     module, _, name = args.creator.partition(":")
     create: Callable[..., FrameMatcher] = getattr(importlib.import_module(module), name)
     began_s = time.monotonic()
-    regions = {feed.name: feed.regions for feed in args.feeds if feed.regions}
-    matcher = create_patiently(context, args, create, regions)
-    if matcher is None:
+    made = create_patiently(context, args, create)
+    if made is None:
         return
+    matcher, args = made
     give_back_pages()
     log.info("ready", cameras=len(args.feeds), after_s=time.monotonic() - began_s)
     with Bell(matcher_bell(context.run_dir, args.index)) as bell:

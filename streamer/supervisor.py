@@ -140,6 +140,10 @@ class Supervisor:
         slot = self._find(name)
         return slot is not None and slot.process is not None
 
+    def args(self, name: str) -> object:
+        """Return the args that a worker is given at its next start."""
+        return self._slot(name).spec.args
+
     def update(self, name: str, args: object) -> None:
         """Give a worker other args: now, if it runs (`ChildContext.told`), and at later starts."""
         slot = self._slot(name)
