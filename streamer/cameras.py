@@ -85,7 +85,9 @@ class Camera:
     @property
     def is_as_wanted(self) -> bool:
         wanted = self.wanted
-        return wanted is not None and not wanted.is_paused and wanted.options == self.options
+        if wanted is None or wanted.is_paused or self.is_removed:
+            return False
+        return wanted.options == self.options
 
 
 class Cameras:

@@ -9,12 +9,14 @@ import gc
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import MagpieError, WorkerError
 from pipeline.writable import make_file_ready, make_ready
-from streamer.cameras import Cameras, Wanted
+from streamer.cameras import Cameras
+from streamer.changes import CameraChanges, Reread
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
 from streamer.load_file import LoadFile, load_path
@@ -25,12 +27,16 @@ from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sockets import refuse_used
+from streamer.readiness import readiness
 from streamer.reporting import Log
 from streamer.ring_file import check_room
 from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir, vanishing_told
 from streamer.run_figures import RunFigures
+from streamer.serving import Serving
+from streamer.state_file import StateFile, state_path
 from streamer.summary import RunSummary
 from streamer.supervisor import Supervisor, WorkerEvent
+from streamer.wanted_cameras import WantedCameras
 from streamer.worker import Exit, WorkerSpec
 from streamer.worker_states import WorkerStates
 
@@ -57,10 +63,20 @@ class StartError(MagpieError):
 class Daemon:
     """One run. `run` returns its summary; `stop` may be called from a signal or another thread."""
 
-    def __init__(self, config: AppConfig, creator: str = DEFAULT_CREATOR) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        creator: str = DEFAULT_CREATOR,
+        reread: Reread | None = None,
+        may_be_empty: bool = False,
+    ) -> None:
+        """reread: reads the configuration file again, where there is one. may_be_empty: something
+        can add cameras, so that a run may begin, and go on, without any."""
         self._config = config
         self._creator = creator
-        self._is_stopping = False
+        self._reread = reread
+        self._may_be_empty = may_be_empty
+        self._is_stopping = self._is_to_reload = False
         self._waiting_matchers: set[str] = set()
         self._end_at_s = float("inf")
         self._summary_at_s = 0.0
@@ -70,6 +86,15 @@ class Daemon:
     def stop(self) -> None:
         """Ask the run to end; it does within three seconds."""
         self._is_stopping = True
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is a configuration file to read again."""
+        return self._reread is not None
+
+    def reload(self) -> None:
+        """Ask the run to read its configuration again; it does between two turns."""
+        self._is_to_reload = True
 
     def run(self, on_start: Callable[["Daemon"], None] | None = None) -> RunSummary:
         """Run until asked to stop, until `duration_s` is over, or until every source has ended.
@@ -82,11 +107,16 @@ class Daemon:
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
-            check_room(run_dir, rings(build_process_table(self._config, self._creator)))
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
                 refuse_used(self._config.publish)
                 journal = Journal(journal_path(self._config.publish, run_dir))
                 open_things.callback(journal.close)
+                self._wanted = WantedCameras(
+                    self._config, StateFile(state_path(journal.path, run_dir)), Path.cwd()
+                )
+                self._wanted.check_any(self._may_be_empty)
+                first = self._wanted.at_start()
+                check_room(run_dir, rings(build_process_table(first, self._creator)))
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
                 open_things.callback(publisher.stop)
@@ -102,23 +132,42 @@ class Daemon:
 
     def _run_workers(self, run_dir: Path, publisher: Publisher) -> RunSummary:
         self._set_up(run_dir, publisher)
+        self._serving = Serving(
+            run_dir,
+            self._config,
+            CameraChanges(self._wanted, self._cameras, run_dir),
+            self._reread,
+            partial(readiness, self._supervisor, self._states, self._cameras, publisher),
+        )
+        publisher.set_control(self._serving.told())
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)
         self._states.say("daemon", WorkerState.STARTING)
         try:
             self._start_matchers()
             while not self._is_over():
-                for event in self._supervisor.poll(TURN_S):
+                for event in self._supervisor.poll(TURN_S, [self._serving.fileno()]):
                     self._hear(event)
                 publisher.check()
+                self._serve()
                 self._cameras.advance()
                 self._tell_summary()
         finally:
+            self._serving.close()
             summary = self._stop_workers()
         return summary
 
+    def _serve(self) -> None:
+        """Do what was asked for over the control socket, or by a signal."""
+        is_changed = self._serving.serve()
+        if self._is_to_reload:
+            self._is_to_reload, is_changed = False, True
+            self._serving.reload()
+        if is_changed:
+            self._publisher.set_control(self._serving.told())
+
     def _set_up(self, run_dir: Path, publisher: Publisher) -> None:
         """Make what a run has: its table with the matchers, its cameras, what is known of them."""
-        config, self._publisher = self._config, publisher
+        config, self._publisher = self._wanted.at_start(), publisher
         table = build_process_table(config, self._creator, self._load_file.loads())
         self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
         self._supervisor = Supervisor(
@@ -137,8 +186,8 @@ class Daemon:
             self._figures,
             self._states,
         )
-        for name, options in config.cameras.items():
-            self._cameras.want(name, Wanted(options))
+        for name, wanted in self._wanted.cameras.items():
+            self._cameras.want(name, wanted)
         self._cameras.deal(matcher_of(table))
 
     def _start_matchers(self) -> None:
@@ -168,7 +217,7 @@ class Daemon:
             raise HopelessError.at(
                 "matcher", f"could not be kept alive: {reason}", remedy="its log lines say more"
             )
-        if not self._cameras.is_over():
+        if self._may_be_empty or not self._cameras.is_over():
             return False
         failures = self._cameras.failures()
         if failures is not None:
@@ -262,10 +311,16 @@ def _check_outputs(config: AppConfig) -> None:
 
 @contextlib.contextmanager
 def stop_on_signals(daemon: Daemon) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the run in order, while in this context."""
+    """Let SIGINT, SIGTERM and SIGHUP end the run in order, while in this context.
+
+    SIGHUP has a run that was started with a configuration file read it again instead.
+    """
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        daemon.stop()
+        if number == signal.SIGHUP and daemon.can_reload:
+            daemon.reload()
+        else:
+            daemon.stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in numbers}

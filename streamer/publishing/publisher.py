@@ -168,6 +168,15 @@ class Publisher:
         """Set what `{"state": true}` answers under "summary"; NaN becomes null."""
         self._answers.summary = to_json(dict(summary), inf_nan_mode="null").decode()
 
+    def set_control(self, told: Mapping[str, object]) -> None:
+        """Set what `{"state": true}` answers under "control"."""
+        self._answers.control = to_json(dict(told)).decode()
+
+    @property
+    def is_journal_well(self) -> bool:
+        """Whether events are written down."""
+        return self._is_journal_well
+
     def summary(self) -> PublishSummary:
         """Return counts and latencies of what was published since the start."""
         return self._figures.summary(self._sightings.refused, self._troubles())
