@@ -19,9 +19,11 @@ from streamer.cameras import Cameras
 from streamer.changes import CameraChanges, Reread
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
+from streamer.control.answering import Answering
 from streamer.load_file import LoadFile, load_path
 from streamer.matcher_args import DEFAULT_CREATOR
 from streamer.matchers import Matchers
+from streamer.on_demand import OnDemand
 from streamer.process_table import build_process_table, matcher_of, rings
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
@@ -69,13 +71,15 @@ class Daemon:
         creator: str = DEFAULT_CREATOR,
         reread: Reread | None = None,
         may_be_empty: bool = False,
+        query: WorkerSpec | None = None,
     ) -> None:
         """reread: reads the configuration file again, where there is one. may_be_empty: something
-        can add cameras, so that a run may begin, and go on, without any."""
+        can add cameras, so that a run may begin, and go on, without any. query: the worker that is
+        started when a search is asked for."""
         self._config = config
         self._creator = creator
         self._reread = reread
-        self._may_be_empty = may_be_empty
+        self._may_be_empty, self._query = may_be_empty, query
         self._is_stopping = self._is_to_reload = False
         self._waiting_matchers: set[str] = set()
         self._end_at_s = float("inf")
@@ -108,15 +112,15 @@ class Daemon:
         run_dir = create_run_dir()
         try:
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
-                refuse_used(self._config.publish)
-                journal = Journal(journal_path(self._config.publish, run_dir))
-                open_things.callback(journal.close)
-                self._wanted = WantedCameras(
-                    self._config, StateFile(state_path(journal.path, run_dir)), Path.cwd()
-                )
+                journal_at = journal_path(self._config.publish, run_dir)
+                kept = StateFile(state_path(journal_at, run_dir))
+                self._wanted = WantedCameras(self._config, kept, Path.cwd())
                 self._wanted.check_any(self._may_be_empty)
                 first = self._wanted.at_start()
                 check_room(run_dir, rings(build_process_table(first, self._creator)))
+                refuse_used(self._config.publish)
+                journal = Journal(journal_at)
+                open_things.callback(journal.close)
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
                 open_things.callback(publisher.stop)
@@ -132,10 +136,14 @@ class Daemon:
 
     def _run_workers(self, run_dir: Path, publisher: Publisher) -> RunSummary:
         self._set_up(run_dir, publisher)
+        answering = Answering(run_dir)
+        place = f"ipc://{run_dir / 'query'}"
+        self._on_demand = OnDemand(self._query, place, self._supervisor, answering)
         self._serving = Serving(
-            run_dir,
+            answering,
             self._config,
             CameraChanges(self._wanted, self._cameras, run_dir),
+            self._on_demand,
             self._reread,
             partial(readiness, self._supervisor, self._states, self._cameras, publisher),
         )
@@ -226,6 +234,7 @@ class Daemon:
 
     def _hear(self, event: WorkerEvent) -> None:
         what, name = event.what, event.worker.name
+        self._on_demand.hear(event)
         if isinstance(what, Ready):
             self._on_ready(event.worker)
         elif isinstance(what, Report):
@@ -239,8 +248,8 @@ class Daemon:
             self._on_exit(event, what)
 
     def _on_ready(self, worker: WorkerSpec) -> None:
-        if worker.kind != "matcher":
-            return
+        if worker.kind == "camera":
+            return  # it says more of itself
         self._states.say(worker.name, WorkerState.RUNNING)
         if worker.name in self._waiting_matchers:
             self._waiting_matchers.discard(worker.name)
