@@ -71,15 +71,16 @@ def read_config(
     return _read(path, overrides or {})[0]
 
 
-def read_camera(name: str, section: Mapping[str, Any], base: Path) -> CameraOptions:
+def read_camera(name: str, section: Mapping[str, Any], base: Path | None) -> CameraOptions:
     """Return the checked options of one camera that is no file's; nothing is opened or looked for.
 
-    section: its keys and values. base: what relative paths count from. Raises ConfigError naming
-    every mistake.
+    section: its keys and values. base: what relative paths count from; None: they stay as they are.
+    Raises ConfigError naming every mistake.
     """
     raw = {"cameras": {name: dict(section)}}
     remember_texts(raw)
-    _anchor(raw, base)
+    if base is not None:
+        _anchor(raw, base)
     try:
         return AppConfig.model_validate(raw).cameras[name]
     except ValidationError as error:

@@ -107,19 +107,17 @@ class Daemon:
         Raises a MagpieError whose exit_code says what kind of failure it was.
         """
         _check_outputs(self._config)
+        self._wanted = WantedCameras(self._config, StateFile(state_path(self._config.publish)))
+        self._wanted.check_any(self._may_be_empty)
+        self._first = self._wanted.at_start()
         for folder in reclaim_dead_runs():
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
-                journal_at = journal_path(self._config.publish, run_dir)
-                kept = StateFile(state_path(journal_at, run_dir))
-                self._wanted = WantedCameras(self._config, kept, Path.cwd())
-                self._wanted.check_any(self._may_be_empty)
-                first = self._wanted.at_start()
-                check_room(run_dir, rings(build_process_table(first, self._creator)))
+                check_room(run_dir, rings(build_process_table(self._first, self._creator)))
                 refuse_used(self._config.publish)
-                journal = Journal(journal_at)
+                journal = Journal(journal_path(self._config.publish, run_dir))
                 open_things.callback(journal.close)
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
@@ -175,7 +173,7 @@ class Daemon:
 
     def _set_up(self, run_dir: Path, publisher: Publisher) -> None:
         """Make what a run has: its table with the matchers, its cameras, what is known of them."""
-        config, self._publisher = self._wanted.at_start(), publisher
+        config, self._publisher = self._first, publisher
         table = build_process_table(config, self._creator, self._load_file.loads())
         self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
         self._supervisor = Supervisor(
