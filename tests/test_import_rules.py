@@ -16,7 +16,7 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
-    "zmq": ("streamer/publishing/",),
+    "zmq": ("streamer/publishing/", "streamer/control/"),
     "paho": ("streamer/sinks/mqtt.py",),
     "urllib3": ("streamer/sinks/webhook.py",),
     "yaml": ("streamer/yaml_file.py",),
@@ -35,6 +35,10 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/sources/", "streamer.sinks"),
     ("streamer/sinks/", "streamer.sources"),
     ("streamer/sinks/", "streamer.config"),
+    ("streamer/publishing/", "streamer.control"),
+    ("streamer/sources/", "streamer.control"),
+    ("streamer/control/", "streamer.publishing"),
+    ("streamer/control/", "streamer.sources"),
 ]
 # Every file of pipeline/, from the ground up: each may import from the rows before its own, and
 # from its own row where files share one. What stands alone is a stage: no stage imports another.

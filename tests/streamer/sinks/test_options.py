@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import ConfigError
 from streamer.config import AppConfig
 from streamer.config_file import load_config, read_config
-from streamer.process_table import build_process_table, sink_workers
+from streamer.process_table import sink_workers
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -41,8 +41,8 @@ def test_each_sink_is_a_worker_of_its_own(tmp_path: Path) -> None:
         "  mqtt:\n    home: {host: 127.0.0.1}\n"
         "  webhook:\n    shop: {url: 'https://127.0.0.1/in', secret: 'file:key', tiers: [exact]}\n",
     )
-    table = build_process_table(load_config(file))
-    assert [row.name for row in table if row.kind == "sink"] == [
+    table = sink_workers(load_config(file))
+    assert [row.name for row in table] == [
         "sink.mqtt.home",
         "sink.webhook.shop",
     ]
