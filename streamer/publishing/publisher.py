@@ -160,7 +160,7 @@ class Publisher:
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
 
     def has_ended(self, camera: str, life: int = 0) -> bool:
-        """Whether a matcher told the end of a camera's life; all of it came before, and left."""
+        """Whether a matcher told the end of a camera's life: all of it came before, and left."""
         return self._ended.get(camera, -1) >= life
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
@@ -265,13 +265,12 @@ class Publisher:
             except ValidationError as error:
                 self._not_understood.add(str(error.errors()[0]["type"]))
                 continue
-            if isinstance(handover.what, CameraEnd):
-                end = handover.what
-                self._pending += self._sightings.close(end.reason, end.ended_camera)
-                self._ended[end.ended_camera] = end.life
+            if isinstance(what := handover.what, CameraEnd):
+                self._pending += self._sightings.close(what.reason, what.ended_camera)
+                self._ended[what.ended_camera] = what.life
                 continue
             origin = Origin(handover.worker, handover.incarnation)
-            self._pending += self._sightings.admit(handover.what, origin)
+            self._pending += self._sightings.admit(what, origin)
         return _BATCH
 
     def _flush(self) -> None:
