@@ -16,7 +16,9 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
-    "zmq": ("streamer/publishing/",),
+    "zmq": ("streamer/publishing/", "streamer/control/"),
+    "paho": ("streamer/sinks/mqtt.py",),
+    "urllib3": ("streamer/sinks/webhook.py",),
     "yaml": ("streamer/yaml_file.py",),
     "catalog_tools": ("catalog_tools/", "streamer/cli/"),
     "benchmarks": ("streamer/cli/",),
@@ -29,6 +31,14 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/publishing/", "streamer.sources"),
     ("streamer/sources/", "streamer.config"),
     ("streamer/publishing/", "streamer.config"),
+    ("streamer/publishing/", "streamer.sinks"),
+    ("streamer/sources/", "streamer.sinks"),
+    ("streamer/sinks/", "streamer.sources"),
+    ("streamer/sinks/", "streamer.config"),
+    ("streamer/publishing/", "streamer.control"),
+    ("streamer/sources/", "streamer.control"),
+    ("streamer/control/", "streamer.publishing"),
+    ("streamer/control/", "streamer.sources"),
 ]
 # Every file of pipeline/, from the ground up: each may import from the rows before its own, and
 # from its own row where files share one. What stands alone is a stage: no stage imports another.
@@ -118,7 +128,9 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
     ("module", "forbidden"),
     [
         ("streamer.camera_process", {*NETWORKS, "faiss", "zmq", "yaml"}),
-        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2"}),
+        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2", "paho", "urllib3"}),
+        ("streamer.sinks.mqtt", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "urllib3"}),
+        ("streamer.sinks.webhook", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "paho"}),
         ("streamer.config_file", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.publishing", {*NETWORKS, "faiss", "av", "cv2", "yaml"}),

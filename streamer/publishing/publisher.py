@@ -87,8 +87,8 @@ class Publisher:
         self._orders: SimpleQueue[Callable[[], list[Step | StatusNote]]] = SimpleQueue()
         self._pending: list[Step | StatusNote] = []
         self._unwritten: list[Entry] = []
-        self._is_journal_well = True
-        self._ended_cameras: set[str] = set()
+        self.is_journal_well = True
+        self._ended: dict[str, int] = {}  # the last life that has ended, by camera
         self._not_understood = Tally(_log, "messages of a worker could not be read")
         self._journal_trouble = Tally(_log, _JOURNAL_TROUBLE)
         self._is_stopping = threading.Event()
@@ -159,13 +159,17 @@ class Publisher:
         """
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
 
-    def has_ended(self, camera: str) -> bool:
-        """Whether a matcher has told a camera's end: all that it saw came before, and has left."""
-        return camera in self._ended_cameras
+    def has_ended(self, camera: str, life: int = 0) -> bool:
+        """Whether a matcher told the end of a camera's life: all of it came before, and left."""
+        return self._ended.get(camera, -1) >= life
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
         """Set what `{"state": true}` answers under "summary"; NaN becomes null."""
         self._answers.summary = to_json(dict(summary), inf_nan_mode="null").decode()
+
+    def set_control(self, told: Mapping[str, object]) -> None:
+        """Set what `{"state": true}` answers under "control"."""
+        self._answers.control = to_json(dict(told)).decode()
 
     def summary(self) -> PublishSummary:
         """Return counts and latencies of what was published since the start."""
@@ -173,7 +177,7 @@ class Publisher:
 
     def _troubles(self) -> tuple[str, ...]:
         clock = self._journal.time.trouble()
-        journal = None if self._is_journal_well else _JOURNAL_TROUBLE
+        journal = None if self.is_journal_well else _JOURNAL_TROUBLE
         return tuple(text for text in (clock, journal) if text is not None)
 
     def check(self) -> None:
@@ -261,13 +265,12 @@ class Publisher:
             except ValidationError as error:
                 self._not_understood.add(str(error.errors()[0]["type"]))
                 continue
-            if isinstance(handover.what, CameraEnd):
-                camera = handover.what.ended_camera
-                self._pending += self._sightings.close("source_ended", camera)
-                self._ended_cameras.add(camera)
+            if isinstance(what := handover.what, CameraEnd):
+                self._pending += self._sightings.close(what.reason, what.ended_camera)
+                self._ended[what.ended_camera] = what.life
                 continue
             origin = Origin(handover.worker, handover.incarnation)
-            self._pending += self._sightings.admit(handover.what, origin)
+            self._pending += self._sightings.admit(what, origin)
         return _BATCH
 
     def _flush(self) -> None:
@@ -300,10 +303,10 @@ class Publisher:
             self._note_trouble(error)
         else:
             self._unwritten = []
-            self._is_journal_well = True
+            self.is_journal_well = True
 
     def _note_trouble(self, error: sqlite3.Error) -> None:
-        self._is_journal_well = False
+        self.is_journal_well = False
         self._journal_trouble.add(type(error).__name__)
 
     def _beat_if_due(self) -> None:
