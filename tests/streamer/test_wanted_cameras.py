@@ -81,7 +81,9 @@ def test_a_changed_camera_with_a_mistake_keeps_no_other_from_starting(
 
 
 def test_what_is_kept_and_is_no_camera_names_the_file(config: AppConfig, tmp_path: Path) -> None:
-    StateFile(tmp_path / "state.json").keep({"hall": CameraChange(options={"url": LIVE, "max_fpz": 5})})
+    StateFile(tmp_path / "state.json").keep(
+        {"hall": CameraChange(options={"url": LIVE, "max_fpz": 5})}
+    )
     with pytest.raises(ConfigError, match=r"state\.json': .*; mend it, or move it away"):
         wanted(config, tmp_path)
 
