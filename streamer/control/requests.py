@@ -198,7 +198,11 @@ def refusal_of(error: MagpieError, status: Status) -> Refusal:
     """Return an error as a refusal; its parts where they are known, else its sentence."""
     if isinstance(error, RefusedError):
         return error.refusal
-    where, _, rest = str(error).partition(": ")
+    first, *more = str(error).split("\n")
+    where, _, rest = first.partition(": ")
+    if more:  # several mistakes, a line each
+        rule = " | ".join((rest, *(line.strip() for line in more)))
+        return Refusal(status=status, where=where, rule=rule)
     rule, _, remedy = rest.partition("; ")
     rule, _, got = rule.partition(", got ")
     return Refusal(status=status, where=where, rule=rule or where, got=got or None, remedy=remedy)

@@ -132,3 +132,5 @@ def test_an_error_is_refused_with_its_parts() -> None:
         status="invalid", where="cameras.door.url", rule="expected a stream", got="'x'",
         remedy="give one",
     )  # fmt: skip
+    several = refusal_of(ConfigError("camera door: 2 mistakes\n  a: b; c\n  d: e"), "invalid")
+    assert (several.where, several.rule) == ("camera door", "2 mistakes | a: b; c | d: e")
