@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import CatalogError, MagpieError
+from pipeline.errors import CatalogError, MagpieError, NotInCatalogError
 from pipeline.types import F32, ItemId, Keypoints
 
 FORMAT = 2
@@ -124,9 +124,15 @@ class StoredPicture:
     load: Callable[[], tuple[Keypoints, bytes]]
 
 
-def catalog_error(directory: Path, rule: str, got: object = None, remedy: str = "") -> MagpieError:
+def catalog_error(
+    directory: Path,
+    rule: str,
+    got: object = None,
+    remedy: str = "",
+    kind: type[CatalogError] = CatalogError,
+) -> MagpieError:
     """Return the CatalogError about this catalog in the house form."""
-    return CatalogError.at(f"catalog '{directory}'", rule, got, remedy)
+    return kind.at(f"catalog '{directory}'", rule, got, remedy)
 
 
 def build_command(directory: Path, sources: tuple[str, ...] = ()) -> str:
@@ -174,7 +180,8 @@ def current_generation(directory: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         remedy = f"build it: {build_command(directory)}"
         if not directory.exists():
-            raise catalog_error(directory, "no such directory", None, remedy) from None
+            rule, kind = "no such directory", NotInCatalogError
+            raise catalog_error(directory, rule, None, remedy, kind) from None
         if not directory.is_dir():
             raise catalog_error(directory, "must be a catalog directory, is a file") from None
         raise catalog_error(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from catalog_tools.build import no_progress, remove_from_catalog
+from catalog_tools.build import no_progress
+from catalog_tools.changes import remove_from_catalog
 from catalog_tools.copies import link_generation
 from catalog_tools.csv_file import read_csv
 from catalog_tools.evaluation.scores import Labelled, Photo, score_leave_out, score_photos

@@ -2,6 +2,7 @@
 
 daemon.py   run, watch, probe, status, config
 catalog.py  catalog build, add, remove, list, check, query
+keeping.py  catalog label, rebuild, duplicates
 evaluate.py, calibrate.py, tune.py: catalog evaluate, calibrate, tune
 models.py   weights
 training.py train

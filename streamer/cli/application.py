@@ -7,7 +7,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import calibrate, catalog, daemon, evaluate, models, shows, training, tune
+from streamer.cli import (
+    calibrate,
+    catalog,
+    daemon,
+    evaluate,
+    keeping,
+    models,
+    shows,
+    training,
+    tune,
+)
 from streamer.redaction import redact
 
 
@@ -42,6 +52,8 @@ app = typer.Typer(
     help="Watches live video and tells you when an item of your catalog is in view.",
 )
 daemon.register(app)
+for command in (keeping.label, keeping.rebuild, keeping.duplicates):
+    catalog.app.command()(command)
 catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)

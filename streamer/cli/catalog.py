@@ -26,8 +26,9 @@ from streamer.cli.progress import show_progress
 from streamer.cli.terminal import say, say_aside, say_json, show_table
 
 if TYPE_CHECKING:
-    from catalog_tools.build import BuildReport, Networks
+    from catalog_tools.build import BuildReport
     from catalog_tools.images import Left
+    from catalog_tools.networks import Networks
     from catalog_tools.query import Answer
 
 app = typer.Typer(no_args_is_help=True, help="Build and ask catalogs.")
@@ -54,6 +55,10 @@ def build(
     trim: Annotated[
         bool, typer.Option("--trim/--no-trim", help="Cut plain margins around the item off.")
     ] = True,
+    originals: Annotated[
+        bool,
+        typer.Option("--originals/--no-originals", help="Keep pictures for `catalog rebuild`."),
+    ] = True,
     config: Config = None,
     embedder: Embedder = None,
     engine: EngineName = None,
@@ -68,7 +73,14 @@ def build(
     networks, clips = _load_networks(options), load_clip_reader(options, found.sources)
     with show_progress("describing pictures") as progress:
         report = build_catalog(
-            images, out, networks, turns=turns, trim=trim, clips=clips, progress=progress
+            images,
+            out,
+            networks,
+            turns=turns,
+            trim=trim,
+            keep_originals=originals,
+            clips=clips,
+            progress=progress,
         )
     _print_report(report)
 
@@ -102,7 +114,7 @@ def remove(
     item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...")],
 ) -> None:
     """Remove items from a catalog."""
-    from catalog_tools.build import remove_from_catalog
+    from catalog_tools.changes import remove_from_catalog
 
     generation = remove_from_catalog(directory, item_ids)
     say(f"{directory}: {len(set(item_ids))} items removed, generation {generation} in use")
@@ -232,7 +244,7 @@ def query(
 
 
 def _load_networks(options: MatcherOptions) -> Networks:
-    from catalog_tools.build import load_networks
+    from catalog_tools.networks import load_networks
 
     return load_networks(options.engine, options.embed, options.verify)
 

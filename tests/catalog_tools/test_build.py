@@ -15,8 +15,8 @@ from catalog_tools import describe
 from catalog_tools.build import (
     add_to_catalog,
     build_catalog,
-    remove_from_catalog,
 )
+from catalog_tools.changes import remove_from_catalog
 from pipeline.catalog import Catalog, current_generation
 from pipeline.catalog_format import generation_folder
 from pipeline.catalog_writing import catalog_lock
