@@ -52,7 +52,7 @@ def main(
 ) -> None:
     """Build the catalog once, ask it about the photos by each verifier."""
     from catalog_tools.evaluation.evaluate import read_truth
-    from catalog_tools.query import query_pictures
+    from catalog_tools.query import Wishes, query_pictures
     from pipeline.matcher import create_matcher
 
     data, options = find_data("grocery", data), options_of(threads)
@@ -66,7 +66,9 @@ def main(
             progress = say_progress(f"photos by {name}")
             start_s, answers = time.perf_counter(), []
             images = [str(data / label.image) for label in labels]
-            for answer in query_pictures(images, matcher.catalogs[CLIP_CAMERA], matcher):
+            for answer in query_pictures(
+                images, matcher.catalogs[CLIP_CAMERA], matcher, Wishes(tie_epsilon=0.0)
+            ):
                 answers.append(answer)
                 progress(len(answers), len(labels))
             spent_ms = 1e3 * (time.perf_counter() - start_s)

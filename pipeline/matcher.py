@@ -151,11 +151,11 @@ class Matcher:
             camera.give_up(look.crop.track)
 
     def match_pictures(
-        self, images_bgr: Sequence[U8], catalog: Catalog, k: int = 5
+        self, images_bgr: Sequence[U8], catalog: Catalog, k: int = 5, tie_epsilon: float = 0.0
     ) -> list[PictureResult]:
         """Return what each picture shows: every instance of an item, and the k likeliest items.
 
-        images_bgr: each (h, w, 3) uint8 BGR.
+        images_bgr: each (h, w, 3) uint8 BGR. tie_epsilon: as `picture_result`.
         """
         shelf = self._shelves.of(catalog)
         return [
@@ -166,6 +166,7 @@ class Matcher:
                 self.options.decide,
                 shelf.calibration,
                 k,
+                tie_epsilon,
             )
             for image, looks in zip(
                 images_bgr, self.identify_pictures(images_bgr, catalog, PICTURE), strict=True
@@ -220,6 +221,10 @@ class Matcher:
         sightings = self._renew(camera, shelf, "catalog_changed")
         self._shelves.keep(self.catalogs.values())
         return sightings
+
+    def keep_only(self, catalogs: Sequence[Catalog]) -> None:
+        """Let go of what was made ready of others than these, and of the cameras'."""
+        self._shelves.keep([*self.catalogs.values(), *catalogs])
 
     def warm_up(self) -> None:
         """Run every network once: the first frame must not wait until they are compiled."""

@@ -14,6 +14,7 @@ from pipeline.catalog_format import current_generation
 from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import MatcherOptions, Options, Regions
 from streamer.publishing.options import PublishOptions
+from streamer.query.options import QueryOptions
 from streamer.redaction import redact
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
 from streamer.supervisor import SupervisorOptions
@@ -103,6 +104,7 @@ class AppConfig(Options):
         default_factory=dict, description="by name: letters, digits, _ and -, at most 64"
     )
     publish: PublishOptions = PublishOptions()
+    query: QueryOptions = QueryOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 

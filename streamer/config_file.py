@@ -23,6 +23,7 @@ _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("summary_json",),
     ("cameras", "*", "catalog"),
     ("publish", "journal"),
+    ("query", "catalogs"),
     ("publish", "curve_keys"),
     ("matcher", "detect", "weights"),
     ("matcher", "embed", "weights"),

@@ -1,7 +1,8 @@
 """The one door: `magpie`. It alone may import catalog_tools and benchmarks, inside commands.
 
 daemon.py   run, watch, probe, status, config
-catalog.py  catalog build, add, remove, list, check, query
+catalog.py  catalog build, add, remove, list, check
+query.py    catalog query
 keeping.py  catalog label, rebuild, duplicates
 evaluate.py, calibrate.py, tune.py: catalog evaluate, calibrate, tune
 models.py   weights

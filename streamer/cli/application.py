@@ -14,6 +14,7 @@ from streamer.cli import (
     evaluate,
     keeping,
     models,
+    query,
     shows,
     training,
     tune,
@@ -52,7 +53,7 @@ app = typer.Typer(
     help="Watches live video and tells you when an item of your catalog is in view.",
 )
 daemon.register(app)
-for command in (keeping.label, keeping.rebuild, keeping.duplicates):
+for command in (query.query, keeping.label, keeping.rebuild, keeping.duplicates):
     catalog.app.command()(command)
 catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)

@@ -69,7 +69,7 @@ class FakeMatcher:
         }
 
     def match_pictures(
-        self, images_bgr: Sequence[np.ndarray], catalog: Catalog, k: int
+        self, images_bgr: Sequence[np.ndarray], catalog: Catalog, k: int, tie_epsilon: float
     ) -> list[PictureResult]:
         box_xyxy = np.array([0, 0, 5, 5], np.float32)
         match = Match(
