@@ -52,7 +52,7 @@ class Matcher:
         self._cropper = Cropper(options.crop)
         self.stages = stages
         self._cameras: dict[str, Camera] = {}
-        self._shelves = Shelves(options)
+        self.shelves = Shelves(options)
         self.stage_ms: dict[str, float] = {}  # of the last batch
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
@@ -133,21 +133,21 @@ class Matcher:
     def apply(self, answers: Sequence[Answer]) -> list[Sighting]:
         """Return what answers change that come after their frames. The follow lane's part.
 
-        Those about a camera that has started anew meanwhile, or looks for another catalog, are
-        passed over.
+        Those about a camera that has started anew or gone meanwhile, or looks for another catalog,
+        are passed over.
         """
         sightings: list[Sighting] = []
         for answer in answers:
-            camera = self._cameras[answer.track.camera]
-            if camera.tracking == answer.tracking:
+            camera = self._cameras.get(answer.track.camera)
+            if camera is not None and camera.tracking == answer.tracking:
                 camera.learn(answer)
                 sightings += camera.tell(answer)
         return sightings
 
     def give_up(self, look: Look) -> None:
         """A look will have no answer: its track may be looked at again."""
-        camera = self._cameras[look.camera]
-        if camera.tracking == look.tracking:
+        camera = self._cameras.get(look.camera)
+        if camera is not None and camera.tracking == look.tracking:
             camera.give_up(look.crop.track)
 
     def match_pictures(
@@ -157,7 +157,7 @@ class Matcher:
 
         images_bgr: each (h, w, 3) uint8 BGR. tie_epsilon: as `picture_result`.
         """
-        shelf = self._shelves.of(catalog)
+        shelf = self.shelves.of(catalog)
         return [
             picture_result(
                 [(one.look.region, known.judgements) for one, known in looks],
@@ -180,7 +180,7 @@ class Matcher:
 
         images_bgr: each (h, w, 3) uint8 BGR.
         """
-        shelf = self._shelves.of(catalog)
+        shelf = self.shelves.of(catalog)
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
             some = images_bgr[start : start + PICTURES_AT_ONCE]
             looks = [
@@ -200,6 +200,17 @@ class Matcher:
         """Forget all tracks of a camera that starts anew or is gone; return its `left`s."""
         return self._renew(camera, self._cameras[camera].shelf, "camera_lost")
 
+    def begin_camera(self, camera: str, catalog: Catalog, regions: Regions) -> None:
+        """Take on a camera. regions: its own fixed ones, if any, in place of the options'."""
+        self._regions[camera] = regions or self.options.detect.regions
+        self._cameras[camera] = self._new_camera(camera, self.shelves.of(catalog))
+
+    def end_camera(self, camera: str) -> list[Sighting]:
+        """Let go of a camera and of what only it needed; return its `left`s."""
+        ended = self._cameras.pop(camera)
+        self.shelves.drop(ended.shelf.catalog.directory, self.catalogs.values())
+        return ended.sightings.close("camera_lost")
+
     def load_catalog(self, directory: Path) -> Catalog:
         """Return the generation in use, made ready for `switch_catalog`; any thread may call.
 
@@ -208,23 +219,19 @@ class Matcher:
         catalog = Catalog.load(
             directory, self.embedder_sha256, extractor=self.stages.checker.extractor, verify=True
         )
-        self._shelves.of(catalog)
+        self.shelves.of(catalog)
         return catalog
 
     def switch_catalog(self, camera: str, catalog: Catalog) -> list[Sighting]:
         """Search another catalog, or generation, from the next frame on; return the `left`s."""
         old = self._cameras[camera].shelf if camera in self._cameras else None
-        shelf = self._shelves.of(catalog)
+        shelf = self.shelves.of(catalog)
         if old is None:
             self._cameras[camera] = self._new_camera(camera, shelf)
             return []
         sightings = self._renew(camera, shelf, "catalog_changed")
-        self._shelves.keep(self.catalogs.values())
+        self.shelves.keep(self.catalogs.values())
         return sightings
-
-    def keep_only(self, catalogs: Sequence[Catalog]) -> None:
-        """Let go of what was made ready of others than these, and of the cameras'."""
-        self._shelves.keep([*self.catalogs.values(), *catalogs])
 
     def warm_up(self) -> None:
         """Run every network once: the first frame must not wait until they are compiled."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from streamer.camera_process import CameraArgs
-from streamer.config import AppConfig
+from streamer.config import AppConfig, CameraOptions
 from streamer.dealing import deal_out
 from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
 from streamer.sources.base import SourceOptions
@@ -26,21 +26,47 @@ def build_process_table(
     """
     names = list(config.cameras)
     hands = deal_out(names, min(config.matchers, len(names)), loads or {})
-    table = [_matcher(config, index, hand, creator) for index, hand in enumerate(hands)]
+    table = []
+    for index, hand in enumerate(hands):
+        cameras = [config.cameras[name] for name in hand]
+        feeds = tuple(camera_feed(config, name, config.cameras[name]) for name in hand)
+        is_any_live = any(camera.searched.is_live for camera in cameras)
+        table.append(matcher_spec(config, index, feeds, creator, is_any_live))
     index_of = {name: index for index, hand in enumerate(hands) for name in hand}
     for name, camera in config.cameras.items():
-        args = CameraArgs(name, camera.searched, index_of[name])
-        table.append(_camera(camera_worker(name), args, config.supervisor))
-        if camera.main is not None:
-            args = CameraArgs(main_ring(name), camera.main, index_of[name], is_spare=True)
-            table.append(_camera(main_worker(name), args, config.supervisor))
+        table += camera_specs(name, camera, index_of[name], config.supervisor)
     return table
 
 
-def matcher_of(table: list[WorkerSpec]) -> dict[str, str]:
-    """Return the matcher's worker by camera."""
+def camera_specs(
+    name: str, camera: CameraOptions, matcher: int, limits: SupervisorOptions
+) -> list[WorkerSpec]:
+    """Return the workers of one camera: of the stream that is searched, then of its main one."""
+    specs = [_camera(camera_worker(name), CameraArgs(name, camera.searched, matcher), limits)]
+    if camera.main is not None:
+        args = CameraArgs(main_ring(name), camera.main, matcher, is_spare=True)
+        specs.append(_camera(main_worker(name), args, limits))
+    return specs
+
+
+def camera_feed(config: AppConfig, name: str, camera: CameraOptions, life: int = 0) -> CameraFeed:
+    """Return what a camera's matcher is told of it; ConfigError where no catalog is named."""
+    return CameraFeed(
+        name,
+        camera.catalog or config.catalog_of(name),
+        camera.regions,
+        camera.detect_fps,
+        camera.motion_gate,
+        camera.look_again_s,
+        camera.main is not None,
+        life,
+    )
+
+
+def matcher_of(table: list[WorkerSpec]) -> dict[str, int]:
+    """Return the number of the matcher by camera."""
     return {
-        spec.args.name: matcher_worker(spec.args.matcher)
+        spec.args.name: spec.args.matcher
         for spec in table
         if isinstance(spec.args, CameraArgs) and not spec.args.is_spare
     }
@@ -67,9 +93,11 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
     return {each.name: each.source for each in args}
 
 
-def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) -> WorkerSpec:
+def matcher_spec(
+    config: AppConfig, index: int, feeds: tuple[CameraFeed, ...], creator: str, is_any_live: bool
+) -> WorkerSpec:
+    """Return a matcher's worker. is_any_live: else it begins with recordings alone."""
     options = config.matcher
-    is_any_live = any(config.cameras[name].searched.is_live for name in cameras)
     if not is_any_live and not options.engine.calls_at_once:
         engine = options.engine.model_copy(update={"calls_at_once": CALLS_BEFORE_RECORDINGS})
         options = options.model_copy(update={"engine": engine})
@@ -81,18 +109,7 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
         target=MATCHER_TARGET,
         args=MatcherArgs(
             index=index,
-            feeds=tuple(
-                CameraFeed(
-                    name,
-                    config.catalog_of(name),
-                    config.cameras[name].regions,
-                    config.cameras[name].detect_fps,
-                    config.cameras[name].motion_gate,
-                    config.cameras[name].look_again_s,
-                    config.cameras[name].main is not None,
-                )
-                for name in cameras
-            ),
+            feeds=feeds,
             options=options,
             evidence=config.evidence,
             creator=creator,

@@ -16,7 +16,7 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
-    "zmq": ("streamer/publishing/", "streamer/query/"),
+    "zmq": ("streamer/publishing/", "streamer/control/", "streamer/query/"),
     "httpcore": ("catalog_tools/fetch.py",),
     **dict.fromkeys(("s3fs", "fsspec"), ("catalog_tools/s3_pictures.py",)),
     "imagehash": ("catalog_tools/duplicates.py",),
@@ -32,6 +32,10 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/publishing/", "streamer.sources"),
     ("streamer/sources/", "streamer.config"),
     ("streamer/publishing/", "streamer.config"),
+    ("streamer/publishing/", "streamer.control"),
+    ("streamer/sources/", "streamer.control"),
+    ("streamer/control/", "streamer.publishing"),
+    ("streamer/control/", "streamer.sources"),
 ]
 # Every file of pipeline/, from the ground up: each may import from the rows before its own, and
 # from its own row where files share one. What stands alone is a stage: no stage imports another.

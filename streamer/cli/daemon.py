@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,9 +94,10 @@ def run(
     ):
         if value is not None:
             overrides[keys] = (str(value) if isinstance(value, Path) else value, option)
-    checked = load_config(config, overrides)
+    reread = partial(load_config, config, overrides, may_be_empty=True)
+    checked = reread()
     configure_logging("daemon", checked.log_level)
-    daemon = Daemon(checked)
+    daemon = Daemon(checked, reread=reread if config is not None else None)
     with stop_on_signals(daemon):
         summary = daemon.run(_say_where)
     _print_summary(summary.as_json())

@@ -158,7 +158,7 @@ class Work:
         self._opened[directory] = catalog
         while len(self._opened) > CATALOGS_KEPT:
             self._opened.pop(next(iter(self._opened)))
-        self._tools.matcher.keep_only(list(self._opened.values()))
+        self._tools.matcher.shelves.keep(self._opened.values())
         return catalog
 
     def _add(

@@ -42,7 +42,7 @@ def test_cameras_are_dealt_out_by_what_was_measured_of_them() -> None:
     assert isinstance(first, MatcherArgs) and isinstance(second, MatcherArgs)
     assert [feed.name for feed in first.feeds] == ["cam0"]
     assert [feed.name for feed in second.feeds] == ["cam1", "cam2"]
-    assert matcher_of(table) == {"cam0": "matcher.0", "cam1": "matcher.1", "cam2": "matcher.1"}
+    assert matcher_of(table) == {"cam0": 0, "cam1": 1, "cam2": 1}
 
 
 def test_no_matcher_runs_without_a_camera() -> None:

@@ -1,0 +1,96 @@
+"""Serves what a running daemon is asked for: one turn at a time, in the daemon's own loop."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streamer.changes import CameraChanges, Reread
+from streamer.config import AppConfig
+from streamer.control.answering import Answering
+from streamer.control.requests import (
+    AddCamera,
+    Answer,
+    ChangeCamera,
+    IsReady,
+    ListCameras,
+    PauseCamera,
+    Readiness,
+    RefusedError,
+    Reload,
+    RemoveCamera,
+    Request,
+    ResumeCamera,
+    refused,
+)
+
+
+class Serving:
+    """The requests of a run, and how each is done."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        running: AppConfig,
+        changes: CameraChanges,
+        reread: Reread | None,
+        readiness: Callable[[], Readiness],
+    ) -> None:
+        """running: what the run was started with. reread: reads its configuration file again."""
+        self._answering = Answering(run_dir)
+        self._running, self._changes = running, changes
+        self._reread, self._readiness = reread, readiness
+        self.endpoint = self._answering.endpoint
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when something is asked; then `serve`."""
+        return self._answering.fileno()
+
+    def serve(self) -> bool:
+        """Do what was asked since the last call; returns whether anything was."""
+        asked = self._answering.take()
+        for each in asked:
+            try:
+                self._answering.answer(each, self._do(each.request))
+            except RefusedError as error:
+                self._answering.refuse(each, error.refusal)
+        return bool(asked)
+
+    def reload(self) -> None:
+        """Read the configuration again, because a signal asks for it; the log says what came."""
+        try:
+            self._changes.reload(self._reread, self._running)
+        except RefusedError:
+            pass  # said in the log
+
+    def told(self) -> dict[str, Any]:
+        """Return what `magpie status` says of all this: where to ask, and whence each camera is."""
+        listed = self._changes.list()
+        keys = {"origin", "is_paused", "is_changed"}
+        return {
+            "endpoint": self.endpoint,
+            "cameras": {one.name: one.model_dump(include=keys) for one in listed.cameras},
+            "removed": list(listed.removed),
+        }
+
+    def close(self) -> None:
+        self._answering.close()
+
+    def _do(self, request: Request) -> Answer:
+        match request:
+            case ListCameras():
+                return self._changes.list()
+            case AddCamera():
+                return self._changes.add(request)
+            case ChangeCamera():
+                return self._changes.change(request)
+            case RemoveCamera(name=name):
+                return self._changes.remove(name)
+            case PauseCamera(name=name):
+                return self._changes.pause(name, True)
+            case ResumeCamera(name=name):
+                return self._changes.pause(name, False)
+            case Reload():
+                return self._changes.reload(self._reread, self._running)
+            case IsReady():
+                return self._readiness()
+        raise refused("missing", "query", "this run has no worker for searches")
