@@ -156,9 +156,12 @@ class Work:
                 directory, matcher.embedder_sha256, extractor=matcher.stages.checker.extractor
             )
         self._opened[directory] = catalog
+        shelves = self._tools.matcher.shelves
         while len(self._opened) > CATALOGS_KEPT:
-            self._opened.pop(next(iter(self._opened)))
-        self._tools.matcher.shelves.keep(self._opened.values())
+            gone = next(iter(self._opened))
+            self._opened.pop(gone)
+            shelves.drop(gone, self._opened.values())
+        shelves.keep(self._opened.values())  # of each the generation in use
         return catalog
 
     def _add(
