@@ -17,6 +17,7 @@ from streamer.publishing.options import PublishOptions
 from streamer.redaction import redact
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
 from streamer.supervisor import SupervisorOptions
+from streamer.web.options import WebOptions
 
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _NAMED_SOURCE = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,64})=(?P<url>.+)", re.DOTALL)
@@ -103,6 +104,7 @@ class AppConfig(Options):
         default_factory=dict, description="by name: letters, digits, _ and -, at most 64"
     )
     publish: PublishOptions = PublishOptions()
+    web: WebOptions = WebOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 

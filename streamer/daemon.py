@@ -35,12 +35,14 @@ from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir, 
 from streamer.run_figures import RunFigures
 from streamer.summary import RunSummary
 from streamer.supervisor import Supervisor, WorkerEvent
-from streamer.worker import Exit, WorkerSpec
+from streamer.web.options import check_access
+from streamer.worker import Exit, WorkerKind, WorkerSpec
 
 TURN_S = 0.1
 SUMMARY_EVERY_S = 1.0
 DRAIN_WITHIN_S = 10.0  # what an ended file left in its ring
 
+_AT_ONCE: tuple[WorkerKind, ...] = ("web",)  # of the rest; they wait for no matcher
 _TROUBLE = (
     WorkerState.RECONNECTING,
     WorkerState.STALLED,
@@ -100,6 +102,7 @@ class Daemon:
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
+            check_access(self._config.web, journal_path(self._config.publish, run_dir))
             table = build_process_table(self._config, self._creator)
             check_room(run_dir, rings(table))
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
@@ -133,6 +136,7 @@ class Daemon:
         self._say("daemon", WorkerState.STARTING)
         try:
             self._start_matchers(table)
+            self._start_others(table)
             while not self._is_over():
                 for event in self._supervisor.poll(TURN_S):
                     self._hear(event)
@@ -151,6 +155,12 @@ class Daemon:
                 ]
                 log.info("cameras dealt out", worker=spec.name, cameras=",".join(cameras))
                 self._waiting_matchers.add(spec.name)
+                self._say(spec.name, WorkerState.STARTING)
+                self._supervisor.start(spec.name)
+
+    def _start_others(self, table: list[WorkerSpec]) -> None:
+        for spec in table:
+            if spec.kind in _AT_ONCE:
                 self._say(spec.name, WorkerState.STARTING)
                 self._supervisor.start(spec.name)
 
@@ -218,6 +228,7 @@ class Daemon:
             self._publisher.close_open_sightings(
                 "matcher_restarted", worker=worker.name, incarnation=event.incarnation
             )
+        if worker.kind != "camera":
             is_first = event.incarnation == 1 and not exited.was_ready
             if is_first and exited.death is not None and exited.death.is_user_error:
                 raise StartError(exited.death.text, exited.death.exit_code)

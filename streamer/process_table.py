@@ -8,9 +8,11 @@ from streamer.dealing import deal_out
 from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
+from streamer.web.arguments import WebArgs
 from streamer.worker import WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
+WEB_TARGET = "streamer.web.web_process:run_web"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
 _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
@@ -19,7 +21,7 @@ _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
 def build_process_table(
     config: AppConfig, creator: str = DEFAULT_CREATOR, loads: Mapping[str, float] | None = None
 ) -> list[WorkerSpec]:
-    """Return the workers of a run in order of start: matchers, then cameras.
+    """Return the workers of a run in order of start: matchers, then cameras, then the rest.
 
     creator: who makes the matcher (for tests). loads: what earlier runs measured of cameras, by
     which they are dealt out to the matchers.
@@ -34,6 +36,8 @@ def build_process_table(
         if camera.main is not None:
             args = CameraArgs(main_ring(name), camera.main, index_of[name], is_spare=True)
             table.append(_camera(main_worker(name), args, config.supervisor))
+    if config.web.enabled:
+        table.append(_web(config))
     return table
 
 
@@ -65,6 +69,17 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
     """Return the rings that the workers will fill, and from what."""
     args = [spec.args for spec in table if isinstance(spec.args, CameraArgs)]
     return {each.name: each.source for each in args}
+
+
+def _web(config: AppConfig) -> WorkerSpec:
+    return WorkerSpec(
+        name="web",
+        kind="web",
+        target=WEB_TARGET,
+        args=WebArgs(config.web, config.publish, config.evidence),
+        ready_within_s=config.supervisor.web_ready_within_s,
+        stall_after_s=config.supervisor.web_stall_after_s,
+    )
 
 
 def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) -> WorkerSpec:

@@ -16,10 +16,11 @@ from pipeline.errors import WorkerError
 from pipeline.options import Options
 from streamer.child import Message, Ready, Report, WorkerState
 from streamer.reporting import Log
-from streamer.worker import Exit, WorkerProcess, WorkerSpec
+from streamer.worker import Exit, WorkerKind, WorkerProcess, WorkerSpec
 
 LONGEST_SLEEP_S = 0.1
 LONGEST_DELAY_S = 8.0
+STOP_ORDER: tuple[WorkerKind, ...] = ("web", "query", "sink", "camera", "matcher")
 
 log = Log("supervisor")
 
@@ -32,6 +33,8 @@ class SupervisorOptions(Options):
         300.0, gt=0, description="generous: the first start converts the networks"
     )
     camera_stall_after_s: float = Field(5.0, gt=0, description="silence of its heartbeat")
+    web_ready_within_s: float = Field(30.0, gt=0, description="the same for the HTTP API")
+    web_stall_after_s: float = Field(10.0, gt=0, description="silence of its heartbeat")
     matcher_stall_after_s: float = Field(
         30.0, gt=0, description="silence of its heartbeat; one batch may take long on a busy CPU"
     )
@@ -92,8 +95,7 @@ class Supervisor:
 
     def names(self) -> list[str]:
         """Return all workers in the order in which they are stopped."""
-        kinds = ("camera", "matcher")
-        return [s.spec.name for kind in kinds for s in self._slots if s.spec.kind == kind]
+        return [s.spec.name for kind in STOP_ORDER for s in self._slots if s.spec.kind == kind]
 
     def pids(self) -> dict[str, int]:
         """Return the process id of every worker that runs."""
@@ -131,12 +133,12 @@ class Supervisor:
     def stop(self) -> list[WorkerEvent]:
         """Stop every worker in reverse order of start; returns what they still said.
 
-        Returns when all of them are gone: cameras first, then matchers, each kind within
-        `stop_grace_s`. Calling it twice is fine.
+        Returns when all of them are gone: who serves others first, then cameras, then
+        matchers, each kind within `stop_grace_s`. Calling it twice is fine.
         """
         self._is_stopping = True
         events: list[WorkerEvent] = []
-        for kind in ("camera", "matcher"):
+        for kind in STOP_ORDER:
             events += self._stop_kind([slot for slot in self._slots if slot.spec.kind == kind])
         return events
 

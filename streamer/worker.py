@@ -21,6 +21,9 @@ _START = "import sys; from streamer.child import main; main(int(sys.argv[1]))"
 _ROOT = str(Path(__file__).resolve().parents[1])
 
 
+WorkerKind = Literal["matcher", "camera", "web", "query", "sink"]
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
     """One row of the process table.
@@ -31,7 +34,7 @@ class WorkerSpec:
     """
 
     name: str
-    kind: Literal["matcher", "camera"]
+    kind: WorkerKind
     target: str
     args: object
     ready_within_s: float

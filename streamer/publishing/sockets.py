@@ -48,7 +48,7 @@ def private_endpoints(run_dir: Path) -> tuple[str, str]:
 
 
 def bind_private(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """Bind a socket to a private endpoint as well; before keys are put on it, they don't hold here."""
+    """Bind a socket to a private endpoint as well; before keys, which don't hold here."""
     socket.bind(endpoint)
     Path(endpoint.removeprefix("ipc://")).chmod(0o600)
 

@@ -1,0 +1,33 @@
+"""How the daemon stands: its answer to `{"state": true}`, asked at most once a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from streamer.publishing.asking import ask_state
+from streamer.publishing.sockets import private_endpoints
+
+KEEP_S = 1.0
+_WAIT_S = 2.0
+
+
+class DaemonState:
+    """Asks for all callers; they may be threads."""
+
+    def __init__(self, run_dir: Path, keep_s: float = KEEP_S) -> None:
+        self._live, self._ask = private_endpoints(run_dir)
+        self._keep_s = keep_s
+        self._lock = threading.Lock()
+        self._answer: dict[str, Any] | None = None
+        self._asked_at_s = float("-inf")
+
+    def now(self) -> dict[str, Any] | None:
+        """Return the daemon's answer, at most `keep_s` old; None when it gives none in time."""
+        with self._lock:
+            if time.monotonic() - self._asked_at_s >= self._keep_s:
+                self._answer = ask_state(self._live, _WAIT_S, ask_endpoint=self._ask)
+                self._asked_at_s = time.monotonic()
+            return self._answer
