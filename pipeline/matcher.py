@@ -133,21 +133,21 @@ class Matcher:
     def apply(self, answers: Sequence[Answer]) -> list[Sighting]:
         """Return what answers change that come after their frames. The follow lane's part.
 
-        Those about a camera that has started anew meanwhile, or looks for another catalog, are
-        passed over.
+        Those about a camera that has started anew or gone meanwhile, or looks for another catalog,
+        are passed over.
         """
         sightings: list[Sighting] = []
         for answer in answers:
-            camera = self._cameras[answer.track.camera]
-            if camera.tracking == answer.tracking:
+            camera = self._cameras.get(answer.track.camera)
+            if camera is not None and camera.tracking == answer.tracking:
                 camera.learn(answer)
                 sightings += camera.tell(answer)
         return sightings
 
     def give_up(self, look: Look) -> None:
         """A look will have no answer: its track may be looked at again."""
-        camera = self._cameras[look.camera]
-        if camera.tracking == look.tracking:
+        camera = self._cameras.get(look.camera)
+        if camera is not None and camera.tracking == look.tracking:
             camera.give_up(look.crop.track)
 
     def match_pictures(
@@ -198,6 +198,17 @@ class Matcher:
     def reset_camera(self, camera: str) -> list[Sighting]:
         """Forget all tracks of a camera that starts anew or is gone; return its `left`s."""
         return self._renew(camera, self._cameras[camera].shelf, "camera_lost")
+
+    def begin_camera(self, camera: str, catalog: Catalog, regions: Regions) -> None:
+        """Take on a camera. regions: its own fixed ones, if any, in place of the options'."""
+        self._regions[camera] = regions or self.options.detect.regions
+        self._cameras[camera] = self._new_camera(camera, self._shelves.of(catalog))
+
+    def end_camera(self, camera: str) -> list[Sighting]:
+        """Let go of a camera and of what only it needed; return its `left`s."""
+        ended = self._cameras.pop(camera)
+        self._shelves.drop(ended.shelf.catalog.directory, self.catalogs.values())
+        return ended.sightings.close("camera_lost")
 
     def load_catalog(self, directory: Path) -> Catalog:
         """Return the generation in use, made ready for `switch_catalog`; any thread may call.

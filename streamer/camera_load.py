@@ -59,6 +59,12 @@ class LoadMeter:
         with self._lock:
             self._ended_s.setdefault(camera, self._clock())
 
+    def forget(self, camera: str) -> None:
+        """A camera is gone: one that comes under its name is measured anew."""
+        with self._lock:
+            for known in (self._busy_s, self._first_s, self._ended_s):
+                known.pop(camera, None)
+
     def loads(self) -> dict[str, Load]:
         """Return the loads by camera, without those of less than a second."""
         with self._lock:

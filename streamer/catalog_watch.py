@@ -1,4 +1,4 @@
-"""Notices that a catalog was replaced, however, and loads the new one beside the work."""
+"""Notices that a catalog was replaced or is new to its user, and loads it beside the work."""
 
 import os
 import threading
@@ -34,7 +34,10 @@ class CatalogUser(Protocol):
 
     @property
     def catalogs(self) -> Mapping[str, Any]:
-        """The catalog that each camera searches now; has `generation` and `identity`."""
+        """The catalog that each camera searches now; has `generation` and `identity`.
+
+        A camera that is watched for and not here waits for its first.
+        """
         ...
 
 
@@ -60,6 +63,29 @@ class CatalogWatch:
         self._failed: list[tuple[Path, str]] = []
         self._looked_at_s = time.monotonic()
 
+    def add(self, camera: str, directory: Path) -> None:
+        """Look for the catalog of a camera that has none yet: `ready` yields it."""
+        self._cameras.setdefault(directory, []).append(camera)
+        self._looked_at_s = 0.0
+        self._try_at_s.pop(directory, None)
+        self._marks.pop(directory, None)
+
+    def remove(self, camera: str) -> None:
+        """Look no longer for a camera's catalog."""
+        for directory, cameras in list(self._cameras.items()):
+            if camera in cameras:
+                cameras.remove(camera)
+                if not cameras:
+                    del self._cameras[directory]
+                    self._marks.pop(directory, None)
+                    self._broken.pop(directory, None)
+                    self._try_at_s.pop(directory, None)
+
+    def trouble(self, camera: str) -> str | None:
+        """Return why a camera's catalog cannot be loaded now; None while nothing is known."""
+        mine = [directory for directory, cameras in self._cameras.items() if camera in cameras]
+        return next((self._broken.get(directory) for directory in mine), None)
+
     def ready(self) -> Iterator[tuple[str, Any]]:
         """Yield each camera whose catalog has changed, with the loaded new one; never waits."""
         if self._loading is not None:
@@ -73,12 +99,21 @@ class CatalogWatch:
         if now_s - self._looked_at_s < LOOK_EVERY_S:
             return
         self._looked_at_s = now_s
+        yield from self._shared()
         changed = [directory for directory in self._cameras if self._is_new(directory, now_s)]
         if changed:
             self._loading = threading.Thread(
                 target=self._load, args=(changed,), name="catalog-loader", daemon=True
             )
             self._loading.start()
+
+    def _shared(self) -> Iterator[tuple[str, Any]]:
+        """Yield each camera that waits for a catalog which another one searches already."""
+        catalogs = self._user.catalogs
+        for cameras in self._cameras.values():
+            in_use = next((catalogs[each] for each in cameras if each in catalogs), None)
+            if in_use is not None:
+                yield from ((each, in_use) for each in cameras if each not in catalogs)
 
     def _take_loaded(self) -> Iterator[tuple[str, Any]]:
         while self._loaded:
@@ -92,7 +127,7 @@ class CatalogWatch:
                 generation=catalog.generation,
                 manifest=catalog.identity[:8],
             )
-            for camera in self._cameras[directory]:
+            for camera in self._cameras.get(directory, ()):
                 yield camera, catalog
 
     def _is_new(self, directory: Path, now_s: float) -> bool:
@@ -114,19 +149,26 @@ class CatalogWatch:
             log.info("whole again, and the one in use", catalog=directory.name)
         return False
 
-    def _identity_in_use(self, directory: Path) -> str:
-        return str(self._user.catalogs[self._cameras[directory][0]].identity)
+    def _identity_in_use(self, directory: Path) -> str | None:
+        """Return what is in use of a directory; None: nothing yet, or nothing any more."""
+        catalogs = self._user.catalogs
+        cameras = self._cameras.get(directory, ())
+        return next((str(catalogs[each].identity) for each in cameras if each in catalogs), None)
 
     def _say_broken(self, directory: Path, error: str) -> None:
         """Say once that a catalog cannot be loaded; it is tried again."""
         self._try_at_s[directory] = time.monotonic() + TRY_AGAIN_S
         if directory not in self._broken:
-            log.warning(f"keeping the one in use, trying again until it is whole: {error}")
+            is_used = self._identity_in_use(directory) is not None
+            what = "keeping the one in use, trying" if is_used else "no catalog yet, trying"
+            log.warning(f"{what} again until it is whole: {error}")
         self._broken[directory] = error
 
     def _note_failures(self) -> None:
         while self._failed:
-            self._say_broken(*self._failed.pop())
+            directory, error = self._failed.pop()
+            if directory in self._cameras:
+                self._say_broken(directory, error)
 
     def _load(self, directories: list[Path]) -> None:
         for directory in directories:

@@ -2,8 +2,8 @@
 
 The parent starts `python -c "from streamer.child import main; main(FD)"` (a fresh interpreter,
 nothing forked, nothing re-imported from the parent) and hands over one socket. The worker gets
-what it needs through it and reports through it; when it closes, the parent is gone and so is the
-worker.
+what it needs through it, later other args as well, and reports through it; when it closes, the
+parent is gone and so is the worker.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -120,6 +121,7 @@ class ChildContext:
         self._is_ready = False
         self._last: tuple[WorkerState, str | None] | None = None
         self._last_sent_s = 0.0
+        self._told: deque[object] = deque(maxlen=1)  # only the newest counts
 
     def ready(self) -> None:
         """Tell the parent, once, that the work begins."""
@@ -173,6 +175,14 @@ class ChildContext:
     def note(self, topic: str, **content: object) -> None:
         """Hand the daemon statistics; they stay inside it."""
         self._send(Note(topic, content))
+
+    def told(self) -> object:
+        """Return the args that the parent has told since the last call, the newest; or None."""
+        return self._told.pop() if self._told else None
+
+    def tell(self, content: object) -> None:
+        """Let this worker find other args (the parent's and the tests' door)."""
+        self._told.append(content)
 
     def _send(self, message: Message) -> None:
         if self._connection is None:
@@ -246,7 +256,7 @@ def _tie_to_parent(context: ChildContext, connection: Connection, birth: Birth) 
     def watch() -> None:
         try:
             while True:
-                connection.recv_bytes()  # nothing is ever sent: this returns only at the end
+                context.tell(connection.recv())
         except (EOFError, OSError):
             context.stop()
             time.sleep(GRACE_WITHOUT_PARENT_S)

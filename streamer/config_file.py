@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
 from pipeline.writable import expand_home
-from streamer.config import AppConfig, find_mistakes
-from streamer.redaction import remember_secrets
+from streamer.config import AppConfig, CameraOptions, find_mistakes
+from streamer.redaction import redact, remember_texts
 from streamer.sources.base import source_kind
 from streamer.yaml_file import KeyPath, Origins, joined, read_yaml
 
@@ -43,15 +43,18 @@ _REPLACED: dict[KeyPath, dict[str, str]] = {
 
 
 def load_config(
-    path: Path | None, overrides: Mapping[KeyPath, tuple[object, str]] | None = None
+    path: Path | None,
+    overrides: Mapping[KeyPath, tuple[object, str]] | None = None,
+    may_be_empty: bool = False,
 ) -> AppConfig:
     """Return the checked configuration of a file, with the command line's values laid over it.
 
     overrides: value and option by key path, as ("publish", "endpoint"): ("tcp://…", "--publish").
-    Relative paths in a file count from that file. Raises ConfigError naming every mistake.
+    Relative paths in a file count from that file. may_be_empty: cameras may come later. Raises
+    ConfigError naming every mistake.
     """
     config, origins = _read(path, overrides or {})
-    outside = find_mistakes(config)
+    outside = [] if may_be_empty and not config.cameras else find_mistakes(config)
     if outside:
         lines = []
         for keys, mistake in outside:
@@ -72,6 +75,24 @@ def read_config(
     return _read(path, overrides or {})[0]
 
 
+def read_camera(name: str, section: Mapping[str, Any], base: Path) -> CameraOptions:
+    """Return the checked options of one camera that is no file's; nothing is opened or looked for.
+
+    section: its keys and values. base: what relative paths count from. Raises ConfigError naming
+    every mistake.
+    """
+    raw = {"cameras": {name: dict(section)}}
+    remember_texts(raw)
+    _anchor(raw, base)
+    try:
+        return AppConfig.model_validate(raw).cameras[name]
+    except ValidationError as error:
+        lines = _schema_mistakes(error, {})
+        if len(lines) == 1:
+            raise ConfigError(redact(lines[0])) from None
+        raise joined(f"camera {name}", lines) from None
+
+
 def _read(
     path: Path | None, overrides: Mapping[KeyPath, tuple[object, str]]
 ) -> tuple[AppConfig, Origins]:
@@ -83,8 +104,7 @@ def _read(
     for keys, (value, option) in overrides.items():
         _put(raw, keys, value)
         origins[keys] = option
-    for text in _texts(raw):
-        remember_secrets(text)  # also of what is refused before it is known for a source
+    remember_texts(raw)
     try:
         return AppConfig.model_validate(raw), origins
     except ValidationError as error:
@@ -120,18 +140,6 @@ def _is_path(url: str) -> bool:
         return source_kind(url) in ("file", "folder")
     except ConfigError:
         return False  # told later, with its line
-
-
-def _texts(raw: object) -> Iterator[str]:
-    """Yield every text of a configuration, keys included."""
-    if isinstance(raw, str):
-        yield raw
-    elif isinstance(raw, dict):
-        for inner in (*raw, *raw.values()):
-            yield from _texts(inner)
-    elif isinstance(raw, list):
-        for inner in raw:
-            yield from _texts(inner)
 
 
 def _holders(raw: object, keys: KeyPath) -> list[dict[str, Any]]:

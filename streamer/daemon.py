@@ -8,48 +8,43 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import MagpieError, WorkerError
 from pipeline.writable import make_file_ready, make_ready
+from streamer.cameras import Cameras
+from streamer.changes import CameraChanges, Reread
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
+from streamer.control.answering import Answering
 from streamer.load_file import LoadFile, load_path
-from streamer.matcher_args import DEFAULT_CREATOR, ended_mark, main_ring
-from streamer.process_table import (
-    build_process_table,
-    camera_worker,
-    main_worker,
-    matcher_of,
-    rings,
-)
+from streamer.matcher_args import DEFAULT_CREATOR
+from streamer.matchers import Matchers
+from streamer.on_demand import OnDemand
+from streamer.process_table import BESIDE, build_process_table, matcher_of, rings
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
 from streamer.publishing.sockets import refuse_used
+from streamer.readiness import readiness
 from streamer.reporting import Log
 from streamer.ring_file import check_room
 from streamer.run_dir import create_run_dir, reclaim_dead_runs, remove_run_dir, vanishing_told
 from streamer.run_figures import RunFigures
+from streamer.serving import Serving
+from streamer.state_file import StateFile, state_path
 from streamer.summary import RunSummary
 from streamer.supervisor import Supervisor, WorkerEvent
+from streamer.wanted_cameras import WantedCameras
 from streamer.web.options import check_access
-from streamer.worker import Exit, WorkerKind, WorkerSpec
+from streamer.worker import Exit, WorkerSpec
+from streamer.worker_states import WorkerStates
 
 TURN_S = 0.1
 SUMMARY_EVERY_S = 1.0
-DRAIN_WITHIN_S = 10.0  # what an ended file left in its ring
-
-_AT_ONCE: tuple[WorkerKind, ...] = ("web",)  # of the rest; they wait for no matcher
-_TROUBLE = (
-    WorkerState.RECONNECTING,
-    WorkerState.STALLED,
-    WorkerState.FROZEN,
-    WorkerState.RESTARTING,
-    WorkerState.FAILED,
-)
 
 log = Log("daemon")
 
@@ -71,16 +66,23 @@ class StartError(MagpieError):
 class Daemon:
     """One run. `run` returns its summary; `stop` may be called from a signal or another thread."""
 
-    def __init__(self, config: AppConfig, creator: str = DEFAULT_CREATOR) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        creator: str = DEFAULT_CREATOR,
+        reread: Reread | None = None,
+        may_be_empty: bool = False,
+        query: WorkerSpec | None = None,
+    ) -> None:
+        """reread: reads the configuration file again, where there is one. may_be_empty: something
+        can add cameras, so that a run may begin, and go on, without any. query: the worker that is
+        started when a search is asked for."""
         self._config = config
         self._creator = creator
-        self._is_stopping = False
-        self._states: dict[str, tuple[WorkerState, str | None]] = {}
-        self._camera_of: dict[str, str] = {}  # by worker
-        self._main_of: dict[str, str] = {}  # cameras with a main stream beside, by its worker
-        self._drain_until_s: dict[str, float] = {}  # cameras that ended, not yet emptied
-        self._finished: set[str] = set()
-        self._failed: dict[str, str] = {}  # cameras that failed for good
+        self._reread = reread
+        self._may_be_empty = may_be_empty or config.web.enabled
+        self._query = query
+        self._is_stopping = self._is_to_reload = False
         self._waiting_matchers: set[str] = set()
         self._end_at_s = float("inf")
         self._summary_at_s = 0.0
@@ -90,6 +92,15 @@ class Daemon:
     def stop(self) -> None:
         """Ask the run to end; it does within three seconds."""
         self._is_stopping = True
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is a configuration file to read again."""
+        return self._reread is not None
+
+    def reload(self) -> None:
+        """Ask the run to read its configuration again; it does between two turns."""
+        self._is_to_reload = True
 
     def run(self, on_start: Callable[["Daemon"], None] | None = None) -> RunSummary:
         """Run until asked to stop, until `duration_s` is over, or until every source has ended.
@@ -102,12 +113,16 @@ class Daemon:
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
-            check_access(self._config.web, journal_path(self._config.publish, run_dir))
-            table = build_process_table(self._config, self._creator)
-            check_room(run_dir, rings(table))
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
+                journal_at = journal_path(self._config.publish, run_dir)
+                check_access(self._config.web, journal_at)
+                kept = StateFile(state_path(journal_at, run_dir))
+                self._wanted = WantedCameras(self._config, kept, Path.cwd())
+                self._wanted.check_any(self._may_be_empty)
+                first = self._wanted.at_start()
+                check_room(run_dir, rings(build_process_table(first, self._creator)))
                 refuse_used(self._config.publish)
-                journal = Journal(journal_path(self._config.publish, run_dir))
+                journal = Journal(journal_at)
                 open_things.callback(journal.close)
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
@@ -123,138 +138,155 @@ class Daemon:
             remove_run_dir(run_dir)
 
     def _run_workers(self, run_dir: Path, publisher: Publisher) -> RunSummary:
-        table = build_process_table(self._config, self._creator, self._load_file.loads())
-        cameras = self._config.cameras
-        self._camera_of = {camera_worker(name): name for name in cameras}
-        self._main_of = {main_worker(name): name for name in cameras if cameras[name].main}
-        self._run_dir, self._publisher = run_dir, publisher
-        self._supervisor = Supervisor(
-            table, run_dir, self._config.supervisor, self._config.log_level
+        self._set_up(run_dir, publisher)
+        answering = Answering(run_dir)
+        place = f"ipc://{run_dir / 'query'}"
+        self._on_demand = OnDemand(self._query, place, self._supervisor, answering)
+        self._serving = Serving(
+            answering,
+            self._config,
+            CameraChanges(self._wanted, self._cameras, run_dir),
+            self._on_demand,
+            self._reread,
+            partial(readiness, self._supervisor, self._states, self._cameras, publisher),
         )
-        self._figures = RunFigures(run_dir, matcher_of(table))
+        publisher.set_control(self._serving.told())
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)
-        self._say("daemon", WorkerState.STARTING)
+        self._states.say("daemon", WorkerState.STARTING)
         try:
-            self._start_matchers(table)
-            self._start_others(table)
+            self._start_matchers()
+            self._start_others()
             while not self._is_over():
-                for event in self._supervisor.poll(TURN_S):
+                for event in self._supervisor.poll(TURN_S, [self._serving.fileno()]):
                     self._hear(event)
                 publisher.check()
-                self._finish_drained()
+                self._serve()
+                self._cameras.advance()
                 self._tell_summary()
         finally:
+            self._serving.close()
             summary = self._stop_workers()
         return summary
 
-    def _start_matchers(self, table: list[WorkerSpec]) -> None:
-        for spec in table:
-            if spec.kind == "matcher":
-                cameras = [
-                    name for name, has in self._figures.matcher_of.items() if has == spec.name
-                ]
-                log.info("cameras dealt out", worker=spec.name, cameras=",".join(cameras))
-                self._waiting_matchers.add(spec.name)
-                self._say(spec.name, WorkerState.STARTING)
-                self._supervisor.start(spec.name)
+    def _serve(self) -> None:
+        """Do what was asked for over the control socket, or by a signal."""
+        is_changed = self._serving.serve()
+        if self._is_to_reload:
+            self._is_to_reload, is_changed = False, True
+            self._serving.reload()
+        if is_changed:
+            self._publisher.set_control(self._serving.told())
 
-    def _start_others(self, table: list[WorkerSpec]) -> None:
-        for spec in table:
-            if spec.kind in _AT_ONCE:
-                self._say(spec.name, WorkerState.STARTING)
-                self._supervisor.start(spec.name)
+    def _set_up(self, run_dir: Path, publisher: Publisher) -> None:
+        """Make what a run has: its table with the matchers, its cameras, what is known of them."""
+        config, self._publisher = self._wanted.at_start(), publisher
+        table = build_process_table(config, self._creator, self._load_file.loads())
+        self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
+        self._others = [spec for spec in table if spec.kind in BESIDE]
+        self._supervisor = Supervisor(
+            [*self._matcher_table, *self._others], run_dir, config.supervisor, config.log_level
+        )
+        self._figures, self._states = RunFigures(run_dir), WorkerStates(publisher)
+        self._matchers = Matchers(
+            config, self._creator, self._supervisor, self._states, self._known_loads
+        )
+        self._cameras = Cameras(
+            run_dir,
+            config.supervisor,
+            self._supervisor,
+            self._matchers,
+            publisher,
+            self._figures,
+            self._states,
+        )
+        for name, wanted in self._wanted.cameras.items():
+            self._cameras.want(name, wanted)
+        self._cameras.deal(matcher_of(table))
+
+    def _start_matchers(self) -> None:
+        has = self._cameras.matcher_of()
+        for spec in self._matcher_table:
+            cameras = ",".join(name for name, worker in has.items() if worker == spec.name)
+            log.info("cameras dealt out", worker=spec.name, cameras=cameras)
+            self._waiting_matchers.add(spec.name)
+            self._states.say(spec.name, WorkerState.STARTING)
+            self._supervisor.start(spec.name)
+        if not self._matcher_table:
+            self._start_cameras()
+
+    def _start_others(self) -> None:
+        for spec in self._others:
+            self._states.say(spec.name, WorkerState.STARTING)
+            self._supervisor.start(spec.name)
 
     def _start_cameras(self) -> None:
         self._figures.begin()
-        self._say("daemon", WorkerState.RUNNING)
+        self._states.say("daemon", WorkerState.RUNNING)
         if self._config.duration_s:
             self._end_at_s = time.monotonic() + self._config.duration_s
-        for worker in (*self._camera_of, *self._main_of):
-            self._say(worker, WorkerState.STARTING)
-            self._supervisor.start(worker)
+        self._cameras.start()
 
     def _is_over(self) -> bool:
         """Whether the run has come to its end; raises when it cannot go on."""
         if self._is_stopping or time.monotonic() >= self._end_at_s:
             return True
         if self._supervisor.is_hopeless():
-            whys = (why for name, (_, why) in self._states.items() if name.startswith("matcher."))
-            reason = next((why for why in whys if why), "no reason known")
+            reason = self._states.reason_of_kind("matcher.")
             raise HopelessError.at(
                 "matcher", f"could not be kept alive: {reason}", remedy="its log lines say more"
             )
-        if self._finished != set(self._camera_of.values()):
+        if self._may_be_empty or not self._cameras.is_over():
             return False
-        if len(self._failed) == len(self._finished):
-            raise StartError("; ".join(self._failed.values()), MagpieError.exit_code)
+        failures = self._cameras.failures()
+        if failures is not None:
+            raise StartError("; ".join(failures), MagpieError.exit_code)
         return True
 
     def _hear(self, event: WorkerEvent) -> None:
         what, name = event.what, event.worker.name
+        self._on_demand.hear(event)
         if isinstance(what, Ready):
-            self._on_ready(event)
+            self._on_ready(event.worker)
         elif isinstance(what, Report):
-            self._on_report(event.worker, what)
+            self._states.say(name, what.state, what.reason, **what.counters)
+            self._cameras.hear_report(name, what)
         elif isinstance(what, Note) and what.topic == "figures":
             self._figures.add(name, event.incarnation, what.content)
+        elif isinstance(what, Note) and what.topic == "feeds":
+            self._matchers.hear(name, what)
         elif isinstance(what, Exit):
             self._on_exit(event, what)
 
-    def _on_ready(self, event: WorkerEvent) -> None:
-        name = event.worker.name
-        if event.worker.kind == "matcher":
-            self._say(name, WorkerState.RUNNING)
-            if name in self._waiting_matchers:
-                self._waiting_matchers.discard(name)
-                if not self._waiting_matchers:
-                    self._start_cameras()
-
-    def _on_report(self, worker: WorkerSpec, report: Report) -> None:
-        self._say(worker.name, report.state, report.reason, **report.counters)
-        camera = self._camera_of.get(worker.name)
-        if camera:
-            self._figures.note_state(camera, report.state)
-        if camera and report.state == WorkerState.FAILED and self._supervisor.is_done(worker.name):
-            self._failed[camera] = report.reason or "failed"
-            self._finished.add(camera)
-            log.error(f"camera {camera}: {report.reason}")
+    def _on_ready(self, worker: WorkerSpec) -> None:
+        if worker.kind == "camera":
+            return  # it says more of itself
+        self._states.say(worker.name, WorkerState.RUNNING)
+        if worker.name in self._waiting_matchers:
+            self._waiting_matchers.discard(worker.name)
+            if not self._waiting_matchers:
+                self._start_cameras()
 
     def _on_exit(self, event: WorkerEvent, exited: Exit) -> None:
         """A worker's process is gone: close what it left open, remember what must not go on."""
-        worker = event.worker
-        if not self._supervisor.is_done(worker.name):
-            self._figures.count_restart(worker.name)
-        if worker.kind == "matcher":
+        name = event.worker.name
+        if self._supervisor.has(name) and not self._supervisor.is_done(name):
+            self._figures.count_restart(name)
+        if event.worker.kind == "matcher":
+            self._matchers.hear_exit(name)
             self._publisher.close_open_sightings(
-                "matcher_restarted", worker=worker.name, incarnation=event.incarnation
+                "matcher_restarted", worker=name, incarnation=event.incarnation
             )
-        if worker.kind != "camera":
-            is_first = event.incarnation == 1 and not exited.was_ready
-            if is_first and exited.death is not None and exited.death.is_user_error:
-                raise StartError(exited.death.text, exited.death.exit_code)
-        elif worker.name in self._main_of and self._supervisor.is_done(worker.name):
-            self._mark_ended(main_ring(self._main_of[worker.name]))  # also one that failed
-        elif self._supervisor.is_done(worker.name) and exited.exit_code == 0:
-            camera = self._camera_of[worker.name]
-            self._drain_until_s[camera] = time.monotonic() + DRAIN_WITHIN_S
-            self._mark_ended(camera)
+        elif event.worker.kind == "camera":
+            self._cameras.hear_exit(name, exited)
+        is_new = name in self._waiting_matchers or event.worker in self._others
+        is_new = is_new and event.incarnation == 1 and not exited.was_ready
+        if is_new and exited.death is not None and exited.death.is_user_error:
+            raise StartError(exited.death.text, exited.death.exit_code)
 
-    def _mark_ended(self, ring: str) -> None:
-        """Tell the matcher that no more pictures come into a ring."""
-        try:
-            ended_mark(self._run_dir, ring).touch(mode=0o600)
-        except OSError as error:  # both ends have a time limit for it
-            log.warning("the matcher cannot be told of an end", ring=ring, cause=error)
-
-    def _finish_drained(self) -> None:
-        """Call cameras finished whose last frames have been matched, or should long have been."""
-        for camera, until_s in list(self._drain_until_s.items()):
-            if not self._publisher.has_ended(camera):
-                if time.monotonic() < until_s:
-                    continue
-                self._publisher.close_open_sightings("source_ended", camera=camera)
-            del self._drain_until_s[camera]
-            self._finished.add(camera)
+    def _known_loads(self) -> dict[str, float]:
+        """Return the cameras' loads: those of earlier runs, and over them those of this one."""
+        measured = {camera: load.share for camera, load in self._figures.loads().items()}
+        return self._load_file.loads() | measured
 
     def _tell_summary(self) -> None:
         """Renew, once a second, what `magpie status` is answered."""
@@ -263,16 +295,7 @@ class Daemon:
             self._load_file.keep_now_and_then(self._figures.loads())
             summary = self._summary()
             self._publisher.set_summary(summary.as_json())
-            self._tell_trouble(summary.trouble)
-
-    def _tell_trouble(self, trouble: tuple[str, ...]) -> None:
-        """Say what is wrong with the machine, once: in the log and as the daemon's reason."""
-        state, reason = self._states.get("daemon", (WorkerState.STARTING, None))
-        text = "; ".join(trouble) or None
-        if state == WorkerState.RUNNING and text != reason:
-            if text is not None:
-                log.warning(text)
-            self._say("daemon", state, text)
+            self._states.say_trouble(summary.trouble)
 
     def _stop_workers(self) -> RunSummary:
         """Stop cameras, then matchers; every sighting ends; returns the summary."""
@@ -281,39 +304,21 @@ class Daemon:
             if isinstance(event.what, Note | Report):
                 self._hear(event)
         for name in self._supervisor.names():
-            if self._states.get(name, (None, None))[0] not in (
-                WorkerState.ENDED,
-                WorkerState.FAILED,
-            ):
-                self._say(name, WorkerState.STOPPED)
+            self._states.say_stopped(name)
         self._publisher.close_open_sightings("stopped")
-        self._say("daemon", WorkerState.STOPPED)
+        self._states.say("daemon", WorkerState.STOPPED)
         self._publisher.stop()
         self._load_file.keep(self._figures.loads())
         return self._summary(is_last=True)
 
     def _summary(self, is_last: bool = False) -> RunSummary:
-        states, mains = self._states_by(self._camera_of), self._states_by(self._main_of)
-        return self._figures.summary(states, mains, self._publisher.summary(), is_last)
-
-    def _states_by(self, camera_of: Mapping[str, str]) -> dict[str, WorkerState]:
-        """Return the states of these workers, by camera."""
-        starting = (WorkerState.STARTING, None)
-        return {camera: self._states.get(name, starting)[0] for name, camera in camera_of.items()}
-
-    def _say(
-        self, worker: str, state: WorkerState, reason: str | None = None, **counters: int | float
-    ) -> None:
-        """Publish a worker's state when it has changed; the log says it as well."""
-        if self._states.get(worker) == (state, reason):
-            return
-        self._states[worker] = (state, reason)
-        fields = {"worker": worker, **({"reason": reason} if reason else {})}
-        if state in _TROUBLE:
-            log.warning(str(state), **fields)
-        else:
-            (log.debug if worker == "daemon" else log.info)(str(state), **fields)
-        self._publisher.publish_status(worker, state.value, reason, counters)
+        return self._figures.summary(
+            self._states.by_camera(self._cameras.camera_of()),
+            self._states.by_camera(self._cameras.main_of()),
+            self._cameras.matcher_of(),
+            self._publisher.summary(),
+            is_last,
+        )
 
 
 def _check_outputs(config: AppConfig) -> None:
@@ -326,10 +331,16 @@ def _check_outputs(config: AppConfig) -> None:
 
 @contextlib.contextmanager
 def stop_on_signals(daemon: Daemon) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the run in order, while in this context."""
+    """Let SIGINT, SIGTERM and SIGHUP end the run in order, while in this context.
+
+    SIGHUP has a run that was started with a configuration file read it again instead.
+    """
 
     def on_signal(number: int, _: FrameType | None) -> None:
-        daemon.stop()
+        if number == signal.SIGHUP and daemon.can_reload:
+            daemon.reload()
+        else:
+            daemon.stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in numbers}

@@ -4,6 +4,17 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 
+def least_loaded(hands: Sequence[Sequence[str]], loads: Mapping[str, float]) -> int:
+    """Return the number of the matcher that one more camera goes to: with the least to do so far.
+
+    hands: each matcher's cameras. One without a load counts as the mean of the others.
+    """
+    known = [loads[camera] for hand in hands for camera in hand if camera in loads]
+    usual = fmean(known) if known else 0.0
+    costs = [(sum(loads.get(camera, usual) for camera in hand), len(hand)) for hand in hands]
+    return costs.index(min(costs))
+
+
 def deal_out(
     cameras: Sequence[str], n_matchers: int, loads: Mapping[str, float]
 ) -> list[list[str]]:

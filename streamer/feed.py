@@ -61,6 +61,7 @@ class Feed:
 
     def __init__(self, run_dir: Path, feed: CameraFeed) -> None:
         self.name = feed.name
+        self.life = feed.life
         self.reader = RingReader(run_dir, feed.name)
         self.pacer = Pacer(feed.detect_fps)
         self.look_again_s = feed.look_again_s * _own_share(feed.name) if feed.motion_gate else 0.0

@@ -1,11 +1,15 @@
 """What a matcher process is told; apart from it, so that the parent loads nothing heavy."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pipeline.options import MatcherOptions, Regions
 
 DEFAULT_CREATOR = "pipeline.matcher:create_matcher"
+
+WhyGone = Literal["camera_paused", "camera_removed", "camera_changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +18,8 @@ class CameraFeed:
 
     detect_fps: frames a second that are searched for objects; 0: all. motion_gate: of them, those
     in which nothing moves are left out, for look_again_s at most. has_main: these frames are of a
-    small stream, and crops are cut from the main one beside it.
+    small stream, and crops are cut from the main one beside it. life: grows each time that the
+    camera is begun with in a run, so that one that went and came back is not taken for the old one.
     """
 
     name: str
@@ -24,17 +29,23 @@ class CameraFeed:
     motion_gate: bool = False
     look_again_s: float = 2.0
     has_main: bool = False
+    life: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MatcherArgs:
-    """What a matcher process needs to start. creator: "module:function" that makes the matcher."""
+    """What a matcher process needs to start; told again, it learns of other feeds.
+
+    creator: "module:function" that makes the matcher. gone: why feeds that it may still have are
+    no longer among them, by camera.
+    """
 
     index: int
     feeds: tuple[CameraFeed, ...]
     options: MatcherOptions
     evidence: Path | None = None
     creator: str = DEFAULT_CREATOR
+    gone: Mapping[str, WhyGone] = field(default_factory=dict)
 
 
 def main_ring(camera: str) -> str:

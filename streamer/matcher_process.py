@@ -6,7 +6,6 @@ It knows no stage: pipeline/matcher.py does. It knows frames, reasons and clocks
 import importlib
 import select
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from streamer.bell import Bell, Ringer, matcher_bell
 from streamer.catalog_watch import CatalogWatch
 from streamer.child import ChildContext
 from streamer.feed import Feed
+from streamer.feeds import Feeds
 from streamer.frame_matcher import FrameMatcher
 from streamer.identify_lane import IdentifyLane
 from streamer.matcher_args import MatcherArgs
@@ -43,10 +43,10 @@ def run_matcher(context: ChildContext, args: MatcherArgs) -> None:
     module, _, name = args.creator.partition(":")
     create: Callable[..., FrameMatcher] = getattr(importlib.import_module(module), name)
     began_s = time.monotonic()
-    regions = {feed.name: feed.regions for feed in args.feeds if feed.regions}
-    matcher = create_patiently(context, args, create, regions)
-    if matcher is None:
+    made = create_patiently(context, args, create)
+    if made is None:
         return
+    matcher, args = made
     give_back_pages()
     log.info("ready", cameras=len(args.feeds), after_s=time.monotonic() - began_s)
     with Bell(matcher_bell(context.run_dir, args.index)) as bell:
@@ -79,10 +79,9 @@ class _Loop:
         self._matcher = matcher
         self._bell = bell
         self._leave_after_ns = round(args.options.decide.leave_after_s * 1e9)
-        self._cameras = {feed.name: Feed(context.run_dir, feed) for feed in args.feeds}
-        self._turn = deque(self._cameras.values())
-        self._sink = EventSink(context.run_dir, context.name, context.incarnation)
         self._watch = CatalogWatch({feed.name: feed.catalog for feed in args.feeds}, matcher)
+        self._cameras = Feeds(context, args, self._watch)
+        self._sink = EventSink(context.run_dir, context.name, context.incarnation)
         self._evidence = None
         if args.evidence is not None:
             from streamer.evidence import EvidenceWriter
@@ -110,12 +109,11 @@ class _Loop:
                 self._work(taken.due)
             self._apply_answers()
             self._look_after(taken.quiet)
-            for camera, catalog in self._watch.ready():
-                self._forget_looks(camera)
-                self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
+            is_idle = len(taken.quiet) == len(self._cameras)
+            self._change_feeds()
             self._say()
             self._give_back_pages()
-            if len(taken.quiet) == len(self._cameras) and not self._help():
+            if is_idle and not self._help():
                 self._sleep()
 
     def close(self) -> None:
@@ -126,8 +124,30 @@ class _Loop:
         self._sink.close()
         if self._evidence is not None:
             self._evidence.close()
-        for camera in self._cameras.values():
-            camera.close()
+        self._cameras.close()
+
+    def _change_feeds(self) -> None:
+        """End the feeds that are to go, begin with those that have their catalog now.
+
+        Loading it took its time beside the work; nobody has waited.
+        """
+        for feed, reason in self._cameras.changes():
+            feed.in_order.forget()
+            if self._lane is not None:
+                self._lane.forget(feed.name)
+            self._send(self._matcher.end_camera(feed.name), reason)
+            feed.close()
+            self._figures.loads.forget(feed.name)
+            self._sink.send_end(feed.name, feed.life, reason)
+        for camera, catalog in self._watch.ready():
+            coming = self._cameras.coming(camera)
+            if coming is not None:
+                self._matcher.begin_camera(camera, catalog, coming.regions)
+                self._cameras.begin(camera)
+            else:
+                self._forget_looks(camera)
+                self._send(self._matcher.switch_catalog(camera, catalog), "catalog_changed")
+        self._cameras.say()
 
     def _help(self) -> bool:
         """Identify a look where every camera is a recording that waits for answers, or at its end.
@@ -147,14 +167,9 @@ class _Loop:
         self._bell.clear()
 
     def _take(self) -> _Taken:
-        """Take a frame of each camera in turn, until as many are due as are best searched at once.
-
-        The next call begins with the camera after the last one: none waits for ever.
-        """
+        """Take a frame of each camera in turn, until as many are due as a search is best given."""
         taken = _Taken([], [], [], [])
-        for _ in range(len(self._turn)):
-            camera = self._turn[0]
-            self._turn.rotate(-1)
+        for camera in self._cameras.in_turn():
             frame = self._next_of(camera)
             if frame is None:
                 taken.quiet.append(camera)
@@ -261,7 +276,9 @@ class _Loop:
         if self._lane is None:
             return
         for look, answer in self._lane.done():
-            camera = self._cameras[look.camera]
+            camera = self._cameras.get(look.camera)
+            if camera is None:
+                continue  # it is gone
             if camera.reader.is_lossless:
                 camera.in_order.note(look, answer)
             else:
@@ -302,7 +319,7 @@ class _Loop:
                 self._figures.loads.end(camera.name)
                 self._send(self._matcher.reset_camera(camera.name), "source_ended")
                 self._say(is_last=True)
-                self._sink.send_end(camera.name)
+                self._sink.send_end(camera.name, camera.life)
 
     def _send(self, sightings: Sequence[Sighting], reason: str | None = None) -> None:
         """Hand sightings to the daemon; `reason` overrides why they left."""

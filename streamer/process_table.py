@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 
 from streamer.camera_process import CameraArgs
-from streamer.config import AppConfig
+from streamer.config import AppConfig, CameraOptions
 from streamer.dealing import deal_out
 from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
 from streamer.web.arguments import WebArgs
-from streamer.worker import WorkerSpec
+from streamer.worker import WorkerKind, WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
+BESIDE: tuple[WorkerKind, ...] = ("web",)  # kinds that start with the matchers, awaiting none
 WEB_TARGET = "streamer.web.web_process:run_web"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
@@ -21,30 +22,56 @@ _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
 def build_process_table(
     config: AppConfig, creator: str = DEFAULT_CREATOR, loads: Mapping[str, float] | None = None
 ) -> list[WorkerSpec]:
-    """Return the workers of a run in order of start: matchers, then cameras, then the rest.
+    """Return the workers of a run in order of start: matchers, then cameras.
 
     creator: who makes the matcher (for tests). loads: what earlier runs measured of cameras, by
     which they are dealt out to the matchers.
     """
     names = list(config.cameras)
     hands = deal_out(names, min(config.matchers, len(names)), loads or {})
-    table = [_matcher(config, index, hand, creator) for index, hand in enumerate(hands)]
+    table = []
+    for index, hand in enumerate(hands):
+        cameras = [config.cameras[name] for name in hand]
+        feeds = tuple(camera_feed(config, name, config.cameras[name]) for name in hand)
+        is_any_live = any(camera.searched.is_live for camera in cameras)
+        table.append(matcher_spec(config, index, feeds, creator, is_any_live))
     index_of = {name: index for index, hand in enumerate(hands) for name in hand}
     for name, camera in config.cameras.items():
-        args = CameraArgs(name, camera.searched, index_of[name])
-        table.append(_camera(camera_worker(name), args, config.supervisor))
-        if camera.main is not None:
-            args = CameraArgs(main_ring(name), camera.main, index_of[name], is_spare=True)
-            table.append(_camera(main_worker(name), args, config.supervisor))
+        table += camera_specs(name, camera, index_of[name], config.supervisor)
     if config.web.enabled:
-        table.append(_web(config))
+        table.append(web_spec(config))
     return table
 
 
-def matcher_of(table: list[WorkerSpec]) -> dict[str, str]:
-    """Return the matcher's worker by camera."""
+def camera_specs(
+    name: str, camera: CameraOptions, matcher: int, limits: SupervisorOptions
+) -> list[WorkerSpec]:
+    """Return the workers of one camera: of the stream that is searched, then of its main one."""
+    specs = [_camera(camera_worker(name), CameraArgs(name, camera.searched, matcher), limits)]
+    if camera.main is not None:
+        args = CameraArgs(main_ring(name), camera.main, matcher, is_spare=True)
+        specs.append(_camera(main_worker(name), args, limits))
+    return specs
+
+
+def camera_feed(config: AppConfig, name: str, camera: CameraOptions, life: int = 0) -> CameraFeed:
+    """Return what a camera's matcher is told of it; ConfigError where no catalog is named."""
+    return CameraFeed(
+        name,
+        camera.catalog or config.catalog_of(name),
+        camera.regions,
+        camera.detect_fps,
+        camera.motion_gate,
+        camera.look_again_s,
+        camera.main is not None,
+        life,
+    )
+
+
+def matcher_of(table: list[WorkerSpec]) -> dict[str, int]:
+    """Return the number of the matcher by camera."""
     return {
-        spec.args.name: matcher_worker(spec.args.matcher)
+        spec.args.name: spec.args.matcher
         for spec in table
         if isinstance(spec.args, CameraArgs) and not spec.args.is_spare
     }
@@ -71,7 +98,8 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
     return {each.name: each.source for each in args}
 
 
-def _web(config: AppConfig) -> WorkerSpec:
+def web_spec(config: AppConfig) -> WorkerSpec:
+    """Return the worker that serves HTTP."""
     return WorkerSpec(
         name="web",
         kind="web",
@@ -82,9 +110,11 @@ def _web(config: AppConfig) -> WorkerSpec:
     )
 
 
-def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) -> WorkerSpec:
+def matcher_spec(
+    config: AppConfig, index: int, feeds: tuple[CameraFeed, ...], creator: str, is_any_live: bool
+) -> WorkerSpec:
+    """Return a matcher's worker. is_any_live: else it begins with recordings alone."""
     options = config.matcher
-    is_any_live = any(config.cameras[name].searched.is_live for name in cameras)
     if not is_any_live and not options.engine.calls_at_once:
         engine = options.engine.model_copy(update={"calls_at_once": CALLS_BEFORE_RECORDINGS})
         options = options.model_copy(update={"engine": engine})
@@ -96,18 +126,7 @@ def _matcher(config: AppConfig, index: int, cameras: list[str], creator: str) ->
         target=MATCHER_TARGET,
         args=MatcherArgs(
             index=index,
-            feeds=tuple(
-                CameraFeed(
-                    name,
-                    config.catalog_of(name),
-                    config.cameras[name].regions,
-                    config.cameras[name].detect_fps,
-                    config.cameras[name].motion_gate,
-                    config.cameras[name].look_again_s,
-                    config.cameras[name].main is not None,
-                )
-                for name in cameras
-            ),
+            feeds=feeds,
             options=options,
             evidence=config.evidence,
             creator=creator,

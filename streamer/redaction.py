@@ -76,6 +76,19 @@ def remember_secrets(source: str) -> None:
             _remember(source[value.start : value.end])
 
 
+def remember_texts(content: object) -> None:
+    """Remember the secrets of every text of a configuration or a request, keys included: also of
+    what is refused before it is known for a source."""
+    if isinstance(content, str):
+        remember_secrets(content)
+    elif isinstance(content, dict):
+        for inner in (*content, *content.values()):
+            remember_texts(inner)
+    elif isinstance(content, list):
+        for inner in content:
+            remember_texts(inner)
+
+
 def remember_command_line(words: Sequence[str]) -> None:
     """Remember the secrets of a command line, also of a URL that the shell cut at a blank."""
     for index, word in enumerate(words):

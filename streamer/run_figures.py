@@ -16,11 +16,10 @@ from streamer.summary import CameraSummary, MainSummary, RunSummary, StageSummar
 
 
 class RunFigures:
-    """The daemon's memory of a run's figures. matcher_of: the worker that has a camera."""
+    """The daemon's memory of a run's figures."""
 
-    def __init__(self, run_dir: Path, matcher_of: Mapping[str, str]) -> None:
+    def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self.matcher_of = matcher_of
         self._began_s = time.monotonic()
         self._histograms: dict[tuple[str, int], Histograms] = {}
         self._loads: dict[tuple[str, int], Mapping[str, Load]] = {}
@@ -52,6 +51,11 @@ class RunFigures:
                 found[camera] = found[camera] + load if camera in found else load
         return found
 
+    def forget(self, camera: str) -> None:
+        """A camera is gone; one that comes under its name begins anew."""
+        self._first_s.pop(camera, None)
+        self._last_s.pop(camera, None)
+
     def count_restart(self, worker: str) -> None:
         self._restarts[worker] += 1
 
@@ -59,12 +63,14 @@ class RunFigures:
         self,
         states: Mapping[str, WorkerState],
         mains: Mapping[str, WorkerState],
+        matcher_of: Mapping[str, str],
         published: PublishSummary,
         is_last: bool,
     ) -> RunSummary:
         """Return the run's figures now; at the last, what nobody took any more is dropped.
 
         states: of all cameras. mains: of the main streams, by those cameras that have one beside.
+        matcher_of: the worker that has a camera.
         """
         now_s = time.monotonic()
         cameras = {}
@@ -78,7 +84,7 @@ class RunFigures:
                 counters=counters,
                 fps=round(self._fps(camera, counters.processed, now_s), 2),
                 events=published.n_by_camera.get(camera, {}),
-                matcher=self.matcher_of[camera],
+                matcher=matcher_of.get(camera, ""),
                 load=round(loads[camera].share, 3) if camera in loads else None,
                 main=self._main(camera, mains[camera], is_last) if camera in mains else None,
             )

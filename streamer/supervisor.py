@@ -1,12 +1,13 @@
-"""Keeps the workers alive: starts them in order, hears them, restarts what dies or stalls, stops
-them in reverse order.
+"""Keeps the workers alive: starts them in order, hears them, restarts what dies or stalls, takes
+some in and others out while it runs, stops them in reverse order.
 
 It decides nothing about cameras or events; the daemon does, from what `poll` returns.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from pipeline.errors import WorkerError
 from pipeline.options import Options
 from streamer.child import Message, Ready, Report, WorkerState
 from streamer.reporting import Log
-from streamer.worker import Exit, WorkerKind, WorkerProcess, WorkerSpec
+from streamer.worker import Exit, Gone, WorkerKind, WorkerProcess, WorkerSpec
 
 LONGEST_SLEEP_S = 0.1
 LONGEST_DELAY_S = 8.0
-STOP_ORDER: tuple[WorkerKind, ...] = ("web", "query", "sink", "camera", "matcher")
+# Who asks for changes, and who only tells others, goes before those that it would ask or tell of.
+STOP_STAGES: tuple[tuple[WorkerKind, ...], ...] = (
+    ("web", "query", "sink"),
+    ("camera",),
+    ("matcher",),
+)
 
 log = Log("supervisor")
 
@@ -50,11 +56,15 @@ class WorkerEvent:
 
     worker: WorkerSpec
     incarnation: int
-    what: Message | Exit
+    what: Message | Exit | Gone
 
 
 class _Slot:
-    """One row of the table at run time."""
+    """One row of the table at run time.
+
+    is_late: taken in while the run goes on, so that a start that is refused is tried again.
+    leave_by_s: it is on its way out, and is killed then.
+    """
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec
@@ -64,6 +74,8 @@ class _Slot:
         self.start_at_s: float | None = None
         self.is_done = False
         self.is_given_up = False
+        self.is_late = False
+        self.leave_by_s: float | None = None
 
 
 class Supervisor:
@@ -77,11 +89,12 @@ class Supervisor:
         log_level: str = "info",
     ) -> None:
         self._slots = [_Slot(spec) for spec in table]
+        self._past: Counter[str] = Counter()  # starts of workers that were taken out, by name
         self._run_dir = run_dir
         self._options = options
         self._log_level = log_level
         self._is_stopping = False
-        self._not_started: list[WorkerEvent] = []  # what `poll` says next
+        self._untold: list[WorkerEvent] = []  # what `poll` says next
 
     def start(self, name: str) -> None:
         """Start one worker; `poll` says when it is ready.
@@ -93,9 +106,56 @@ class Supervisor:
             slot.start_at_s = time.monotonic()
             self._start_due()
 
+    def add(self, spec: WorkerSpec) -> None:
+        """Take in a worker and start it; `poll` says when it is ready.
+
+        A start that the system refuses is tried again, as a restart is. The incarnations of one
+        that was taken out under the same name go on: no file of it is taken for a newer one's.
+        """
+        slot = _Slot(spec)
+        slot.is_late = True
+        slot.incarnation = self._past[spec.name]
+        slot.start_at_s = time.monotonic()
+        self._slots.append(slot)
+
+    def remove(self, name: str) -> None:
+        """Take a worker out, whatever it does now; `poll` says Gone when it has ended.
+
+        It is asked to stop, and killed after `stop_grace_s`. Twice is fine, as is one unknown.
+        """
+        slot = self._find(name)
+        if slot is None or slot.leave_by_s is not None:
+            return
+        slot.start_at_s = None
+        slot.leave_by_s = time.monotonic() + self._options.stop_grace_s
+        if slot.process is not None:
+            slot.process.terminate()
+        else:
+            self._untold.append(self._forget(slot))
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a worker, also one that is on its way out."""
+        return self._find(name) is not None
+
+    def runs(self, name: str) -> bool:
+        """Whether a worker has a process now."""
+        slot = self._find(name)
+        return slot is not None and slot.process is not None
+
+    def args(self, name: str) -> object:
+        """Return the args that a worker is given at its next start."""
+        return self._slot(name).spec.args
+
+    def update(self, name: str, args: object) -> None:
+        """Give a worker other args: now, if it runs (`ChildContext.told`), and at later starts."""
+        slot = self._slot(name)
+        slot.spec = replace(slot.spec, args=args)
+        if slot.process is not None:
+            slot.process.tell(args)
+
     def names(self) -> list[str]:
         """Return all workers in the order in which they are stopped."""
-        return [s.spec.name for kind in STOP_ORDER for s in self._slots if s.spec.kind == kind]
+        return [s.spec.name for kinds in STOP_STAGES for s in self._slots if s.spec.kind in kinds]
 
     def pids(self) -> dict[str, int]:
         """Return the process id of every worker that runs."""
@@ -114,18 +174,21 @@ class Supervisor:
         matchers = [slot for slot in self._slots if slot.spec.kind == "matcher"]
         return bool(matchers) and all(slot.is_given_up for slot in matchers)
 
-    def poll(self, timeout_s: float) -> list[WorkerEvent]:
-        """Return what happened, waiting at most `timeout_s` for something; restarts what is due."""
+    def poll(self, timeout_s: float, also: Sequence[int] = ()) -> list[WorkerEvent]:
+        """Return what happened, waiting at most `timeout_s` for something; restarts what is due.
+
+        also: descriptors that end the wait as well, when one can be read.
+        """
         if not self._is_stopping:
             self._start_due()
         running = [slot for slot in self._slots if slot.process]
         connections = [slot.process.connection for slot in running if slot.process]
-        sleep_s = min(timeout_s, LONGEST_SLEEP_S)
-        if connections:
-            wait(connections, sleep_s)
+        sleep_s = 0.0 if self._untold else min(timeout_s, LONGEST_SLEEP_S)
+        if connections or also:
+            wait([*connections, *also], sleep_s)
         else:
             time.sleep(sleep_s)
-        events, self._not_started = self._not_started, []
+        events, self._untold = self._untold, []
         for slot in running:
             events += self._look_after(slot)
         return events
@@ -133,16 +196,16 @@ class Supervisor:
     def stop(self) -> list[WorkerEvent]:
         """Stop every worker in reverse order of start; returns what they still said.
 
-        Returns when all of them are gone: who serves others first, then cameras, then
-        matchers, each kind within `stop_grace_s`. Calling it twice is fine.
+        Returns when all of them are gone, stage by stage (STOP_STAGES), each within `stop_grace_s`.
+        Calling it twice is fine.
         """
         self._is_stopping = True
         events: list[WorkerEvent] = []
-        for kind in STOP_ORDER:
-            events += self._stop_kind([slot for slot in self._slots if slot.spec.kind == kind])
+        for kinds in STOP_STAGES:
+            events += self._stop_stage([slot for slot in self._slots if slot.spec.kind in kinds])
         return events
 
-    def _stop_kind(self, slots: list[_Slot]) -> list[WorkerEvent]:
+    def _stop_stage(self, slots: list[_Slot]) -> list[WorkerEvent]:
         events: list[WorkerEvent] = []
         for slot in slots:
             slot.start_at_s = None
@@ -162,6 +225,15 @@ class Supervisor:
     def _slot(self, name: str) -> _Slot:
         return next(slot for slot in self._slots if slot.spec.name == name)
 
+    def _find(self, name: str) -> _Slot | None:
+        return next((slot for slot in self._slots if slot.spec.name == name), None)
+
+    def _forget(self, slot: _Slot) -> WorkerEvent:
+        """Take a worker without a process out of the table."""
+        self._slots.remove(slot)
+        self._past[slot.spec.name] = slot.incarnation
+        return WorkerEvent(slot.spec, slot.incarnation, Gone())
+
     def _start_due(self) -> None:
         """Start what is due. What the system refuses is tried again later, unless it never ran."""
         now_s = time.monotonic()
@@ -174,10 +246,10 @@ class Supervisor:
                         slot.spec, self._run_dir, slot.incarnation, self._log_level
                     )
                 except WorkerError as error:
-                    if slot.incarnation == 1:
+                    if slot.incarnation == 1 and not slot.is_late:
                         raise
                     slot.n_fast_failures += 1
-                    self._not_started.append(self._schedule(slot, str(error)))
+                    self._untold.append(self._schedule(slot, str(error)))
                     continue
                 log.debug("started", worker=slot.spec.name, pid=slot.process.pid)
 
@@ -203,6 +275,11 @@ class Supervisor:
         """Kill a worker that is late or silent; its exit is seen at the next poll."""
         if process.end_reason is not None or self._is_stopping:
             return []
+        if slot.leave_by_s is not None:
+            if time.monotonic() >= slot.leave_by_s:
+                process.kill("did not stop in time")
+            return []
+        process.tell_rest()
         beats = process.beats()
         if beats.useful_s >= self._options.useful_s:
             slot.n_fast_failures = 0
@@ -227,6 +304,8 @@ class Supervisor:
         events = [WorkerEvent(slot.spec, slot.incarnation, exited)]
         if self._is_stopping:
             return [*events, self._state(slot, WorkerState.STOPPED, None)]
+        if slot.leave_by_s is not None:
+            return [*events, self._forget(slot)]
         if exited.exit_code == 0 and process.last_state == WorkerState.ENDED:
             slot.is_done = True
             return events

@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -19,7 +20,6 @@ from streamer.heartbeat import Beats, Heartbeat
 
 _START = "import sys; from streamer.child import main; main(int(sys.argv[1]))"
 _ROOT = str(Path(__file__).resolve().parents[1])
-
 
 WorkerKind = Literal["matcher", "camera", "web", "query", "sink"]
 
@@ -52,6 +52,11 @@ class Exit:
     death: Death | None
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A worker that was taken out of the run has ended; nothing more is heard of it."""
+
+
 class WorkerProcess:
     """A running worker. Start workers from the main thread only: Linux ties a child's life to the
     thread that started it."""
@@ -67,6 +72,7 @@ class WorkerProcess:
         self.last_state = WorkerState.STARTING
         self.death: Death | None = None
         self.end_reason: str | None = None  # set by who kills it
+        self._untold: object = None
         self._heartbeat = Heartbeat.create(run_dir / f"{spec.name}.{incarnation}.beat")
         birth = Birth(
             name=spec.name,
@@ -94,6 +100,23 @@ class WorkerProcess:
     def beats(self) -> Beats:
         """Return what its heartbeat says now."""
         return self._heartbeat.read()
+
+    def tell(self, content: object) -> None:
+        """Hand it something; what it could not take yet is replaced by what is newer."""
+        self._untold = content
+        self.tell_rest()
+
+    def tell_rest(self) -> None:
+        """Hand over what waits, if there is room in its socket now: nothing here may block."""
+        if self._untold is None or not self._has_room():
+            return
+        with contextlib.suppress(OSError):  # its process has ended: `exit` tells
+            self.connection.send(self._untold)
+        self._untold = None
+
+    def _has_room(self) -> bool:
+        """Whether its socket takes a message: it is writable while three quarters are free."""
+        return bool(select.select([], [self.connection], [], 0)[1])
 
     def messages(self) -> list[Message]:
         """Return what it has sent since the last call, without waiting."""

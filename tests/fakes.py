@@ -32,6 +32,7 @@ def run_script(context: ChildContext, script: Script) -> None:
     works: beats until asked to stop. ends: finishes its work. dies: raises before it is ready.
     silent: is ready and never beats again. deaf: beats and ignores every request to stop.
     late: never gets ready. mistake: a user's error. leaves: exits with code 0, work unfinished.
+    hears: works, and notes the mark of each other script that it is told.
     """
     with script.mark.open("a") as file:
         file.write(f"{os.getpid()}\n")
@@ -52,6 +53,8 @@ def run_script(context: ChildContext, script: Script) -> None:
     while script.mode == "deaf" or not context.is_stopping():
         if script.mode != "silent":
             context.beat()
+        if script.mode == "hears" and isinstance(told := context.told(), Script):
+            context.note("told", mark=told.mark)
         if script.mode == "deaf":
             time.sleep(0.02)
         else:
@@ -175,6 +178,14 @@ class ScriptedMatcher:
         return self._leave(camera, "gone") if silent_s > self._leave_after_s else []
 
     def reset_camera(self, camera: str) -> list[Sighting]:
+        return self._leave(camera, "camera_lost")
+
+    def begin_camera(self, camera: str, catalog: ScriptedCatalog, regions: Regions) -> None:
+        self._catalogs[camera] = catalog
+        self._scripts[camera] = json.loads((catalog.directory / "script.json").read_text())
+
+    def end_camera(self, camera: str) -> list[Sighting]:
+        del self._catalogs[camera]
         return self._leave(camera, "camera_lost")
 
     def load_catalog(self, directory: Path) -> ScriptedCatalog:

@@ -189,10 +189,13 @@ class Shelves:
         return known
 
     def keep(self, in_use: Iterable[Catalog]) -> None:
-        """Let go of what was made before the generations in use: what came after is prepared."""
+        """Let go of what was made before the generations in use: what came after is prepared.
+
+        So is what was made of a catalog that is not in use yet.
+        """
         used = {(catalog.directory, catalog.identity) for catalog in in_use}
-        reached: set[Path] = set()
         with self._lock:
+            reached = {directory for directory, _ in self._shelves} - {key[0] for key in used}
             kept: dict[tuple[Path, str], Shelf] = {}
             for key, shelf in self._shelves.items():
                 if key in used:
@@ -200,3 +203,10 @@ class Shelves:
                 if key[0] in reached:
                     kept[key] = shelf
             self._shelves = kept
+
+    def drop(self, directory: Path, in_use: Iterable[Catalog]) -> None:
+        """Let go of all generations of a catalog, unless one of it is in use."""
+        if any(catalog.directory == directory for catalog in in_use):
+            return
+        with self._lock:
+            self._shelves = {k: shelf for k, shelf in self._shelves.items() if k[0] != directory}

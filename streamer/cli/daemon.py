@@ -1,7 +1,8 @@
-"""magpie run, watch, probe, status, config."""
+"""magpie run, watch, probe, status, config; camera and reload are registered with them."""
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +22,14 @@ config_app = typer.Typer(no_args_is_help=True, help="Check and explain configura
 
 def register(app: typer.Typer) -> None:
     """Add the daemon's commands to the application."""
-    from streamer.cli import watch
+    from streamer.cli import camera, watch
 
     app.command()(run)
     watch.register(app)
     app.command()(probe)
     app.command()(status)
+    app.add_typer(camera.camera_app, name="camera")
+    app.command()(camera.reload)
     app.add_typer(config_app, name="config")
 
 
@@ -93,9 +96,10 @@ def run(
     ):
         if value is not None:
             overrides[keys] = (str(value) if isinstance(value, Path) else value, option)
-    checked = load_config(config, overrides)
+    reread = partial(load_config, config, overrides, may_be_empty=True)
+    checked = reread()
     configure_logging("daemon", checked.log_level)
-    daemon = Daemon(checked)
+    daemon = Daemon(checked, reread=reread if config is not None else None)
     with stop_on_signals(daemon):
         summary = daemon.run(_say_where)
     _print_summary(summary.as_json())
@@ -226,9 +230,22 @@ def status(
     for event in (*state["workers"].values(), *state["cameras"].values()):
         reason = f": {event['reason']}" if event["reason"] else ""
         say(f"{event['process']} {event['state']}{reason}")
+    _say_origins(state.get("control", {}))
     say(f"open sightings {len(state['open_sightings'])}, last number {state['last_seq']}")
     if state["summary"]:
         _print_summary(state["summary"])
+
+
+def _say_origins(control: dict[str, Any]) -> None:
+    """Say of which cameras something else counts than what the configuration says."""
+    for name, camera in control.get("cameras", {}).items():
+        told = ["added while running"] if camera["origin"] == "api" else []
+        told += ["changed while running"] if camera["is_changed"] else []
+        told += ["paused"] if camera["is_paused"] else []
+        if told:
+            say(f"camera.{name} is {', '.join(told)}")
+    for name in control.get("removed", ()):
+        say(f"camera.{name} of the configuration was removed while running")
 
 
 @config_app.command("check")

@@ -70,7 +70,7 @@ class Answers:
         """private: where workers of the run ask, without keys."""
         self._journal_path = journal.path
         self._journal_id = journal.journal_id
-        self.summary = "{}"  # JSON; set by the publisher, read here
+        self.summary = self.control = "{}"  # JSON; set by the publisher, read here
         self._waker = Waker()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -170,7 +170,8 @@ class Answers:
             },
             ensure_ascii=False,
         )
-        return f'{text[:-1]}, "summary": {self.summary}}}'.encode()
+        rest = f'"summary": {self.summary}, "control": {self.control}'
+        return f"{text[:-1]}, {rest}}}".encode()
 
     def _numbers(self, db: sqlite3.Connection) -> dict[str, object]:
         """The journal's first and last numbers, as this read sees them."""

@@ -29,7 +29,15 @@ CAMERA_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Reason = Literal[
-    "gone", "camera_lost", "matcher_restarted", "catalog_changed", "source_ended", "stopped"
+    "gone",
+    "camera_lost",
+    "matcher_restarted",
+    "catalog_changed",
+    "source_ended",
+    "stopped",
+    "camera_paused",
+    "camera_removed",
+    "camera_changed",
 ]
 State = Literal[
     "starting",

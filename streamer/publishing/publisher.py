@@ -88,7 +88,7 @@ class Publisher:
         self._pending: list[Step | StatusNote] = []
         self._unwritten: list[Entry] = []
         self._is_journal_well = True
-        self._ended_cameras: set[str] = set()
+        self._ended: dict[str, int] = {}  # the last life that has ended, by camera
         self._not_understood = Tally(_log, "messages of a worker could not be read")
         self._journal_trouble = Tally(_log, JOURNAL_TROUBLE)
         self._is_stopping = threading.Event()
@@ -160,13 +160,23 @@ class Publisher:
         """
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
 
-    def has_ended(self, camera: str) -> bool:
-        """Whether a matcher has told a camera's end: all that it saw came before, and has left."""
-        return camera in self._ended_cameras
+    def has_ended(self, camera: str, life: int = 0) -> bool:
+        """Whether a matcher has told the end of a camera's life: all that it saw then came before,
+        and has left."""
+        return self._ended.get(camera, -1) >= life
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
         """Set what `{"state": true}` answers under "summary"; NaN becomes null."""
         self._answers.summary = to_json(dict(summary), inf_nan_mode="null").decode()
+
+    def set_control(self, told: Mapping[str, object]) -> None:
+        """Set what `{"state": true}` answers under "control"."""
+        self._answers.control = to_json(dict(told)).decode()
+
+    @property
+    def is_journal_well(self) -> bool:
+        """Whether events are written down."""
+        return self._is_journal_well
 
     def summary(self) -> PublishSummary:
         """Return counts and latencies of what was published since the start."""
@@ -263,9 +273,9 @@ class Publisher:
                 self._not_understood.add(str(error.errors()[0]["type"]))
                 continue
             if isinstance(handover.what, CameraEnd):
-                camera = handover.what.ended_camera
-                self._pending += self._sightings.close("source_ended", camera)
-                self._ended_cameras.add(camera)
+                end = handover.what
+                self._pending += self._sightings.close(end.reason, end.ended_camera)
+                self._ended[end.ended_camera] = end.life
                 continue
             origin = Origin(handover.worker, handover.incarnation)
             self._pending += self._sightings.admit(handover.what, origin)

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import zmq
 from pydantic import ConfigDict, Field
 
-from streamer.publishing.events import CAMERA_PATTERN, MatchDraft, WireModel, match_event_from
+from streamer.publishing.events import (
+    CAMERA_PATTERN,
+    MatchDraft,
+    Reason,
+    WireModel,
+    match_event_from,
+)
 from streamer.publishing.sockets import DRAFT_MAX_BYTES, LINGER_MS, sink_path
 from streamer.reporting import Log, Tally
 
@@ -23,11 +29,17 @@ _QUEUE = 2000  # sightings that wait here while the daemon is busy
 
 
 class CameraEnd(WireModel):
-    """A camera's source has ended, and everything that was seen in it has been handed over."""
+    """A camera's source has ended, or its matcher let go of it: everything that was seen in it has
+    been handed over.
+
+    life: which of the camera's lives in this run it was.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     ended_camera: str = Field(pattern=CAMERA_PATTERN)
+    life: int = Field(0, ge=0)
+    reason: Reason = "source_ended"
 
 
 class Handover(WireModel):
@@ -72,12 +84,12 @@ class EventSink:
         """
         return self._hand_over(match_event_from(sighting, time.monotonic_ns()))
 
-    def send_end(self, camera: str) -> bool:
-        """Tell that no more comes of a camera whose source has ended; returns as `send_sighting`.
+    def send_end(self, camera: str, life: int = 0, reason: Reason = "source_ended") -> bool:
+        """Tell that no more comes of a camera in this life of it; returns as `send_sighting`.
 
         Where it is lost, the daemon ends the camera by itself after a while.
         """
-        return self._hand_over(CameraEnd(ended_camera=camera))
+        return self._hand_over(CameraEnd(ended_camera=camera, life=life, reason=reason))
 
     def _hand_over(self, what: MatchDraft | CameraEnd) -> bool:
         handover = Handover(worker=self._worker, incarnation=self._incarnation, what=what)

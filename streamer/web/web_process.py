@@ -60,10 +60,10 @@ async def _run(context: ChildContext, args: WebArgs, listener: socket.socket) ->
         gc.freeze()
         address, port = listener.getsockname()[:2]
         log.info("serving", address=f"{address}:{port}", open=args.options.is_open)
+        context.report(WorkerState.RUNNING, None, port=port)  # first: then it is known with it
         context.ready()
         with contextlib.suppress(OSError):
             os.nice(_NICENESS)
-        context.report(WorkerState.RUNNING, None, port=port)
 
     follower.start()
     try:

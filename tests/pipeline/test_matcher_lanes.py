@@ -66,6 +66,20 @@ def test_answers_for_a_camera_that_started_anew_are_passed_over(catalog: Path) -
     matcher.give_up(looks[0])
 
 
+def test_a_camera_comes_and_goes_while_its_looks_are_identified(catalog: Path) -> None:
+    matcher = make_matcher({"hall": catalog})
+    looks = []
+    for life in range(2):
+        matcher.begin_camera("door", matcher.load_catalog(catalog), ())
+        for number in range(4):
+            looks += matcher.follow([draw_frame([(KNOWN[2], (100, 90))], number)])[1]
+        told = matcher.apply(matcher.identify(looks))
+        assert [sighting.match.item_id for sighting in told] == ["pack-2"], life
+        assert [left.match.item_id for left in matcher.end_camera("door")] == ["pack-2"]
+        assert matcher.apply(matcher.identify(looks)) == [] and set(matcher.catalogs) == {"hall"}
+        matcher.give_up(looks[0])
+
+
 def test_a_glance_that_finds_what_is_believed_costs_no_keypoints_and_keeps_the_belief(
     catalog: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,3 +126,33 @@ def test_the_same_content_written_again_changes_nothing(shelf: Path) -> None:
     os.utime(manifest)
     look(watching, user, 300)
     assert user.n_loads == 0
+
+
+def test_a_camera_that_comes_later_gets_the_catalog_in_use_or_its_own(
+    shelf: Path, tmp_path: Path
+) -> None:
+    """1. One comes that shares a catalog. 2. One comes with another. 3. That one goes again."""
+    watching, user = watch(shelf)
+    watching.add("hall", shelf)
+    follows(watching, user, ScriptedCatalog.load(shelf).identity)
+    assert "hall" in user.catalogs and user.n_loads == 0
+    other = write_scripted_catalog(tmp_path / "other", 1, period=20)
+    watching.add("yard", other)
+    wait_until(lambda: look(watching, user, 1) is None and "yard" in user.catalogs)
+    assert user.catalogs["yard"] == ScriptedCatalog.load(other) and user.n_loads == 1
+    watching.remove("yard")
+    write_scripted_catalog(other, 2, period=30)
+    look(watching, user)
+    assert user.catalogs["yard"].generation == 1
+
+
+def test_a_camera_whose_first_catalog_is_not_whole_waits_for_it_and_says_why(
+    shelf: Path, tmp_path: Path
+) -> None:
+    watching, user = watch(shelf)
+    watching.add("yard", tmp_path / "other")
+    wait_until(lambda: look(watching, user, 1) is None and watching.trouble("yard"))
+    assert watching.trouble("door") is None
+    write_scripted_catalog(tmp_path / "other", 1, period=20)
+    wait_until(lambda: look(watching, user, 1) is None and "yard" in user.catalogs)
+    assert watching.trouble("yard") is None

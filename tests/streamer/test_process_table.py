@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 from streamer.camera_process import CameraArgs
-from streamer.config import NAME_PATTERN, AppConfig, CameraOptions
+from streamer.config import AppConfig, CameraOptions
 from streamer.matcher_args import CameraFeed, MatcherArgs
+from streamer.names import NAME_PATTERN
 from streamer.process_table import build_process_table, matcher_of, rings
 from streamer.publishing.events import camera_of
 
@@ -42,7 +43,7 @@ def test_cameras_are_dealt_out_by_what_was_measured_of_them() -> None:
     assert isinstance(first, MatcherArgs) and isinstance(second, MatcherArgs)
     assert [feed.name for feed in first.feeds] == ["cam0"]
     assert [feed.name for feed in second.feeds] == ["cam1", "cam2"]
-    assert matcher_of(table) == {"cam0": "matcher.0", "cam1": "matcher.1", "cam2": "matcher.1"}
+    assert matcher_of(table) == {"cam0": 0, "cam1": 1, "cam2": 1}
 
 
 def test_no_matcher_runs_without_a_camera() -> None:
