@@ -1,8 +1,10 @@
 """Does what is asked of a run's cameras: checked as the configuration is, kept, then done."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from pipeline.errors import MagpieError
 from streamer.cameras import Cameras
@@ -165,11 +167,21 @@ class CameraChanges:
 
 def _not_applied(running: AppConfig, new: AppConfig) -> tuple[str, ...]:
     """Return the keys that differ and take a restart."""
+    keys = [key for key in AppConfig.model_fields if key not in ("cameras", "catalog")]
     return tuple(
-        key
-        for key in AppConfig.model_fields
-        if key not in ("cameras", "catalog") and getattr(running, key) != getattr(new, key)
+        path for key in keys for path in _differing(key, getattr(running, key), getattr(new, key))
     )
+
+
+def _differing(key: str, old: object, new: object) -> Iterator[str]:
+    """Yield the paths of the keys under this one that differ."""
+    if old == new:
+        return
+    if isinstance(old, BaseModel) and isinstance(new, BaseModel):
+        for inner in type(old).model_fields:
+            yield from _differing(f"{key}.{inner}", getattr(old, inner), getattr(new, inner))
+    else:
+        yield key
 
 
 def _hidden(content: Any) -> Any:

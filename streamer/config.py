@@ -13,13 +13,14 @@ from pydantic import Field, StringConstraints, field_validator
 from pipeline.catalog_format import current_generation
 from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import MatcherOptions, Options, Regions
+from streamer.names import NAME_PATTERN
 from streamer.publishing.options import PublishOptions
 from streamer.query.options import QueryOptions
 from streamer.redaction import redact
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
 from streamer.supervisor import SupervisorOptions
+from streamer.web.options import WebOptions
 
-NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _NAMED_SOURCE = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,64})=(?P<url>.+)", re.DOTALL)
 
 CameraName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -105,6 +106,7 @@ class AppConfig(Options):
     )
     publish: PublishOptions = PublishOptions()
     query: QueryOptions = QueryOptions()
+    web: WebOptions = WebOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 
@@ -145,7 +147,7 @@ def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]
     Each mistake comes with the path of its key. Streams and devices are not opened.
     """
     mistakes: list[tuple[tuple[str, ...], MagpieError]] = []
-    if not config.cameras:
+    if not config.cameras and not config.web.enabled:
         error = ConfigError.at(
             "cameras", "a run needs at least one source", remedy="magpie run SOURCE --catalog DIR"
         )

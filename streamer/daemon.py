@@ -19,10 +19,12 @@ from streamer.cameras import Cameras
 from streamer.changes import CameraChanges, Reread
 from streamer.child import Note, Ready, Report, WorkerState
 from streamer.config import AppConfig
+from streamer.control.answering import Answering
 from streamer.load_file import LoadFile, load_path
 from streamer.matcher_args import DEFAULT_CREATOR
 from streamer.matchers import Matchers
-from streamer.process_table import build_process_table, matcher_of, rings
+from streamer.on_demand import OnDemand
+from streamer.process_table import BESIDE, build_process_table, matcher_of, rings
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -37,6 +39,7 @@ from streamer.state_file import StateFile, state_path
 from streamer.summary import RunSummary
 from streamer.supervisor import Supervisor, WorkerEvent
 from streamer.wanted_cameras import WantedCameras
+from streamer.web.options import check_access
 from streamer.worker import Exit, WorkerSpec
 from streamer.worker_states import WorkerStates
 
@@ -69,13 +72,16 @@ class Daemon:
         creator: str = DEFAULT_CREATOR,
         reread: Reread | None = None,
         may_be_empty: bool = False,
+        query: WorkerSpec | None = None,
     ) -> None:
         """reread: reads the configuration file again, where there is one. may_be_empty: something
-        can add cameras, so that a run may begin, and go on, without any."""
+        can add cameras, so that a run may begin, and go on, without any. query: the worker that is
+        started when a search is asked for."""
         self._config = config
         self._creator = creator
         self._reread = reread
-        self._may_be_empty = may_be_empty
+        self._may_be_empty = may_be_empty or config.web.enabled
+        self._query = query
         self._is_stopping = self._is_to_reload = False
         self._waiting_matchers: set[str] = set()
         self._end_at_s = float("inf")
@@ -108,15 +114,16 @@ class Daemon:
         run_dir = create_run_dir()
         try:
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
-                refuse_used(self._config.publish)
-                journal = Journal(journal_path(self._config.publish, run_dir))
-                open_things.callback(journal.close)
-                self._wanted = WantedCameras(
-                    self._config, StateFile(state_path(journal.path, run_dir)), Path.cwd()
-                )
+                journal_at = journal_path(self._config.publish, run_dir)
+                check_access(self._config.web, journal_at)
+                kept = StateFile(state_path(journal_at, run_dir))
+                self._wanted = WantedCameras(self._config, kept, Path.cwd())
                 self._wanted.check_any(self._may_be_empty)
                 first = self._wanted.at_start()
                 check_room(run_dir, rings(build_process_table(first, self._creator)))
+                refuse_used(self._config.publish)
+                journal = Journal(journal_at)
+                open_things.callback(journal.close)
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
                 open_things.callback(publisher.stop)
@@ -132,10 +139,14 @@ class Daemon:
 
     def _run_workers(self, run_dir: Path, publisher: Publisher) -> RunSummary:
         self._set_up(run_dir, publisher)
+        answering = Answering(run_dir)
+        place = f"ipc://{run_dir / 'query'}"
+        self._on_demand = OnDemand(self._query, place, self._supervisor, answering)
         self._serving = Serving(
-            run_dir,
+            answering,
             self._config,
             CameraChanges(self._wanted, self._cameras, run_dir),
+            self._on_demand,
             self._reread,
             partial(readiness, self._supervisor, self._states, self._cameras, publisher),
         )
@@ -144,6 +155,7 @@ class Daemon:
         self._states.say("daemon", WorkerState.STARTING)
         try:
             self._start_matchers()
+            self._start_others()
             while not self._is_over():
                 for event in self._supervisor.poll(TURN_S, [self._serving.fileno()]):
                     self._hear(event)
@@ -170,8 +182,9 @@ class Daemon:
         config, self._publisher = self._wanted.at_start(), publisher
         table = build_process_table(config, self._creator, self._load_file.loads())
         self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
+        self._others = [spec for spec in table if spec.kind in BESIDE]
         self._supervisor = Supervisor(
-            self._matcher_table, run_dir, config.supervisor, config.log_level
+            [*self._matcher_table, *self._others], run_dir, config.supervisor, config.log_level
         )
         self._figures, self._states = RunFigures(run_dir), WorkerStates(publisher)
         self._matchers = Matchers(
@@ -201,6 +214,11 @@ class Daemon:
         if not self._matcher_table:
             self._start_cameras()
 
+    def _start_others(self) -> None:
+        for spec in self._others:
+            self._states.say(spec.name, WorkerState.STARTING)
+            self._supervisor.start(spec.name)
+
     def _start_cameras(self) -> None:
         self._figures.begin()
         self._states.say("daemon", WorkerState.RUNNING)
@@ -226,6 +244,7 @@ class Daemon:
 
     def _hear(self, event: WorkerEvent) -> None:
         what, name = event.what, event.worker.name
+        self._on_demand.hear(event)
         if isinstance(what, Ready):
             self._on_ready(event.worker)
         elif isinstance(what, Report):
@@ -239,8 +258,8 @@ class Daemon:
             self._on_exit(event, what)
 
     def _on_ready(self, worker: WorkerSpec) -> None:
-        if worker.kind != "matcher":
-            return
+        if worker.kind == "camera":
+            return  # it says more of itself
         self._states.say(worker.name, WorkerState.RUNNING)
         if worker.name in self._waiting_matchers:
             self._waiting_matchers.discard(worker.name)
@@ -257,11 +276,12 @@ class Daemon:
             self._publisher.close_open_sightings(
                 "matcher_restarted", worker=name, incarnation=event.incarnation
             )
-            is_first = event.incarnation == 1 and name in self._waiting_matchers
-            if is_first and exited.death is not None and exited.death.is_user_error:
-                raise StartError(exited.death.text, exited.death.exit_code)
         elif event.worker.kind == "camera":
             self._cameras.hear_exit(name, exited)
+        is_new = name in self._waiting_matchers or event.worker in self._others
+        is_new = is_new and event.incarnation == 1 and not exited.was_ready
+        if is_new and exited.death is not None and exited.death.is_user_error:
+            raise StartError(exited.death.text, exited.death.exit_code)
 
     def _known_loads(self) -> dict[str, float]:
         """Return the cameras' loads: those of earlier runs, and over them those of this one."""

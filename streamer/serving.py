@@ -1,7 +1,6 @@
 """Serves what a running daemon is asked for: one turn at a time, in the daemon's own loop."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from streamer.changes import CameraChanges, Reread
@@ -18,9 +17,20 @@ from streamer.control.requests import (
     RefusedError,
     Reload,
     RemoveCamera,
-    Request,
     ResumeCamera,
-    refused,
+    StartQuery,
+)
+from streamer.on_demand import OnDemand
+
+_AtOnce = (
+    ListCameras
+    | AddCamera
+    | ChangeCamera
+    | RemoveCamera
+    | PauseCamera
+    | ResumeCamera
+    | Reload
+    | IsReady
 )
 
 
@@ -29,15 +39,16 @@ class Serving:
 
     def __init__(
         self,
-        run_dir: Path,
+        answering: Answering,
         running: AppConfig,
         changes: CameraChanges,
+        query: OnDemand,
         reread: Reread | None,
         readiness: Callable[[], Readiness],
     ) -> None:
         """running: what the run was started with. reread: reads its configuration file again."""
-        self._answering = Answering(run_dir)
-        self._running, self._changes = running, changes
+        self._answering = answering
+        self._running, self._changes, self._query = running, changes, query
         self._reread, self._readiness = reread, readiness
         self.endpoint = self._answering.endpoint
 
@@ -49,6 +60,9 @@ class Serving:
         """Do what was asked since the last call; returns whether anything was."""
         asked = self._answering.take()
         for each in asked:
+            if isinstance(each.request, StartQuery):
+                self._query.ask(each)  # answered when it is ready
+                continue
             try:
                 self._answering.answer(each, self._do(each.request))
             except RefusedError as error:
@@ -75,7 +89,7 @@ class Serving:
     def close(self) -> None:
         self._answering.close()
 
-    def _do(self, request: Request) -> Answer:
+    def _do(self, request: _AtOnce) -> Answer:
         match request:
             case ListCameras():
                 return self._changes.list()
@@ -93,4 +107,3 @@ class Serving:
                 return self._changes.reload(self._reread, self._running)
             case IsReady():
                 return self._readiness()
-        raise refused("missing", "query", "this run has no worker for searches")

@@ -20,6 +20,7 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "httpcore": ("catalog_tools/fetch.py",),
     **dict.fromkeys(("s3fs", "fsspec"), ("catalog_tools/s3_pictures.py",)),
     "imagehash": ("catalog_tools/duplicates.py",),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("streamer/web/",)),
     "yaml": ("streamer/yaml_file.py",),
     "catalog_tools": ("catalog_tools/", "streamer/cli/", "streamer/query/"),
     "benchmarks": ("streamer/cli/",),
@@ -36,6 +37,7 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/sources/", "streamer.control"),
     ("streamer/control/", "streamer.publishing"),
     ("streamer/control/", "streamer.sources"),
+    *((place, "streamer.web") for place in ("streamer/sources/", "streamer/publishing/")),
 ]
 # Every file of pipeline/, from the ground up: each may import from the rows before its own, and
 # from its own row where files share one. What stands alone is a stage: no stage imports another.
@@ -125,9 +127,10 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
     ("module", "forbidden"),
     [
         ("streamer.camera_process", {*NETWORKS, "faiss", "zmq", "yaml"}),
-        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2"}),
+        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2", "fastapi", "uvicorn"}),
         ("streamer.config_file", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
+        ("streamer.web.web_process", {*NETWORKS, "faiss", "av", "cv2", "numpy", "PIL", "yaml"}),
         ("streamer.publishing", {*NETWORKS, "faiss", "av", "cv2", "yaml"}),
         ("pipeline.matcher", {*NETWORKS, "av", "zmq", "matplotlib"}),
         ("streamer.matcher_process", {*NETWORKS, "av", "matplotlib"}),

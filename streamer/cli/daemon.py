@@ -1,4 +1,4 @@
-"""magpie run, watch, probe, status, config."""
+"""magpie run, watch, probe, status, config; camera and reload are registered with them."""
 
 import logging
 import sys
@@ -22,12 +22,14 @@ config_app = typer.Typer(no_args_is_help=True, help="Check and explain configura
 
 def register(app: typer.Typer) -> None:
     """Add the daemon's commands to the application."""
-    from streamer.cli import watch
+    from streamer.cli import camera, watch
 
     app.command()(run)
     watch.register(app)
     app.command()(probe)
     app.command()(status)
+    app.add_typer(camera.camera_app, name="camera")
+    app.command()(camera.reload)
     app.add_typer(config_app, name="config")
 
 
@@ -74,6 +76,7 @@ def run(
     """Watch cameras and publish what of the catalog is in view, until stopped (ctrl-C)."""
     from streamer.config_file import load_config
     from streamer.daemon import Daemon, stop_on_signals
+    from streamer.query.arguments import query_worker
     from streamer.reporting import configure_logging
     from streamer.summary import write_summary
 
@@ -97,7 +100,11 @@ def run(
     reread = partial(load_config, config, overrides, may_be_empty=True)
     checked = reread()
     configure_logging("daemon", checked.log_level)
-    daemon = Daemon(checked, reread=reread if config is not None else None)
+    daemon = Daemon(
+        checked,
+        reread=reread if config is not None else None,
+        query=query_worker(checked) if checked.web.enabled else None,
+    )
     with stop_on_signals(daemon):
         summary = daemon.run(_say_where)
     _print_summary(summary.as_json())
@@ -228,9 +235,22 @@ def status(
     for event in (*state["workers"].values(), *state["cameras"].values()):
         reason = f": {event['reason']}" if event["reason"] else ""
         say(f"{event['process']} {event['state']}{reason}")
+    _say_origins(state.get("control", {}))
     say(f"open sightings {len(state['open_sightings'])}, last number {state['last_seq']}")
     if state["summary"]:
         _print_summary(state["summary"])
+
+
+def _say_origins(control: dict[str, Any]) -> None:
+    """Say of which cameras something else counts than what the configuration says."""
+    for name, camera in control.get("cameras", {}).items():
+        told = ["added while running"] if camera["origin"] == "api" else []
+        told += ["changed while running"] if camera["is_changed"] else []
+        told += ["paused"] if camera["is_paused"] else []
+        if told:
+            say(f"camera.{name} is {', '.join(told)}")
+    for name in control.get("removed", ()):
+        say(f"camera.{name} of the configuration was removed while running")
 
 
 @config_app.command("check")

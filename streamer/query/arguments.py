@@ -34,12 +34,15 @@ class QueryArgs:
 
 def query_worker(config: AppConfig) -> WorkerSpec:
     """Return the row of the query worker; ConfigError when there is no folder for catalogs."""
-    folder = catalogs_folder(config.query)
+    folder = catalogs_folder(config.query).absolute()
+    elsewhere = {
+        name: path for name, path in configured_catalogs(config).items() if path != folder / name
+    }
     return WorkerSpec(
         name=QUERY_WORKER,
         kind="query",
         target=QUERY_TARGET,
-        args=QueryArgs(folder, config.matcher, config.query, configured_catalogs(config)),
+        args=QueryArgs(folder, config.matcher, config.query, elsewhere),
         ready_within_s=READY_WITHIN_S,
         stall_after_s=STALL_AFTER_S,
     )

@@ -34,8 +34,3 @@ def catalogs_folder(options: QueryOptions) -> Path:
         return expand_home(options.catalogs, "query.catalogs")
     home = user_folder("XDG_DATA_HOME", "~/.local/share", "name a folder: query.catalogs")
     return home / "magpie" / "catalogs"
-
-
-def uploads_folder(catalogs: Path) -> Path:
-    """Return where pictures wait that are too many for a question: on the catalogs' own disk."""
-    return catalogs / ".uploads"

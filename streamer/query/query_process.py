@@ -9,7 +9,6 @@ import contextlib
 import os
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zmq
@@ -20,7 +19,6 @@ from streamer.publishing.sockets import Waker
 from streamer.query.answering import Answering, Asked
 from streamer.query.arguments import QueryArgs
 from streamer.query.jobs import Jobs
-from streamer.query.options import uploads_folder
 from streamer.query.requests import (
     AddPictures,
     CancelJob,
@@ -54,7 +52,6 @@ if TYPE_CHECKING:  # heavy: loaded when the processor has been yielded
 TURN_MS = 500
 JOB_STUCK_S = 900.0  # longest step of a job: an index of a large catalog is one
 STOP_WITHIN_S = 0.6  # that a job may take to be given up
-UPLOADS_KEPT_S = 3600.0  # of a job that a dying worker left behind
 _JOBS = (
     AddPictures, RemoveItem, RemovePicture, LabelItem, Rebuild, Check, FindDuplicates,
     DecideDuplicate, Search,
@@ -69,7 +66,6 @@ def run_query(context: ChildContext, args: QueryArgs) -> None:
     from streamer.query.catalogs import Catalogs
     from streamer.query.work import Work
 
-    _drop_old_uploads(uploads_folder(args.folder))
     catalogs = Catalogs(args.folder, args.configured)
     load = partial(function_of(args.loader), args.matcher)
     waker = Waker()
@@ -179,11 +175,3 @@ class _Loop:
             case ListJobs():
                 return JobList(jobs=self._jobs.all())
         raise TypeError(request)
-
-
-def _drop_old_uploads(folder: Path) -> None:
-    oldest_s = time.time() - UPLOADS_KEPT_S
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if path.stat().st_mtime < oldest_s:
-                path.unlink()

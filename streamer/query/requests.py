@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 CATALOG_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
-UPLOAD_PATTERN = r"^[A-Za-z0-9_-]{1,80}$"
 MAX_PICTURES = 200
-FRAMES_MAX_BYTES = 32 * 2**20  # of all pictures that come with a question; more: as files
+FRAMES_MAX_BYTES = 32 * 2**20  # of all pictures that come with a question
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 # invalid: the question is wrong. conflict: it can't be done now, as with a catalog that is being
@@ -33,20 +32,13 @@ class FramePicture(QueryModel):
     frame: int = Field(ge=0, lt=MAX_PICTURES)
 
 
-class FilePicture(QueryModel):
-    """A picture that lies in the folder of uploads; it is removed when the job ends."""
-
-    name: str = Field(max_length=400)
-    file: str = Field(pattern=UPLOAD_PATTERN)
-
-
 class AddressPicture(QueryModel):
     """A picture that is fetched."""
 
     url: str = Field(max_length=4000)
 
 
-Picture = FramePicture | FilePicture | AddressPicture
+Picture = FramePicture | AddressPicture
 
 
 class _OfCatalog(QueryModel):

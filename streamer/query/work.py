@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,20 +19,19 @@ from catalog_tools.check import check_catalog
 from catalog_tools.duplicates import PictureName, decide_duplicate, find_duplicates
 from catalog_tools.fetch import Fetcher
 from catalog_tools.query import SentPicture, Wishes, query_pictures
-from catalog_tools.reading import PictureError, read_file
+from catalog_tools.reading import PictureError
 from catalog_tools.rebuild import rebuild_catalog
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import current_generation, generation_identity
 from pipeline.types import ItemId
 from streamer.query.catalogs import Catalogs
 from streamer.query.jobs import Progress
-from streamer.query.options import QueryOptions, uploads_folder
+from streamer.query.options import QueryOptions
 from streamer.query.requests import (
     AddPictures,
     AddressPicture,
     Check,
     DecideDuplicate,
-    FilePicture,
     FindDuplicates,
     JobRequest,
     LabelItem,
@@ -73,7 +70,6 @@ class Work:
     ) -> None:
         self._catalogs = catalogs
         self._fetcher = Fetcher(options.fetch)
-        self._uploads = uploads_folder(catalogs.folder)
         self._load = load
         self._opened: dict[Path, Catalog] = {}  # the last one used is the last one
 
@@ -86,11 +82,11 @@ class Work:
         directory = self._catalogs.path(request.catalog)
         match request:
             case Search():
-                with self._sent(request.pictures, frames) as pictures:
-                    return self._search(request, directory, pictures, progress)
+                pictures = [self._sent(picture, frames) for picture in request.pictures]
+                return self._search(request, directory, pictures, progress)
             case AddPictures():
-                with self._sent(request.pictures, frames) as pictures:
-                    return self._add(request, directory, pictures, progress)
+                pictures = [self._sent(picture, frames) for picture in request.pictures]
+                return self._add(request, directory, pictures, progress)
             case Rebuild():
                 networks = self._tools.networks
                 report = rebuild_catalog(
@@ -206,24 +202,9 @@ class Work:
             ),
         )
 
-    @contextmanager
-    def _sent(
-        self, pictures: Sequence[Picture], frames: Sequence[bytes]
-    ) -> Iterator[list[SentPicture]]:
-        """Give the pictures of a question; those that lie as files are removed at the end."""
-        try:
-            yield [self._one(picture, frames) for picture in pictures]
-        finally:
-            for picture in pictures:
-                if isinstance(picture, FilePicture):
-                    with contextlib.suppress(OSError):
-                        (self._uploads / picture.file).unlink()
-
-    def _one(self, picture: Picture, frames: Sequence[bytes]) -> SentPicture:
+    def _sent(self, picture: Picture, frames: Sequence[bytes]) -> SentPicture:
         if isinstance(picture, AddressPicture):
             return SentPicture(redact(picture.url), partial(self._fetcher.fetch, picture.url))
-        if isinstance(picture, FilePicture):
-            return SentPicture(picture.name, partial(read_file, self._uploads / picture.file))
         return SentPicture(picture.name, partial(_frame, frames, picture.frame))
 
 

@@ -107,8 +107,8 @@ def test_a_camera_is_paused_or_removed_in_every_state(
     supervisor = {"fast_failures": 1, "retry_failed_s": 60}
     with running_daemon(tmp_path, two(shelf, supervisor=supervisor)) as daemon:
         daemon.wait_for("hall", "running")
-        late = write_scripted_catalog(late)
-        (late / "script.json").rename(late / "away.json")
+        write_scripted_catalog(late)
+        (late / "generations/000001/manifest.json").unlink()
         add(daemon, "starting", LIVE, catalog=str(late))
         add(daemon, "reconnecting", NOBODY)
         add(daemon, "failed", str(broken))
@@ -116,6 +116,7 @@ def test_a_camera_is_paused_or_removed_in_every_state(
         add(daemon, "ended", FAST.format(5))
         add(daemon, "paused", LIVE)
         do(daemon, PauseCamera, "paused")
+        daemon.wait_for("starting", "starting", "waits for its catalog")
         daemon.wait_for("reconnecting", "reconnecting")
         daemon.wait_for("failed", "failed")
         daemon.wait_for("ended", "ended")

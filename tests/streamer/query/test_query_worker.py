@@ -13,7 +13,6 @@ from pipeline.errors import WorkerError
 from pipeline.options import MatcherOptions
 from streamer.child import Ready, WorkerState
 from streamer.query.asking import ask, ask_for_job, ask_for_picture, read_job
-from streamer.query.options import uploads_folder
 from streamer.query.refusals import QueryRefusedError
 from streamer.query.requests import (
     AddPictures,
@@ -23,7 +22,6 @@ from streamer.query.requests import (
     CreateCatalog,
     DecideDuplicate,
     DeleteCatalog,
-    FilePicture,
     FindDuplicates,
     FramePicture,
     JobList,
@@ -126,18 +124,15 @@ def test_a_catalog_from_its_first_picture_to_its_end(start: Start) -> None:
 def test_a_search_names_what_is_in_pictures(start: Start, tmp_path: Path) -> None:
     elsewhere = build_pack_catalog(tmp_path / "other", [SEED + n for n in range(4)])
     rig = start(configured={"packs": elsewhere})
-    uploads = uploads_folder(rig.catalogs)
-    uploads.mkdir(parents=True)
-    (uploads / "abc").write_bytes(pack(1))
     pictures = (
         FramePicture(name="two.png", frame=0),
         FramePicture(name="bad.png", frame=1),
-        FilePicture(name="one.png", file="abc"),
+        FramePicture(name="one.png", frame=2),
         AddressPicture(url="https://127.0.0.1/a.jpg?token=hunter2"),
         FramePicture(name="lost.png", frame=7),
     )
     request = Search(catalog="packs", pictures=pictures, k=3, one_per_item=True)
-    job = rig.job(request, [pack(2), b"text"])
+    job = rig.job(request, [pack(2), b"text", pack(1)])
     result = SearchResult.model_validate(job.result)
     found = {picture.image: picture for picture in result.pictures}
     assert (job.n_done, job.n_total, result.generation) == (5, 5, 1)
@@ -151,7 +146,6 @@ def test_a_search_names_what_is_in_pictures(start: Start, tmp_path: Path) -> Non
     assert found["lost.png"].error == "was not sent"
     (address,) = [name for name in found if name.startswith("https://")]
     assert "hunter2" not in address and "not public" in str(found[address].error)
-    assert not list(uploads.iterdir()), "what was uploaded goes with its job"
     unlikely = Search(catalog="packs", pictures=pictures[:1], min_probability=1.0)
     (picture,) = SearchResult.model_validate(rig.job(unlikely, [pack(2)]).result).pictures
     assert picture.matches == picture.ranked == ()
