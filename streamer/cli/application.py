@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import calibrate, catalog, daemon, evaluate, models, shows, training, tune
+from streamer.cli import calibrate, catalog, daemon, evaluate, keys, models, shows, training, tune
 from streamer.redaction import redact
 
 
@@ -46,6 +46,7 @@ catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(keys.keys_app, name="keys")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(training.train_app, name="train")
 shows.register(app)
