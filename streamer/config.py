@@ -99,6 +99,12 @@ class AppConfig(Options):
     evidence: Path | None = Field(
         None, description="folder for a picture and a JSON file of each appearance; none: no"
     )
+    evidence_keep_days: float = Field(
+        30.0, ge=0, description="older pictures are forgotten; 0: none are"
+    )
+    evidence_keep_mb: int = Field(
+        4096, ge=0, description="above, the oldest pictures are forgotten; 0: none are"
+    )
     summary_json: Path | None = Field(None, description="the summary goes there as well")
     log_level: Literal["debug", "info", "warning"] = "info"
     cameras: dict[CameraName, CameraOptions] = Field(

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import MagpieError, WorkerError
-from pipeline.writable import make_file_ready, make_ready
 from streamer.cameras import Cameras
 from streamer.changes import CameraChanges, Reread
 from streamer.child import Note, Ready, Report, WorkerState
@@ -24,6 +23,7 @@ from streamer.load_file import LoadFile, load_path
 from streamer.matcher_args import DEFAULT_CREATOR
 from streamer.matchers import Matchers
 from streamer.on_demand import OnDemand
+from streamer.outputs import check_outputs, outputs_kept_small
 from streamer.process_table import BESIDE, build_process_table, matcher_of, rings
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
@@ -108,7 +108,7 @@ class Daemon:
         on_start: called once the sockets are bound (`endpoint`, `ask_endpoint` are known).
         Raises a MagpieError whose exit_code says what kind of failure it was.
         """
-        _check_outputs(self._config)
+        check_outputs(self._config)
         for folder in reclaim_dead_runs():
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
@@ -127,6 +127,7 @@ class Daemon:
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
                 open_things.callback(publisher.stop)
+                open_things.enter_context(outputs_kept_small(self._config))
                 gc.collect()
                 gc.freeze()  # what is loaded stays; looked through each time, it holds events up
                 self.endpoint, self.ask_endpoint = publisher.endpoint, publisher.ask_endpoint
@@ -319,14 +320,6 @@ class Daemon:
             self._publisher.summary(),
             is_last,
         )
-
-
-def _check_outputs(config: AppConfig) -> None:
-    """Raise ConfigError when what a run leaves behind could not be written."""
-    if config.evidence is not None:
-        make_ready(config.evidence, "evidence", "choose another")
-    if config.summary_json is not None:
-        make_file_ready(config.summary_json, "summary_json", "choose another")
 
 
 @contextlib.contextmanager

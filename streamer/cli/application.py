@@ -13,6 +13,7 @@ from streamer.cli import (
     daemon,
     evaluate,
     keeping,
+    keys,
     models,
     query,
     shows,
@@ -59,6 +60,7 @@ catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(keys.keys_app, name="keys")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(training.train_app, name="train")
 shows.register(app)

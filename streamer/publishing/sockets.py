@@ -159,9 +159,7 @@ class ServerKeys:
             self._authenticator = None
 
 
-_HOW_TO_MAKE = (
-    "make keys: python -c \"import zmq.auth; zmq.auth.create_certificates('DIR', 'server')\""
-)
+_HOW_TO_MAKE = "make keys: magpie keys curve DIR"
 
 
 def put_client_keys(socket: zmq.Socket[bytes], keys: Path | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catalog_tools.changes import delete_catalog
 from catalog_tools.draft import create_draft, read_draft
-from catalog_tools.etag import catalog_etag
+from catalog_tools.etag import catalog_etag, changing
 from catalog_tools.listing import (
     list_catalog_generations,
     list_catalog_items,
@@ -52,6 +52,11 @@ class Catalogs:
             remedy = "see the names: GET /api/v1/catalogs"
             raise NotInCatalogError.at(f"catalog {name!r}", "no such catalog", remedy=remedy)
         return path
+
+    def check(self, name: str, if_match: str | None) -> None:
+        """Raise what would refuse a change of a catalog now: changed, or written by another."""
+        with changing(self.path(name), if_match):
+            pass
 
     def all(self) -> CatalogList:
         """Return all of them, in order of their names."""
@@ -123,8 +128,7 @@ class Catalogs:
             for item in all_items
             if q in str(item["item_id"]).casefold() or q in str(item["label"]).casefold()
         )
-        after = asked.after
-        rest = [item for item in found if after is None or item[0] > after]
+        rest = found[asked.offset :]
         return ItemList(
             etag=etag,
             items=tuple(

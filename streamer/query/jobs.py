@@ -135,6 +135,12 @@ class Jobs:
             found.append(self._ended.popleft())
         return found
 
+    def has(self, catalog: str) -> bool:
+        """Whether a job of a catalog waits or runs."""
+        return any(
+            job.view.catalog == catalog and job.view.ended is None for job in self._jobs.values()
+        )
+
     @property
     def is_idle(self) -> bool:
         return self._running is None and not self._waiting

@@ -52,10 +52,8 @@ if TYPE_CHECKING:  # heavy: loaded when the processor has been yielded
 TURN_MS = 500
 JOB_STUCK_S = 900.0  # longest step of a job: an index of a large catalog is one
 STOP_WITHIN_S = 0.6  # that a job may take to be given up
-_JOBS = (
-    AddPictures, RemoveItem, RemovePicture, LabelItem, Rebuild, Check, FindDuplicates,
-    DecideDuplicate, Search,
-)  # fmt: skip
+_CHANGES = (AddPictures, RemoveItem, RemovePicture, LabelItem, Rebuild, DecideDuplicate)
+_JOBS = (*_CHANGES, Check, FindDuplicates, Search)
 
 log = Log("query")
 
@@ -140,6 +138,9 @@ class _Loop:
         request = asked.request
         if isinstance(request, _JOBS):
             self._catalogs.path(request.catalog)
+            # Behind jobs of the same catalog it is another when this one's turn comes.
+            if isinstance(request, _CHANGES) and not self._jobs.has(request.catalog):
+                self._catalogs.check(request.catalog, request.if_match)
             job = self._jobs.put(request, asked.frames, asked.asker)
             self._desk.answer(asked.asker, job.view)
         elif isinstance(request, ReadPicture):

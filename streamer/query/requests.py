@@ -62,11 +62,11 @@ class ShowCatalog(_OfCatalog):
 
 
 class ListItems(_OfCatalog):
-    """Items whose id or label has `q` in it, after one of that id; answered by ItemList."""
+    """Items whose id or label has `q` in it, from one on; answered by ItemList."""
 
     do: Literal["items"] = "items"
     q: str = Field("", max_length=200)
-    after: str | None = None
+    offset: int = Field(0, ge=0)
     limit: int = Field(100, ge=1, le=1000)
 
 

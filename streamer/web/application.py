@@ -14,12 +14,23 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from streamer.reporting import Log
-from streamer.web import event_routes, health_routes, key_routes, session_routes, sighting_routes
+from streamer.web import (
+    camera_routes,
+    catalog_routes,
+    event_routes,
+    health_routes,
+    item_routes,
+    jobs_routes,
+    key_routes,
+    search_routes,
+    session_routes,
+    sighting_routes,
+)
 from streamer.web.access import Anyone
 from streamer.web.context import WebContext, context_of
 from streamer.web.gate import Gate
 from streamer.web.options import WebOptions
-from streamer.web.problems import Problem, Refusal, add_problems
+from streamer.web.problems import Problem, Refusal, add_problems, problem_responses
 
 API = "/api/v1"
 # FastAPI can send traces where the environment says; nothing is sent that no user named.
@@ -30,6 +41,21 @@ _NO_TELEMETRY: Any = {
     "operation_spans": False,
     "auto_configure": False,
 }
+
+_document_router = APIRouter()
+ROUTERS: tuple[tuple[str, APIRouter], ...] = (  # all of them: a test asks each route for its rule
+    (API, camera_routes.router),
+    (API, catalog_routes.router),
+    (API, item_routes.router),
+    (API, search_routes.router),
+    (API, jobs_routes.router),
+    (API, event_routes.router),
+    (API, sighting_routes.router),
+    (API, session_routes.router),
+    (API, key_routes.router),
+    ("", health_routes.router),
+    ("", _document_router),
+)
 
 log = Log("web")
 
@@ -46,14 +72,8 @@ def build_application() -> FastAPI:
         telemetry=_NO_TELEMETRY,
         generate_unique_id_function=lambda route: route.name,
     )
-    api = APIRouter(prefix=API)
-    for routes in (event_routes, sighting_routes, session_routes, key_routes):
-        api.include_router(routes.router)
-    app.include_router(api)
-    app.include_router(health_routes.router)
-    app.add_api_route(
-        "/openapi.json", _document, dependencies=[Anyone], include_in_schema=False, methods=["GET"]
-    )
+    for prefix, router in ROUTERS:
+        app.include_router(router, prefix=prefix)
     add_problems(app)
     app.add_exception_handler(sqlite3.Error, _on_journal_error)
     return app
@@ -77,12 +97,13 @@ def gated(app: ASGIApp, options: WebOptions) -> ASGIApp:
     return Gate(app, options)
 
 
-def routes_of(app: FastAPI) -> list[APIRoute]:
-    """Return all routes."""
-    found: list[APIRoute] = []
-    for route in app.routes:
-        assert isinstance(route, APIRoute), f"a route that no rule can be found of: {route}"
-        found.append(route)
+def routes_of() -> list[tuple[str, APIRoute]]:
+    """Return every route with its whole path."""
+    found: list[tuple[str, APIRoute]] = []
+    for prefix, router in ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, APIRoute), f"a route that no rule can be found of: {route}"
+            found.append((f"{prefix}{route.path}", route))
     return found
 
 
@@ -92,6 +113,7 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes
         )
+        _tell_problems(document)
         schemas = document["components"]["schemas"]
         schemas["Problem"] = Problem.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
@@ -106,7 +128,16 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-async def _document(request: Request) -> JSONResponse:
+def _tell_problems(document: dict[str, Any]) -> None:
+    """Let every 422 be a problem, where a route has not said so."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = problem_responses(422)[422]
+
+
+@_document_router.get("/openapi.json", dependencies=[Anyone], include_in_schema=False)
+async def read_document(request: Request) -> JSONResponse:
     """Return the OpenAPI document."""
     return JSONResponse(openapi_of(request.app))
 

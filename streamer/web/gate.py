@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamer.web.options import WebOptions, parse_address
-from streamer.web.problems import Refusal
+from streamer.web.problems import REFUSED, Refusal
 
 BODY_WITHIN_S = 30.0  # between two pieces of a body
 JSON_MAX_BYTES = 1 * 2**20
@@ -115,6 +115,10 @@ class Gate:
             raise _too_large(most_bytes)
         n_bytes, is_whole = 0, False
 
+        def refuse(refusal: Refusal) -> Refusal:
+            scope[REFUSED] = refusal  # who reads a body takes every error for one of its form
+            return refusal
+
         async def limited() -> Message:
             nonlocal n_bytes, is_whole
             if is_whole:  # from here on it waits for the client to go
@@ -122,13 +126,12 @@ class Gate:
             try:
                 message = await asyncio.wait_for(receive(), BODY_WITHIN_S)
             except TimeoutError:
-                raise Refusal(
-                    408, "body", f"a part of it must come every {BODY_WITHIN_S:g} s"
-                ) from None
+                rule = f"a part of it must come every {BODY_WITHIN_S:g} s"
+                raise refuse(Refusal(408, "body", rule)) from None
             n_bytes += len(message.get("body", b""))
             is_whole = not message.get("more_body", False)
             if n_bytes > most_bytes:
-                raise _too_large(most_bytes)
+                raise refuse(_too_large(most_bytes))
             return message
 
         return limited

@@ -18,6 +18,7 @@ from pipeline.printable import printable
 from streamer.redaction import redact
 from streamer.reporting import Log
 
+REFUSED = "magpie.refused"  # of a request's scope: why its body was not read
 MEDIA_TYPE = "application/problem+json"
 _SHOWN_MAX = 200
 _SECRET = re.compile(r"pass|secret|key|token|url|auth", re.IGNORECASE)
@@ -100,6 +101,8 @@ def add_problems(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if isinstance(refusal := request.scope.get(REFUSED), Refusal):
+            return refusal.response()
         got = f"{request.method} {request.scope.get('path', '')}"
         rules = {404: "no such address", 405: "this address takes other methods"}
         rule = rules.get(error.status_code, str(error.detail))

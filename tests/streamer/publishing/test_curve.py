@@ -81,7 +81,7 @@ def test_missing_keys_are_a_usage_error_with_the_command_that_makes_them(
     journal = Journal(run_dir / "journal.db")
     options = PublishOptions(endpoint="tcp://127.0.0.1:0", curve_keys=keys)
     publisher = Publisher(options, journal, run_dir)
-    with pytest.raises(ConfigError, match=f"{text}.*create_certificates"):
+    with pytest.raises(ConfigError, match=f"{text}.*magpie keys curve"):
         publisher.start()
     journal.close()
 

@@ -117,15 +117,19 @@ class WebRun:
     client: Client
 
 
-@contextmanager
-def web_run(folder: Path, web: dict[str, Any] | None = None, **config: Any) -> Iterator[WebRun]:
-    """Start a daemon with a scripted matcher, two live cameras and the web worker."""
+def web_config(folder: Path, web: dict[str, Any] | None = None, **config: Any) -> dict[str, Any]:
+    """Return a configuration with a scripted catalog, two live cameras and the web worker."""
     catalog = write_scripted_catalog(folder / "shelf", period=20, appear=2, leave=12)
-    config = {
+    return {
         "catalog": str(catalog),
         "cameras": {"door": {"url": LIVE}, "hall": {"url": LIVE}},
         "web": {"enabled": True, "address": "127.0.0.1:0", **(web or {})},
         **config,
     }
-    with running_daemon(folder, config) as daemon:
+
+
+@contextmanager
+def web_run(folder: Path, web: dict[str, Any] | None = None, **config: Any) -> Iterator[WebRun]:
+    """Start a daemon with such a configuration."""
+    with running_daemon(folder, web_config(folder, web, **config)) as daemon:
         yield WebRun(daemon, Client(web_port(daemon)))
