@@ -32,8 +32,11 @@ class QueryArgs:
     loader: str = DEFAULT_LOADER
 
 
-def query_worker(config: AppConfig) -> WorkerSpec:
-    """Return the row of the query worker; ConfigError when there is no folder for catalogs."""
+def query_worker(config: AppConfig, loader: str = DEFAULT_LOADER) -> WorkerSpec:
+    """Return the row of the query worker; ConfigError when there is no folder for catalogs.
+
+    loader: as in QueryArgs.
+    """
     folder = catalogs_folder(config.query).absolute()
     elsewhere = {
         name: path for name, path in configured_catalogs(config).items() if path != folder / name
@@ -42,7 +45,7 @@ def query_worker(config: AppConfig) -> WorkerSpec:
         name=QUERY_WORKER,
         kind="query",
         target=QUERY_TARGET,
-        args=QueryArgs(folder, config.matcher, config.query, elsewhere),
+        args=QueryArgs(folder, config.matcher, config.query, elsewhere, loader),
         ready_within_s=READY_WITHIN_S,
         stall_after_s=STALL_AFTER_S,
     )

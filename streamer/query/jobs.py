@@ -115,7 +115,8 @@ class Jobs:
 
     def all(self) -> tuple[JobView, ...]:
         """Return all that are known, the newest first."""
-        return tuple(job.view for job in reversed(self._jobs.values()))
+        with self._changed:  # the thread of the jobs forgets old ones
+            return tuple(job.view for job in reversed(self._jobs.values()))
 
     def cancel(self, job_id: str) -> JobView:
         """Give a job up; one that runs ends at its next step."""
@@ -137,9 +138,7 @@ class Jobs:
 
     def has(self, catalog: str) -> bool:
         """Whether a job of a catalog waits or runs."""
-        return any(
-            job.view.catalog == catalog and job.view.ended is None for job in self._jobs.values()
-        )
+        return any(job.catalog == catalog and job.ended is None for job in self.all())
 
     @property
     def is_idle(self) -> bool:

@@ -124,7 +124,7 @@ async def remove_item(
     "/items/{item_id}/pictures",
     status_code=202,
     response_model=JobView,
-    responses={**WRITE, **problem_responses(413, 415)},
+    responses={**WRITE, **problem_responses(400, 413, 415)},
     openapi_extra=body_of("Pictures", **PictureFields.model_json_schema()["properties"]),
 )
 async def add_pictures(

@@ -36,7 +36,7 @@ class SearchFields(BaseModel):
 @router.post(
     "",
     response_model=SearchResult,
-    responses=problem_responses(401, 403, 404, 409, 413, 415, 422, 503),
+    responses=problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=body_of("Search", **SearchFields.model_json_schema()["properties"]),
 )
 async def search_pictures(request: Request, context: Context, caller: Searcher) -> Response:

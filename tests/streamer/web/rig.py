@@ -37,14 +37,21 @@ class Client:
     def ask(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         sent = dict(headers or {})
-        if self.key is not None:
-            sent.setdefault("Authorization", f"Bearer {self.key}")
         data = None
         if body is not None:
-            data = json.dumps(body)
+            data = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
+        return self.send(method, path, data, sent)
+
+    def send(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        """Ask with a body as it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        sent = dict(headers)
+        if self.key is not None:
+            sent.setdefault("Authorization", f"Bearer {self.key}")
         try:
             connection.request(method, path, data, sent)
             response = connection.getresponse()
