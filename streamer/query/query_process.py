@@ -70,6 +70,7 @@ def run_query(context: ChildContext, args: QueryArgs) -> None:
     desk = Answering(context.run_dir)
     work = Work(catalogs, args.query, load)
     jobs = Jobs(context.run_dir, args.query.queue, work.do, waker.wake)
+    _schedule("SCHED_OTHER")  # this thread only: what it does at once is little, and is waited for
     try:
         _Loop(context, args, catalogs, desk, jobs, waker).run()
     finally:
@@ -82,10 +83,15 @@ def yield_processor() -> None:
     """Let every other process go first; before threads are started, which do as their maker."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    with contextlib.suppress(OSError, AttributeError):  # a sandbox may forbid it
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    _schedule("SCHED_IDLE")
     with contextlib.suppress(OSError):
         os.nice(19)
+
+
+def _schedule(policy: str) -> None:
+    """Put this thread, and those that it starts from now on, under a policy of the kernel."""
+    with contextlib.suppress(OSError, AttributeError):  # a sandbox, or another system
+        os.sched_setscheduler(0, getattr(os, policy), os.sched_param(0))
 
 
 class _Loop:

@@ -310,10 +310,14 @@ def test_a_job_of_a_worker_that_was_killed_is_told_as_failed(start: Start) -> No
 
 
 def test_it_runs_only_where_nothing_else_does(start: Start) -> None:
+    """All of its threads but the one that answers at once, and the one that watches its parent."""
     rig = start()
+    rig.create()
+    rig.add("tea", 0)
     process = psutil.Process(rig.pid)
     assert process.nice() == 19
-    assert os.sched_getscheduler(rig.pid) == os.SCHED_IDLE
+    policies = [os.sched_getscheduler(thread.id) for thread in process.threads()]
+    assert len(policies) > 2 and policies.count(os.SCHED_IDLE) >= len(policies) - 2
     assert (rig.run_dir / "query").stat().st_mode & 0o777 == 0o600
 
 
