@@ -30,7 +30,7 @@ from pipeline.catalog import (
     list_generations,
     write_generation,
 )
-from pipeline.catalog_format import Manifest, PictureKey, build_command, catalog_error
+from pipeline.catalog_format import Manifest, PictureKey, catalog_error, rebuild_command
 from pipeline.catalog_writing import catalog_lock, require_room
 from pipeline.embed import Embedder
 from pipeline.errors import CatalogError, ConfigError, MagpieError
@@ -187,7 +187,7 @@ def _refuse_other_keypoints(catalog: Catalog, networks: Networks) -> None:
             catalog.directory,
             f"built with keypoints {built}, the config asks for {loaded}",
             None,
-            f"rebuild it: {build_command(catalog.directory, catalog.manifest.sources)}",
+            f"rebuild it: {rebuild_command(catalog.directory)}",
         )
 
 

@@ -141,6 +141,11 @@ def build_command(directory: Path, sources: tuple[str, ...] = ()) -> str:
     return f"magpie catalog build {images} --out {shlex.quote(str(directory))}"
 
 
+def rebuild_command(directory: Path) -> str:
+    """Return the command that builds this catalog anew from what it keeps, for error texts."""
+    return f"magpie catalog rebuild {shlex.quote(str(directory))}"
+
+
 def damaged(directory: Path, what: str) -> MagpieError:
     """Return the CatalogError about a damaged file, with both ways out."""
     remedy = f"switch back: magpie catalog rollback {directory}, or {build_command(directory)}"

@@ -228,7 +228,9 @@ def test_add_refuses_another_embedder_and_other_keypoints(
 ) -> None:
     networks = make_networks(embed)
     build_catalog(images, tmp_path / "out", networks)
-    with pytest.raises(CatalogError, match=r"built with embedder ffffffff….*magpie catalog build"):
+    with pytest.raises(
+        CatalogError, match=r"built with embedder ffffffff….*magpie catalog rebuild"
+    ):
         add_to_catalog(tmp_path / "out", images, make_networks(embed, "cd" * 32))
     other = replace(
         networks, make_extractor=lambda: KeypointExtractor(VerifyOptions(max_keypoints=64))
