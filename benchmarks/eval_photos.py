@@ -156,14 +156,14 @@ def read_photos(path: Path) -> list[Photo]:
 
 def ask_photos(data: Path, photos: Sequence[Photo], built: Built) -> list[Answer]:
     """Return what the catalog answers about each photo."""
-    from catalog_tools.query import query_pictures
+    from catalog_tools.query import Wishes, query_pictures
 
     catalog = built.matcher.catalogs[CLIP_CAMERA]
     labels = [Labelled(photo.image, item_id) for photo in photos for item_id in photo.item_ids]
     item_ids = {item.item_id for item in catalog.items}
     check_labels(labels, item_ids, f"truth {data / 'truth.csv'}")
     paths = told([str(data / photo.image) for photo in photos], "photos")
-    return list(query_pictures(paths, catalog, built.matcher, 1))
+    return list(query_pictures(paths, catalog, built.matcher, Wishes(1, tie_epsilon=0.0)))
 
 
 def watch_clips(data: Path, clips: Sequence[eval_video.Clip], built: Built) -> dict[str, Any]:

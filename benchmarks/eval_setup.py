@@ -96,7 +96,8 @@ def built_catalog(
     images: Path, options: MatcherOptions, *, trim: bool = True, turns: bool = False
 ) -> Iterator[Built]:
     """Give a temporary catalog of these pictures with its matcher."""
-    from catalog_tools.build import build_catalog, load_networks
+    from catalog_tools.build import build_catalog
+    from catalog_tools.networks import load_networks
     from pipeline.matcher import create_matcher
 
     with tempfile.TemporaryDirectory(prefix="magpie-eval-") as folder:

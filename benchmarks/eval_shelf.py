@@ -69,7 +69,7 @@ def main(
     threads: Threads = 0,
 ) -> None:
     """Build the catalog, ask it about the scenes, compare the boxes."""
-    from catalog_tools.query import query_pictures
+    from catalog_tools.query import Wishes, query_pictures
 
     data = find_data("shelf", data)
     design_of = read_same(same or [])
@@ -77,7 +77,7 @@ def main(
     with built_catalog(data / "catalog", options_of(threads)) as built:
         catalog = built.matcher.catalogs[CLIP_CAMERA]
         paths = told([str(data / scene.image) for scene in scenes], "scenes")
-        answers = list(query_pictures(paths, catalog, built.matcher, 5))
+        answers = list(query_pictures(paths, catalog, built.matcher, Wishes(tie_epsilon=0.0)))
     unreadable = [answer.image for answer in answers if answer.error is not None]
     if unreadable:
         raise ConfigError.at(f"scene {Path(unreadable[0]).name}", "must be a readable picture")

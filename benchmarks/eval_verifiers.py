@@ -86,14 +86,15 @@ def ask(
     name: str, data: Path, labels: Sequence[Labelled], options: MatcherOptions
 ) -> dict[str, Any]:
     """Return the figures of one verifier, with a catalog of its keypoints."""
-    from catalog_tools.query import query_pictures
+    from catalog_tools.query import Wishes, query_pictures
 
     progress = say_progress(f"photos by {name}")
     with built_catalog(data / "catalog", options) as built:
         start_s, answers = time.perf_counter(), []
         images = [str(data / label.image) for label in labels]
         catalog = built.matcher.catalogs[CLIP_CAMERA]
-        for answer in query_pictures(images, catalog, built.matcher):
+        wishes = Wishes(tie_epsilon=0.0)
+        for answer in query_pictures(images, catalog, built.matcher, wishes):
             answers.append(answer)
             progress(len(answers), len(labels))
         spent_ms = 1e3 * (time.perf_counter() - start_s)

@@ -116,11 +116,19 @@ class Describer:
     """Turns picture files into what a generation stores."""
 
     def __init__(
-        self, recipe: Recipe, embed: Embed, make_extractor: Callable[[], Extractor]
+        self,
+        recipe: Recipe,
+        embed: Embed,
+        make_extractor: Callable[[], Extractor],
+        n_threads: int,
+        keep: Callable[[Path, str], None] | None = None,
     ) -> None:
+        """keep: given each file that is taken and what it is known by."""
         self._recipe = recipe
         self._embed = embed
         self._make_extractor = make_extractor
+        self._n_threads = n_threads
+        self._keep = keep
         self._of_thread = threading.local()  # OpenCV's extractors are not shared among threads
 
     def describe(
@@ -137,7 +145,7 @@ class Describer:
         pictures: list[StoredPicture] = []
         left_out: list[Left] = []
         first_by_content: dict[tuple[str, str], Source] = {}
-        with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(self._n_threads) as pool:
             for n_done, block in enumerate(_blocks(sources, BATCH)):
                 progress(n_done * BATCH, len(sources))
                 todo: list[_Prepared] = []
@@ -167,8 +175,10 @@ class Describer:
             data = b"" if source.sha256 else read_file(source.path)
             sha256 = source.sha256 or hashlib.sha256(data).hexdigest()
             if sha256 in known or work.find(sha256) is not None:
+                self._keep_file(source, sha256)
                 return source, sha256, None
             read = decode_picture(data or read_file(source.path), READING_SIDE_PX)
+            self._keep_file(source, sha256)
         except PictureError as error:
             return Left(source.place, str(error))
         image_bgr = trim_margin(read.image_bgr) if self._recipe.trim else read.image_bgr
@@ -177,8 +187,12 @@ class Describer:
         return (
             source,
             sha256,
-            _Prepared(source, sha256, read.size_wh, picture_bgr, keypoints),
+            _Prepared(source, sha256, source.size_wh or read.size_wh, picture_bgr, keypoints),
         )
+
+    def _keep_file(self, source: Source, sha256: str) -> None:
+        if self._keep is not None:
+            self._keep(source.path, sha256)
 
     def _finish(self, todo: list[_Prepared], work: WorkFolder) -> None:
         turns = self._recipe.turns_deg

@@ -26,7 +26,8 @@ class Source:
     """A picture or clip of an item.
 
     name, place: printable; below IMAGES, and where the user named it (a path, a line of the CSV).
-    sha256: what its content is known by before it is read; empty: by its bytes.
+    sha256: what its content is known by before it is read; empty: by its bytes. size_wh: of the
+    picture that the file is a smaller copy of; None: it is that picture.
     """
 
     item_id: ItemId
@@ -34,6 +35,7 @@ class Source:
     name: str
     place: str
     sha256: str = ""
+    size_wh: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _find_in_folder(folder: Path) -> Found:
         if not files:
             continue
         name = entry.name if entry.is_dir() else entry.stem
-        reason = _refuse_item_id(name)
+        reason = refuse_item_id(name)
         if reason:
             left_out.append(Left(printable(str(entry)), reason))
             continue
@@ -120,7 +122,7 @@ def _find_in_folder(folder: Path) -> Found:
 
 
 def _one_clip(path: Path) -> Found:
-    reason = _refuse_item_id(path.stem)
+    reason = refuse_item_id(path.stem)
     if reason:
         raise ConfigError.at(f"IMAGES {path}", reason, remedy="rename it")
     item_id, name, place = ItemId(path.stem), printable(path.name), printable(str(path))
@@ -153,7 +155,7 @@ def _read_csv(path: Path) -> Found:
     for line, row in read_csv(path, CSV_COLUMNS, str(path), CatalogError):
         name, label, image = (row[column] for column in CSV_COLUMNS)
         place = printable(f"{path}:{line}")
-        reason = _refuse_item_id(name) or ("" if image else "names no image")
+        reason = refuse_item_id(name) or ("" if image else "names no image")
         if reason:
             left_out.append(Left(place, reason))
             continue
@@ -177,7 +179,7 @@ def _read_csv(path: Path) -> Found:
     return Found(items, tuple(sources), tuple(left_out))
 
 
-def _refuse_item_id(name: str) -> str:
+def refuse_item_id(name: str) -> str:
     """Return why this cannot be an item id, or an empty text."""
     if not name:
         return "has an empty item id"

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from catalog_tools.etag import changing
+from catalog_tools.originals import Originals
 from pipeline.catalog import Catalog, current_generation, list_generations
-from pipeline.catalog_format import catalog_error, read_manifest
+from pipeline.catalog_format import catalog_error, read_manifest, read_pictures
 from pipeline.catalog_writing import catalog_lock, switch_generation
-from pipeline.errors import CatalogError
+from pipeline.errors import CatalogError, NotInCatalogError
 
 
 def list_catalog_items(directory: Path) -> list[dict[str, Any]]:
@@ -44,15 +46,54 @@ def list_catalog_generations(directory: Path) -> list[dict[str, Any]]:
     return records
 
 
-def roll_back(directory: Path, generation: int | None) -> int:
+def list_item_pictures(directory: Path, item_id: str) -> list[dict[str, Any]]:
+    """Return a record a picture of an item: image (its name), sha256, size_wh, has_original.
+
+    NotInCatalogError when there is no such item.
+    """
+    catalog = Catalog.load(directory, None)
+    originals = Originals(directory)
+    numbers = [n for n, item in enumerate(catalog.items) if item.item_id == item_id]
+    if not numbers:
+        raise catalog_error(directory, f"must hold item {item_id!r}", kind=NotInCatalogError)
+    records = read_pictures(directory, catalog.generation)
+    pictures = np.unique(catalog.view_picture[catalog.view_item == numbers[0]])
+    return [
+        {
+            "image": records[picture].image,
+            "sha256": records[picture].sha256,
+            "size_wh": records[picture].size_wh,
+            "has_original": originals.has(records[picture].sha256),
+        }
+        for picture in pictures
+    ]
+
+
+def read_stored_picture(directory: Path, sha256: str) -> bytes:
+    """Return the JPEG of a picture: its original, or else the small one that is stored.
+
+    NotInCatalogError when the generation in use has none that is known by that hash.
+    """
+    catalog = Catalog.load(directory, None)
+    for picture, record in enumerate(read_pictures(directory, catalog.generation)):
+        if record.sha256 == sha256:
+            try:
+                return Originals(directory).path(sha256).read_bytes()
+            except OSError:
+                return catalog.picture_jpeg(picture)
+    raise catalog_error(directory, f"must hold picture {sha256!r}", kind=NotInCatalogError)
+
+
+def roll_back(directory: Path, generation: int | None, *, if_match: str | None = None) -> int:
     """Put an earlier generation in use, the one before by default; return its number.
 
-    CatalogError when it is not on disk or damaged.
+    CatalogError when it is not on disk or damaged; if_match as `changing`.
     """
     there = list_generations(directory)
     if not there:
         current_generation(directory)  # tells what is missing
-    with catalog_lock(directory):
+    # CURRENT may be damaged, which is what a rollback mends: then nothing is compared.
+    with catalog_lock(directory) if if_match is None else changing(directory, if_match):
         if generation is None:
             generation = _before(directory, there)
         if generation in there:

@@ -137,18 +137,22 @@ def _shrunk(places: np.ndarray) -> F32:
     )
 
 
-def write_near_twins(catalog: Catalog, before: Catalog | None) -> None:
+def write_near_twins(catalog: Catalog, before: Catalog | None, n_threads: int = 0) -> None:
     """Write the near-twins of a new generation into its folder.
 
     catalog: opened for the folder that is being written. before: the generation that it was changed
     from: what is known of its pictures is taken over where their near-twins are still there.
+    n_threads: how many pictures are compared at once; 0: one a core.
     """
-    rows = find_near_twins(catalog, _taken_over(catalog, before) if before else {})
+    known = _taken_over(catalog, before) if before else {}
+    rows = find_near_twins(catalog, known, n_threads)
     with (catalog.folder / NEAR_TWINS).open("wb") as file:
         np.save(file, rows)
 
 
-def find_near_twins(catalog: Catalog, known: Mapping[int, Any] | None = None) -> Rows:
+def find_near_twins(
+    catalog: Catalog, known: Mapping[int, Any] | None = None, n_threads: int = 0
+) -> Rows:
     """Return the near-twin of each picture and what shows the same: (P,) NEAR_TWIN_ROW.
 
     known: rows of pictures that need not be looked for; those that are new are held against them.
@@ -160,7 +164,7 @@ def find_near_twins(catalog: Catalog, known: Mapping[int, Any] | None = None) ->
     shelf = Shelf(catalog, SearchOptions())
     new = [picture for picture in range(len(rows)) if picture not in known]
     same = _same_files(catalog)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_threads or os.cpu_count()) as pool:
         found = pool.map(lambda picture: _siblings(shelf, picture, known), new)
         for picture, siblings in zip(new, found, strict=True):
             for other, there, back in siblings:

@@ -95,10 +95,15 @@ def _told_of_a_file() -> Iterator[None]:
         raise PictureError("is no usable file name") from None
 
 
-def decode_picture(data: bytes, max_side_px: int) -> ReadPicture:
-    """Return the picture in a file's bytes; PictureError says why not."""
+def decode_picture(
+    data: bytes, max_side_px: int, max_decoded_pixels: int = MAX_PIXELS
+) -> ReadPicture:
+    """Return the picture in a file's bytes; PictureError says why not.
+
+    max_decoded_pixels: what it may take in memory; a JPEG takes less than its own size there.
+    """
     try:
-        return _decode(data, max_side_px)
+        return _decode(data, max_side_px, max_decoded_pixels)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -111,7 +116,7 @@ def decode_picture(data: bytes, max_side_px: int) -> ReadPicture:
         raise PictureError(f"is damaged: {reason}") from None
 
 
-def _decode(data: bytes, max_side_px: int) -> ReadPicture:
+def _decode(data: bytes, max_side_px: int, max_decoded_pixels: int) -> ReadPicture:
     Image.MAX_IMAGE_PIXELS = None  # our own limit below, checked before any pixel is decoded
     with Image.open(io.BytesIO(data), formats=FORMATS) as file:
         _refuse_raw(file)
@@ -125,6 +130,9 @@ def _decode(data: bytes, max_side_px: int) -> ReadPicture:
         icc_profile = file.info.get("icc_profile")
         if file.format in ("JPEG", "MPO"):
             file.draft(None, (max_side_px, max_side_px))  # decodes large photos at 1/2, 1/4, 1/8
+        if file.size[0] * file.size[1] > max_decoded_pixels:
+            rule = f"has more than {max_decoded_pixels // 1_000_000} megapixels"
+            raise PictureError(f"{rule}; make it smaller, or send a JPEG")
         picture = ImageOps.exif_transpose(file)
         if (file.size[0] > file.size[1]) != (picture.size[0] > picture.size[1]):
             width, height = height, width

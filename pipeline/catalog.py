@@ -20,7 +20,6 @@ from pipeline.catalog_format import (
     Manifest,
     Recipe,
     StoredPicture,
-    build_command,
     catalog_error,
     current_generation,
     damaged,
@@ -30,6 +29,7 @@ from pipeline.catalog_format import (
     read_list,
     read_manifest,
     read_pictures,
+    rebuild_command,
     sha256_of_file,
 )
 from pipeline.catalog_writing import write_generation
@@ -246,7 +246,7 @@ def _refuse_foreign(
         rule = f"built with keypoints {built}, the config asks for {loaded}"
     else:
         return
-    remedy = f"rebuild it: {build_command(directory, manifest.sources)}"
+    remedy = f"rebuild it: {rebuild_command(directory)}"
     raise catalog_error(directory, rule, None, remedy)
 
 

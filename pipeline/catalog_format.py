@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import CatalogError, MagpieError
+from pipeline.errors import CatalogError, MagpieError, NotInCatalogError
 from pipeline.types import F32, ItemId, Keypoints
 
 FORMAT = 2
@@ -124,15 +124,26 @@ class StoredPicture:
     load: Callable[[], tuple[Keypoints, bytes]]
 
 
-def catalog_error(directory: Path, rule: str, got: object = None, remedy: str = "") -> MagpieError:
+def catalog_error(
+    directory: Path,
+    rule: str,
+    got: object = None,
+    remedy: str = "",
+    kind: type[CatalogError] = CatalogError,
+) -> MagpieError:
     """Return the CatalogError about this catalog in the house form."""
-    return CatalogError.at(f"catalog '{directory}'", rule, got, remedy)
+    return kind.at(f"catalog '{directory}'", rule, got, remedy)
 
 
 def build_command(directory: Path, sources: tuple[str, ...] = ()) -> str:
     """Return the command that builds this catalog, for error texts."""
     images = shlex.quote(sources[0]) if len(sources) == 1 else "IMAGES"
     return f"magpie catalog build {images} --out {shlex.quote(str(directory))}"
+
+
+def rebuild_command(directory: Path) -> str:
+    """Return the command that builds this catalog anew from what it keeps, for error texts."""
+    return f"magpie catalog rebuild {shlex.quote(str(directory))}"
 
 
 def damaged(directory: Path, what: str) -> MagpieError:
@@ -174,7 +185,8 @@ def current_generation(directory: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         remedy = f"build it: {build_command(directory)}"
         if not directory.exists():
-            raise catalog_error(directory, "no such directory", None, remedy) from None
+            rule, kind = "no such directory", NotInCatalogError
+            raise catalog_error(directory, rule, None, remedy, kind) from None
         if not directory.is_dir():
             raise catalog_error(directory, "must be a catalog directory, is a file") from None
         raise catalog_error(

@@ -31,6 +31,7 @@ from pipeline.catalog_format import (
     list_generations,
     no_near_twins,
 )
+from pipeline.errors import CatalogLockedError, NotInCatalogError
 from pipeline.printable import json_text, printable
 from pipeline.types import ItemId
 
@@ -141,7 +142,8 @@ def switch_generation(directory: Path, generation: int) -> None:
     """Make a generation the one in use, by one atomic rename."""
     if generation not in list_generations(directory):
         there = ", ".join(str(n) for n in list_generations(directory)) or "none"
-        raise catalog_error(directory, f"generation must be one of {there}", generation)
+        rule = f"generation must be one of {there}"
+        raise catalog_error(directory, rule, generation, kind=NotInCatalogError)
     new = directory / f".{CURRENT}.new"
     new.write_text(f"{generation}\n", "ascii")
     _sync(new)
@@ -163,7 +165,8 @@ def catalog_lock(directory: Path) -> Iterator[None]:
             except BlockingIOError:
                 rule = "another command is writing it"
                 remedy = "wait until that one has finished"
-                raise catalog_error(directory, rule, None, remedy) from None
+                kind = CatalogLockedError
+                raise catalog_error(directory, rule, None, remedy, kind) from None
             yield
     except OSError as error:
         raise catalog_error(

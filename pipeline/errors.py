@@ -3,6 +3,10 @@
 MagpieError                 where: rule, got value; remedy
 ├── ConfigError             a configuration or command line that breaks a rule      (exit 2)
 ├── CatalogError            a catalog that is missing, empty, damaged or foreign    (exit 2)
+│   ├── NotInCatalogError   no such catalog, item or picture
+│   ├── CatalogExistsError  a name that is taken
+│   ├── CatalogLockedError  another command writes it
+│   └── CatalogChangedError another generation is in use than the caller has seen
 ├── WeightsError            weights that are missing, damaged or not what was asked (exit 2)
 ├── EngineError             a device or engine that was asked for and is not there  (exit 3)
 ├── SourceError             a stream that cannot be opened or read (kinds: streamer/errors.py)
@@ -47,6 +51,22 @@ class CatalogError(MagpieError):
     """A catalog is missing, empty, damaged, or was built with other weights."""
 
     exit_code = 2
+
+
+class NotInCatalogError(CatalogError):
+    """No such catalog, item, picture or generation."""
+
+
+class CatalogExistsError(CatalogError):
+    """A catalog of that name is there already."""
+
+
+class CatalogLockedError(CatalogError):
+    """Another command is writing the catalog."""
+
+
+class CatalogChangedError(CatalogError):
+    """Another generation is in use than the one that the caller has seen."""
 
 
 class WeightsError(MagpieError):

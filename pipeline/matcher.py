@@ -52,7 +52,7 @@ class Matcher:
         self._cropper = Cropper(options.crop)
         self.stages = stages
         self._cameras: dict[str, Camera] = {}
-        self._shelves = Shelves(options)
+        self.shelves = Shelves(options)
         self.stage_ms: dict[str, float] = {}  # of the last batch
 
     def match(self, frames: Sequence[Frame]) -> list[Sighting]:
@@ -151,13 +151,13 @@ class Matcher:
             camera.give_up(look.crop.track)
 
     def match_pictures(
-        self, images_bgr: Sequence[U8], catalog: Catalog, k: int = 5
+        self, images_bgr: Sequence[U8], catalog: Catalog, k: int = 5, tie_epsilon: float = 0.0
     ) -> list[PictureResult]:
         """Return what each picture shows: every instance of an item, and the k likeliest items.
 
-        images_bgr: each (h, w, 3) uint8 BGR.
+        images_bgr: each (h, w, 3) uint8 BGR. tie_epsilon: as `picture_result`.
         """
-        shelf = self._shelves.of(catalog)
+        shelf = self.shelves.of(catalog)
         return [
             picture_result(
                 [(one.look.region, known.judgements) for one, known in looks],
@@ -166,6 +166,7 @@ class Matcher:
                 self.options.decide,
                 shelf.calibration,
                 k,
+                tie_epsilon,
             )
             for image, looks in zip(
                 images_bgr, self.identify_pictures(images_bgr, catalog, PICTURE), strict=True
@@ -179,7 +180,7 @@ class Matcher:
 
         images_bgr: each (h, w, 3) uint8 BGR.
         """
-        shelf = self._shelves.of(catalog)
+        shelf = self.shelves.of(catalog)
         for start in range(0, len(images_bgr), PICTURES_AT_ONCE):
             some = images_bgr[start : start + PICTURES_AT_ONCE]
             looks = [
@@ -202,12 +203,12 @@ class Matcher:
     def begin_camera(self, camera: str, catalog: Catalog, regions: Regions) -> None:
         """Take on a camera. regions: its own fixed ones, if any, in place of the options'."""
         self._regions[camera] = regions or self.options.detect.regions
-        self._cameras[camera] = self._new_camera(camera, self._shelves.of(catalog))
+        self._cameras[camera] = self._new_camera(camera, self.shelves.of(catalog))
 
     def end_camera(self, camera: str) -> list[Sighting]:
         """Let go of a camera and of what only it needed; return its `left`s."""
         ended = self._cameras.pop(camera)
-        self._shelves.drop(ended.shelf.catalog.directory, self.catalogs.values())
+        self.shelves.drop(ended.shelf.catalog.directory, self.catalogs.values())
         return ended.sightings.close("camera_lost")
 
     def load_catalog(self, directory: Path) -> Catalog:
@@ -218,18 +219,18 @@ class Matcher:
         catalog = Catalog.load(
             directory, self.embedder_sha256, extractor=self.stages.checker.extractor, verify=True
         )
-        self._shelves.of(catalog)
+        self.shelves.of(catalog)
         return catalog
 
     def switch_catalog(self, camera: str, catalog: Catalog) -> list[Sighting]:
         """Search another catalog, or generation, from the next frame on; return the `left`s."""
         old = self._cameras[camera].shelf if camera in self._cameras else None
-        shelf = self._shelves.of(catalog)
+        shelf = self.shelves.of(catalog)
         if old is None:
             self._cameras[camera] = self._new_camera(camera, shelf)
             return []
         sightings = self._renew(camera, shelf, "catalog_changed")
-        self._shelves.keep(self.catalogs.values())
+        self.shelves.keep(self.catalogs.values())
         return sightings
 
     def warm_up(self) -> None:

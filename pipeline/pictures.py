@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -33,7 +35,16 @@ BOX_FILLS = 0.85  # share of the picture from which on a box is the picture
 SMALL_PHOTO_PX = 480  # photos up to this side are searched at half the detector's usual input
 SAME_OBJECT_SHARE = 0.5
 CUTS = {Region.WHOLE: 1.0, Region.MIDDLE: MIDDLE_SHARE, Region.INNER: INNER_SHARE}
+_T = TypeVar("_T", Match, Ranked)
 ASIDE_LOG_ODDS = 2.0  # what an item beside the middle lags behind when a picture's items are ranked
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class _Told(Generic[_T]):
+    """A match or item, and whether it was found in the picture as a whole."""
+
+    what: _T
+    is_of_whole: bool
 
 
 def picture_regions(detections: Detections, size_wh: tuple[int, int]) -> list[tuple[Region, Track]]:
@@ -66,29 +77,58 @@ def picture_result(
     options: DecideOptions,
     calibration: Calibration,
     k: int,
+    tie_epsilon: float = 0.0,
 ) -> PictureResult:
     """Return what a picture shows, by the judgements of its regions.
 
-    whole_xyxy: (4,) px, the whole picture.
+    whole_xyxy: (4,) px, the whole picture. tie_epsilon: of what differs less in probability, what
+    the whole picture shows goes first, then what has more inliers.
     """
-    matches: list[Match] = []
+    matches: list[_Told[Match]] = []
     for region, judgements in judged:
         # A detector's box stands for one object; the whole and its middle may show several.
         for judgement in judgements if region in CUTS else judgements[:1]:
             match = _match(judgement, judgements, labels, options, calibration)
             if match is not None:
-                matches.append(match)
-    ranked: dict[ItemId, Ranked] = {}
-    for judgement in (j for _, judgements in judged for j in judgements):
+                matches.append(_Told(match, region is Region.WHOLE))
+    ranked: dict[ItemId, _Told[Ranked]] = {}
+    for region, judgement in ((r, j) for r, judgements in judged for j in judgements):
         proposal = judgement.proposal
         behind = ASIDE_LOG_ODDS if _is_aside(judgement, whole_xyxy) else 0.0
         probability = sigmoid(judgement.log_odds - behind)
         known = ranked.get(proposal.item_id)
-        if known is None or probability > known.probability:
+        if known is None or probability > known.what.probability:
             item_id = proposal.item_id
-            ranked[item_id] = Ranked(item_id, labels[item_id], probability, proposal.similarity)
-    order = sorted(ranked.values(), key=lambda r: (-round(r.probability, 9), -r.similarity))
-    return PictureResult(tuple(_distinct(matches)), tuple(order[:k]))
+            verification = judgement.verification
+            best = Ranked(
+                item_id,
+                labels[item_id],
+                probability,
+                proposal.similarity,
+                proposal.view_index,
+                0 if verification is None else verification.inliers,
+            )
+            ranked[item_id] = _Told(best, region is Region.WHOLE)
+    order = sorted(
+        ranked.values(), key=lambda r: (-round(r.what.probability, 9), -r.what.similarity)
+    )
+    surest_first = sorted(matches, key=lambda m: -round(m.what.probability, 9))
+    return PictureResult(
+        tuple(_distinct(_settle_ties(surest_first, tie_epsilon))),
+        tuple(_settle_ties(order, tie_epsilon)[:k]),
+    )
+
+
+def _settle_ties(told: Sequence[_Told[_T]], epsilon: float) -> list[_T]:
+    """Return what was told, the surest first, with what is no surer than by `epsilon` in order."""
+    rest, settled = list(told), []
+    while rest:
+        least = rest[0].what.probability - epsilon
+        n_tied = sum(each.what.probability >= least for each in rest) if epsilon > 0 else 1
+        best = max(rest[:n_tied], key=lambda each: (each.is_of_whole, each.what.inliers))
+        rest.remove(best)
+        settled.append(best.what)
+    return settled
 
 
 def holds_centre(xyxy: F32, whole_xyxy: F32) -> bool:
@@ -123,9 +163,9 @@ def _match(
 
 
 def _distinct(matches: list[Match]) -> list[Match]:
-    """Return the matches without those that tell of an object again, the surest first."""
+    """Return the matches without those that tell of an object again; the first one is kept."""
     kept: list[Match] = []
-    for match in sorted(matches, key=lambda m: -round(m.probability, 9)):
+    for match in matches:
         box = match.box_xyxy[None]
         for other in kept:
             other_box = other.box_xyxy[None]

@@ -308,12 +308,17 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One of the items that a picture as a whole resembles most, whatever its tier."""
+    """One of the items that a picture as a whole resembles most, whatever its tier.
+
+    view_index: the item's view that it was held against; -1: not told.
+    """
 
     item_id: ItemId
     label: str
     probability: float
     similarity: float
+    view_index: int = -1
+    inliers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pipeline.offline  # noqa: F401  (before anything heavy can be imported)
 from pipeline.errors import MagpieError
@@ -217,7 +218,7 @@ def _work(context: ChildContext, birth: Birth) -> int:
     """Call the worker's function; returns the process's exit code."""
     try:
         with vanishing_told(birth.run_dir):
-            _function(birth.target)(context, birth.args)
+            function_of(birth.target)(context, birth.args)
     except MagpieError as error:
         context._send(Death(redact(str(error)), error.exit_code, is_user_error=True))
         return error.exit_code
@@ -231,12 +232,10 @@ def _work(context: ChildContext, birth: Birth) -> int:
     return 0
 
 
-def _function(target: str) -> Callable[[ChildContext, object], None]:
+def function_of(target: str) -> Callable[..., Any]:
     """Return the function that "module:function" names."""
     module, _, name = target.partition(":")
-    function: Callable[[ChildContext, object], None] = getattr(
-        importlib.import_module(module), name
-    )
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
 
 

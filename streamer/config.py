@@ -13,14 +13,16 @@ from pydantic import Field, StringConstraints, field_validator
 from pipeline.catalog_format import current_generation
 from pipeline.errors import ConfigError, MagpieError
 from pipeline.options import MatcherOptions, Options, Regions
+from streamer.names import NAME_PATTERN
 from streamer.publishing.options import PublishOptions
+from streamer.query.options import QueryOptions
 from streamer.redaction import redact
 from streamer.reporting import LogFormat
 from streamer.sinks.options import SinksOptions, find_sink_mistakes
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
 from streamer.supervisor import SupervisorOptions
+from streamer.web.options import WebOptions
 
-NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 _NAMED_SOURCE = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,64})=(?P<url>.+)", re.DOTALL)
 
 CameraName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -99,6 +101,12 @@ class AppConfig(Options):
     evidence: Path | None = Field(
         None, description="folder for a picture and a JSON file of each appearance; none: no"
     )
+    evidence_keep_days: float = Field(
+        30.0, ge=0, description="older pictures are forgotten; 0: none are"
+    )
+    evidence_keep_mb: int = Field(
+        4096, ge=0, description="above, the oldest pictures are forgotten; 0: none are"
+    )
     summary_json: Path | None = Field(None, description="the summary goes there as well")
     log_level: Literal["debug", "info", "warning"] = "info"
     log_format: LogFormat = Field(
@@ -109,6 +117,8 @@ class AppConfig(Options):
     )
     publish: PublishOptions = PublishOptions()
     sinks: SinksOptions = SinksOptions()
+    query: QueryOptions = QueryOptions()
+    web: WebOptions = WebOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 
@@ -149,7 +159,7 @@ def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]
     Each mistake comes with the path of its key. Streams and devices are not opened.
     """
     mistakes: list[tuple[tuple[str, ...], MagpieError]] = []
-    if not config.cameras:
+    if not config.cameras and not config.web.enabled:
         error = ConfigError.at(
             "cameras", "a run needs at least one source", remedy="magpie run SOURCE --catalog DIR"
         )

@@ -6,15 +6,12 @@ and stops workers, says how they are over the wire, and keeps the promise that e
 
 import contextlib
 import gc
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from pipeline.errors import MagpieError, WorkerError
-from pipeline.writable import make_file_ready, make_ready
 from streamer.cameras import Cameras
 from streamer.changes import CameraChanges, Reread
 from streamer.child import Note, Ready, Report, WorkerState
@@ -24,7 +21,14 @@ from streamer.load_file import LoadFile, load_path
 from streamer.matcher_args import DEFAULT_CREATOR
 from streamer.matchers import Matchers
 from streamer.on_demand import OnDemand
-from streamer.process_table import build_process_table, matcher_of, rings, sink_workers
+from streamer.outputs import check_outputs, outputs_kept_small
+from streamer.process_table import (
+    BESIDE,
+    build_process_table,
+    matcher_of,
+    rings,
+    sink_workers,
+)
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -39,6 +43,7 @@ from streamer.state_file import StateFile, state_path
 from streamer.summary import RunSummary
 from streamer.supervisor import Supervisor, WorkerEvent
 from streamer.wanted_cameras import WantedCameras
+from streamer.web.options import check_access
 from streamer.worker import Exit, WorkerSpec
 from streamer.worker_states import WorkerStates
 
@@ -79,7 +84,8 @@ class Daemon:
         self._config = config
         self._creator = creator
         self._reread = reread
-        self._may_be_empty, self._query = may_be_empty, query
+        self._may_be_empty = may_be_empty or config.web.enabled
+        self._query = query
         self._is_stopping = self._is_to_reload = False
         self._waiting_matchers: set[str] = set()
         self._end_at_s = float("inf")
@@ -106,7 +112,7 @@ class Daemon:
         on_start: called once the sockets are bound (`endpoint`, `ask_endpoint` are known).
         Raises a MagpieError whose exit_code says what kind of failure it was.
         """
-        _check_outputs(self._config)
+        check_outputs(self._config)
         self._wanted = WantedCameras(self._config, StateFile(state_path(self._config.publish)))
         self._wanted.check_any(self._may_be_empty)
         self._first = self._wanted.at_start()
@@ -115,6 +121,7 @@ class Daemon:
         run_dir = create_run_dir()
         try:
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
+                check_access(self._config.web, journal_path(self._config.publish, run_dir))
                 check_room(run_dir, rings(build_process_table(self._first, self._creator)))
                 refuse_used(self._config.publish)
                 journal = Journal(journal_path(self._config.publish, run_dir))
@@ -122,6 +129,7 @@ class Daemon:
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
                 open_things.callback(publisher.stop)
+                open_things.enter_context(outputs_kept_small(self._config))
                 gc.collect()
                 gc.freeze()  # what is loaded stays; looked through each time, it holds events up
                 self.endpoint, self.ask_endpoint = publisher.endpoint, publisher.ask_endpoint
@@ -151,6 +159,7 @@ class Daemon:
         try:
             self._start_sinks()
             self._start_matchers()
+            self._start_others()
             while not self._is_over():
                 for event in self._supervisor.poll(TURN_S, [self._serving.fileno()]):
                     self._hear(event)
@@ -177,8 +186,9 @@ class Daemon:
         config, self._publisher = self._first, publisher
         table = build_process_table(config, self._creator, self._load_file.loads())
         self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
+        self._others = [spec for spec in table if spec.kind in BESIDE]
         self._supervisor = Supervisor(
-            self._matcher_table,
+            [*self._matcher_table, *self._others],
             run_dir,
             config.supervisor,
             config.log_level,
@@ -217,6 +227,11 @@ class Daemon:
         for spec in sink_workers(self._config):
             self._states.say(spec.name, WorkerState.STARTING)
             self._supervisor.add(spec)
+
+    def _start_others(self) -> None:
+        for spec in self._others:
+            self._states.say(spec.name, WorkerState.STARTING)
+            self._supervisor.start(spec.name)
 
     def _start_cameras(self) -> None:
         self._figures.begin()
@@ -275,11 +290,12 @@ class Daemon:
             self._publisher.close_open_sightings(
                 "matcher_restarted", worker=name, incarnation=event.incarnation
             )
-            is_first = event.incarnation == 1 and name in self._waiting_matchers
-            if is_first and exited.death is not None and exited.death.is_user_error:
-                raise StartError(exited.death.text, exited.death.exit_code)
         elif event.worker.kind == "camera":
             self._cameras.hear_exit(name, exited)
+        is_new = name in self._waiting_matchers or event.worker in self._others
+        is_new = is_new and event.incarnation == 1 and not exited.was_ready
+        if is_new and exited.death is not None and exited.death.is_user_error:
+            raise StartError(exited.death.text, exited.death.exit_code)
 
     def _known_loads(self) -> dict[str, float]:
         """Return the cameras' loads: those of earlier runs, and over them those of this one."""
@@ -317,33 +333,3 @@ class Daemon:
             self._publisher.summary(),
             is_last,
         )
-
-
-def _check_outputs(config: AppConfig) -> None:
-    """Raise ConfigError when what a run leaves behind could not be written."""
-    if config.evidence is not None:
-        make_ready(config.evidence, "evidence", "choose another")
-    if config.summary_json is not None:
-        make_file_ready(config.summary_json, "summary_json", "choose another")
-
-
-@contextlib.contextmanager
-def stop_on_signals(daemon: Daemon) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the run in order, while in this context.
-
-    SIGHUP has a run that was started with a configuration file read it again instead.
-    """
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if number == signal.SIGHUP and daemon.can_reload:
-            daemon.reload()
-        else:
-            daemon.stop()
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

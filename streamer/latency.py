@@ -1,7 +1,7 @@
 """How long things took: fixed-bucket histograms that cost nothing to keep and add up exactly."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _LOWEST_MS, _RATIO = 0.01, 1.03
@@ -27,6 +27,7 @@ class Histogram:
         self._counts: dict[int, int] = {}
         self._n = 0
         self._max_ms = 0.0
+        self._sum_ms = 0.0
 
     def add(self, ms: float) -> None:
         """Count one duration; what is below or above the range lands in its end."""
@@ -35,6 +36,7 @@ class Histogram:
             bucket = min(_LAST_BUCKET, 1 + int(math.log(ms / _LOWEST_MS) / _LOG_RATIO))
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self._n += 1
+        self._sum_ms += ms
         self._max_ms = max(self._max_ms, ms)
 
     def merge(self, other: "Histogram") -> None:
@@ -42,6 +44,7 @@ class Histogram:
         for bucket, count in other._counts.items():
             self._counts[bucket] = self._counts.get(bucket, 0) + count
         self._n += other._n
+        self._sum_ms += other._sum_ms
         self._max_ms = max(self._max_ms, other._max_ms)
 
     def percentile_ms(self, share: float) -> float:
@@ -53,6 +56,18 @@ class Histogram:
                 middle = _LOWEST_MS * _RATIO ** (bucket - 0.5) if bucket else _LOWEST_MS
                 return min(middle, self._max_ms)
         return 0.0
+
+    @property
+    def sum_ms(self) -> float:
+        return self._sum_ms
+
+    def up_to(self, limits_ms: Sequence[float]) -> dict[str, int]:
+        """Return how many durations do not exceed each of these limits (within 3 %), by limit."""
+        found = {}
+        for limit_ms in limits_ms:
+            last = 1 + int(math.log(limit_ms / _LOWEST_MS) / _LOG_RATIO)
+            found[f"{limit_ms:g}"] = sum(n for bucket, n in self._counts.items() if bucket < last)
+        return found
 
     def percentiles(self) -> Percentiles:
         """Return the figures that people ask for."""

@@ -9,9 +9,12 @@ from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main
 from streamer.sinks.options import SinkArgs
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
-from streamer.worker import WorkerSpec
+from streamer.web.arguments import WebArgs
+from streamer.worker import WorkerKind, WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
+BESIDE: tuple[WorkerKind, ...] = ("web",)  # kinds that start with the matchers, awaiting none
+WEB_TARGET = "streamer.web.web_process:run_web"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
 SINK_TARGETS = {
@@ -42,6 +45,8 @@ def build_process_table(
     index_of = {name: index for index, hand in enumerate(hands) for name in hand}
     for name, camera in config.cameras.items():
         table += camera_specs(name, camera, index_of[name], config.supervisor)
+    if config.web.enabled:
+        table.append(web_spec(config))
     return table
 
 
@@ -113,6 +118,18 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
     """Return the rings that the workers will fill, and from what."""
     args = [spec.args for spec in table if isinstance(spec.args, CameraArgs)]
     return {each.name: each.source for each in args}
+
+
+def web_spec(config: AppConfig) -> WorkerSpec:
+    """Return the worker that serves HTTP."""
+    return WorkerSpec(
+        name="web",
+        kind="web",
+        target=WEB_TARGET,
+        args=WebArgs(config.web, config.publish, config.evidence),
+        ready_within_s=config.supervisor.web_ready_within_s,
+        stall_after_s=config.supervisor.web_stall_after_s,
+    )
 
 
 def matcher_spec(

@@ -14,6 +14,8 @@ from streamer.matcher_args import main_ring
 from streamer.publishing.publish_figures import PublishSummary
 from streamer.summary import CameraSummary, MainSummary, RunSummary, StageSummary
 
+BUCKETS_MS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000)
+
 
 class RunFigures:
     """The daemon's memory of a run's figures."""
@@ -113,7 +115,12 @@ class RunFigures:
         for stage, histogram in merge_histograms(list(self._histograms.values())).items():
             found = histogram.percentiles()
             latency[stage] = StageSummary(
-                found.n, round(found.p50_ms, 3), round(found.p95_ms, 3), round(found.p99_ms, 3)
+                found.n,
+                round(found.p50_ms, 3),
+                round(found.p95_ms, 3),
+                round(found.p99_ms, 3),
+                round(histogram.sum_ms, 3),
+                histogram.up_to(BUCKETS_MS),
             )
         for stage, quantiles in (
             ("publish", published.publish),

@@ -39,12 +39,17 @@ class CameraSummary:
 
 @dataclass(frozen=True, slots=True)
 class StageSummary:
-    """One stage's latency, in ms, over n frames (or events)."""
+    """One stage's latency, in ms, over n frames (or events).
+
+    buckets: how many took no longer than so many ms, where all are counted; sum_ms: of all.
+    """
 
     n: int
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    sum_ms: float = 0.0
+    buckets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

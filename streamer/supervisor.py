@@ -39,6 +39,8 @@ class SupervisorOptions(Options):
         300.0, gt=0, description="generous: the first start converts the networks"
     )
     camera_stall_after_s: float = Field(5.0, gt=0, description="silence of its heartbeat")
+    web_ready_within_s: float = Field(30.0, gt=0, description="the same for the HTTP API")
+    web_stall_after_s: float = Field(10.0, gt=0, description="silence of its heartbeat")
     matcher_stall_after_s: float = Field(
         30.0, gt=0, description="silence of its heartbeat; one batch may take long on a busy CPU"
     )

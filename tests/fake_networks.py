@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from catalog_tools.build import Networks
 from catalog_tools.describe import Embed
+from catalog_tools.networks import Networks
 from pipeline.embed import Embedder
 from pipeline.engines import Array
 from pipeline.keypoints import KeypointExtractor

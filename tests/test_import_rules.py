@@ -16,11 +16,15 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
-    "zmq": ("streamer/publishing/", "streamer/control/"),
+    "zmq": ("streamer/publishing/", "streamer/control/", "streamer/query/"),
     "paho": ("streamer/sinks/mqtt.py",),
     "urllib3": ("streamer/sinks/webhook.py",),
+    "httpcore": ("catalog_tools/fetch.py",),
+    **dict.fromkeys(("s3fs", "fsspec"), ("catalog_tools/s3_pictures.py",)),
+    "imagehash": ("catalog_tools/duplicates.py",),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("streamer/web/",)),
     "yaml": ("streamer/yaml_file.py",),
-    "catalog_tools": ("catalog_tools/", "streamer/cli/"),
+    "catalog_tools": ("catalog_tools/", "streamer/cli/", "streamer/query/"),
     "benchmarks": ("streamer/cli/",),
     "streamer.sources": ("streamer/",),
     "streamer": ("streamer/", "catalog_tools/demo"),
@@ -39,6 +43,7 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/sources/", "streamer.control"),
     ("streamer/control/", "streamer.publishing"),
     ("streamer/control/", "streamer.sources"),
+    *((place, "streamer.web") for place in ("streamer/sources/", "streamer/publishing/")),
 ]
 # Every file of pipeline/, from the ground up: each may import from the rows before its own, and
 # from its own row where files share one. What stands alone is a stage: no stage imports another.
@@ -128,11 +133,15 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
     ("module", "forbidden"),
     [
         ("streamer.camera_process", {*NETWORKS, "faiss", "zmq", "yaml"}),
-        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2", "paho", "urllib3"}),
+        (
+            "streamer.daemon",
+            {*NETWORKS, "faiss", "av", "cv2", "paho", "urllib3", "fastapi", "uvicorn"},
+        ),
         ("streamer.sinks.mqtt", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "urllib3"}),
         ("streamer.sinks.webhook", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "paho"}),
         ("streamer.config_file", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
+        ("streamer.web.web_process", {*NETWORKS, "faiss", "av", "cv2", "numpy", "PIL", "yaml"}),
         ("streamer.publishing", {*NETWORKS, "faiss", "av", "cv2", "yaml"}),
         ("pipeline.matcher", {*NETWORKS, "av", "zmq", "matplotlib"}),
         ("streamer.matcher_process", {*NETWORKS, "av", "matplotlib"}),

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from catalog_tools.build import no_progress, remove_from_catalog
+from catalog_tools.build import no_progress
+from catalog_tools.changes import remove_from_catalog
 from catalog_tools.copies import link_generation
 from catalog_tools.csv_file import read_csv
 from catalog_tools.evaluation.scores import Labelled, Photo, score_leave_out, score_photos
 from catalog_tools.evaluation.search import Shortlists, score_search
-from catalog_tools.query import QUERY_SIDE_PX, PictureMatcher, query_pictures
+from catalog_tools.query import QUERY_SIDE_PX, PictureMatcher, Wishes, query_pictures
 from catalog_tools.reading import PictureError, read_picture
 from pipeline.catalog import Catalog
 from pipeline.catalog_format import catalog_error
@@ -159,7 +160,7 @@ def ask_photos(
     """Return each photo with the catalog's answer; calls step after each."""
     paths = [str(folder / label.image) for label in labels]
     photos = []
-    answers = query_pictures(paths, catalog, matcher, k)
+    answers = query_pictures(paths, catalog, matcher, Wishes(k, tie_epsilon=0.0))
     for label, answer in zip(labels, answers, strict=True):
         photos.append(Photo(label, answer))
         step()

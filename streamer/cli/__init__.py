@@ -3,7 +3,9 @@
 daemon.py   run, watch, probe, status, config
 diag.py     diag, --version
 camera.py   camera list, add, remove, pause, resume; reload
-catalog.py  catalog build, add, remove, list, check, query
+catalog.py  catalog build, add, remove, list, check
+query.py    catalog query
+keeping.py  catalog label, rebuild, duplicates
 evaluate.py, calibrate.py, tune.py: catalog evaluate, calibrate, tune
 models.py   weights
 training.py train

@@ -7,7 +7,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import calibrate, catalog, daemon, diag, evaluate, models, shows, training, tune
+from streamer.cli import (
+    calibrate,
+    catalog,
+    daemon,
+    diag,
+    evaluate,
+    keeping,
+    keys,
+    models,
+    query,
+    shows,
+    training,
+    tune,
+)
 from streamer.redaction import redact
 
 
@@ -43,10 +56,13 @@ app = typer.Typer(
 )
 daemon.register(app)
 diag.register(app)
+for command in (query.query, keeping.label, keeping.rebuild, keeping.duplicates):
+    catalog.app.command()(command)
 catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(keys.keys_app, name="keys")
 app.add_typer(models.weights_app, name="weights")
 app.add_typer(training.train_app, name="train")
 shows.register(app)

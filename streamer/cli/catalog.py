@@ -1,8 +1,7 @@
-"""magpie catalog build, add, remove, list, rollback, check, query."""
+"""magpie catalog build, add, remove, list, rollback, check."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import ConfigError
 from pipeline.options import MatcherOptions
 from streamer.cli.catalog_options import (
     AsJson,
@@ -26,9 +24,9 @@ from streamer.cli.progress import show_progress
 from streamer.cli.terminal import say, say_aside, say_json, show_table
 
 if TYPE_CHECKING:
-    from catalog_tools.build import BuildReport, Networks
+    from catalog_tools.build import BuildReport
     from catalog_tools.images import Left
-    from catalog_tools.query import Answer
+    from catalog_tools.networks import Networks
 
 app = typer.Typer(no_args_is_help=True, help="Build and ask catalogs.")
 
@@ -54,6 +52,10 @@ def build(
     trim: Annotated[
         bool, typer.Option("--trim/--no-trim", help="Cut plain margins around the item off.")
     ] = True,
+    originals: Annotated[
+        bool,
+        typer.Option("--originals/--no-originals", help="Keep pictures for `catalog rebuild`."),
+    ] = True,
     config: Config = None,
     embedder: Embedder = None,
     engine: EngineName = None,
@@ -68,7 +70,14 @@ def build(
     networks, clips = _load_networks(options), load_clip_reader(options, found.sources)
     with show_progress("describing pictures") as progress:
         report = build_catalog(
-            images, out, networks, turns=turns, trim=trim, clips=clips, progress=progress
+            images,
+            out,
+            networks,
+            turns=turns,
+            trim=trim,
+            keep_originals=originals,
+            clips=clips,
+            progress=progress,
         )
     _print_report(report)
 
@@ -102,7 +111,7 @@ def remove(
     item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...")],
 ) -> None:
     """Remove items from a catalog."""
-    from catalog_tools.build import remove_from_catalog
+    from catalog_tools.changes import remove_from_catalog
 
     generation = remove_from_catalog(directory, item_ids)
     say(f"{directory}: {len(set(item_ids))} items removed, generation {generation} in use")
@@ -188,79 +197,10 @@ def check(
         )
 
 
-@app.command()
-def query(
-    directory: Directory,
-    images: Annotated[list[str] | None, typer.Argument(metavar="IMAGE...")] = None,
-    images_from: Annotated[
-        str | None,
-        typer.Option("--images-from", metavar="FILE|-", help="Pictures, one a line; - is stdin."),
-    ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, max=100, help="Length of `ranked`.")] = 5,
-    as_json: AsJson = False,
-    config: Config = None,
-    embedder: Embedder = None,
-    engine: EngineName = None,
-    device: Device = None,
-) -> None:
-    """Name the items in pictures; with --json one line a picture, in the given order."""
-    from pipeline.catalog_format import current_generation
-
-    current_generation(directory)
-    names = [*(images or []), *_read_names(images_from)]
-    if not names:
-        raise ConfigError.at("IMAGE", "at least one picture must be named", 0)
-    options = read_matcher_options(config, embedder, engine, device, at_least_k=k)
-    from catalog_tools.query import query_pictures
-    from pipeline.matcher import create_matcher
-
-    matcher = create_matcher(options, {"query": directory})
-    n_usable = 0
-    answers = query_pictures(names, matcher.catalogs["query"], matcher, k)
-    # On a terminal the answers themselves tell how far it is.
-    with show_progress("asking about pictures", is_shown=not sys.stdout.isatty()) as progress:
-        for n_done, answer in enumerate(answers, 1):
-            n_usable += answer.error is None
-            if as_json:
-                say_json(answer.to_json())
-            else:
-                _print_answer(answer)
-            progress(n_done, len(names))
-    if n_usable == 0:
-        rule = f"at least one picture must be readable, got none of {len(names)}"
-        raise ConfigError.at("IMAGE", rule)
-
-
 def _load_networks(options: MatcherOptions) -> Networks:
-    from catalog_tools.build import load_networks
+    from catalog_tools.networks import load_networks
 
     return load_networks(options.engine, options.embed, options.verify)
-
-
-def _read_names(images_from: str | None) -> list[str]:
-    if images_from is None:
-        return []
-    try:
-        if images_from == "-":
-            lines = sys.stdin.read().splitlines()
-        else:
-            text = Path(images_from).read_text("utf-8", "surrogateescape")
-            lines = text.splitlines()
-    except OSError as error:
-        raise ConfigError.at("--images-from", f"{error.strerror}", images_from) from None
-    return [line for line in lines if line]
-
-
-def _print_answer(answer: Answer) -> None:
-    if answer.error is not None:
-        say_aside(f"{answer.image}: {answer.error}")
-        return
-    rows = [
-        [m["tier"], m["item_id"], m["label"], f"{m['probability']:.3f}", str(m["inliers"])]
-        for m in answer.matches
-    ]
-    rows += [["(ranked)", r["item_id"], "", f"{r['probability']:.3f}", ""] for r in answer.ranked]
-    show_table(["tier", "item", "label", "probability", "inliers"], rows, title=answer.image)
 
 
 def _print_report(report: BuildReport) -> None:

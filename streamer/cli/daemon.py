@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from streamer.cli.terminal import say, say_json
 from streamer.publishing.options import DEFAULT_ENDPOINT
@@ -20,11 +21,24 @@ STATUS_WITHIN_S = 2.0
 config_app = typer.Typer(no_args_is_help=True, help="Check and explain configurations.")
 
 
+class RunCommand(TyperCommand):
+    """`--web` may stand alone: what follows is its address only if it has the form of one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from streamer.web.options import DEFAULT_ADDRESS, is_address
+
+        filled = []
+        for arg, after in zip(args, [*args[1:], ""], strict=True):
+            is_bare = arg == "--web" and not is_address(after)
+            filled.append(f"--web={DEFAULT_ADDRESS}" if is_bare else arg)
+        return super().parse_args(ctx, filled)
+
+
 def register(app: typer.Typer) -> None:
     """Add the daemon's commands to the application."""
     from streamer.cli import camera, watch
 
-    app.command()(run)
+    app.command(cls=RunCommand)(run)
     watch.register(app)
     app.command()(probe)
     app.command()(status)
@@ -51,6 +65,10 @@ def run(
     publish: Annotated[
         str | None, typer.Option(metavar="ENDPOINT", help="Default tcp://127.0.0.1:5555.")
     ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(metavar="[ADDR]", help="Serve HTTP; without ADDR at 127.0.0.1:8080."),
+    ] = None,
     duration: Annotated[
         float | None, typer.Option(metavar="S", min=0, help="Stop after so many seconds.")
     ] = None,
@@ -76,8 +94,10 @@ def run(
 ) -> None:
     """Watch cameras and publish what of the catalog is in view, until stopped (ctrl-C)."""
     from streamer.config_file import load_config
-    from streamer.daemon import Daemon, stop_on_signals
+    from streamer.daemon import Daemon
+    from streamer.query.arguments import query_worker
     from streamer.reporting import configure_logging
+    from streamer.run_signals import stop_on_signals
     from streamer.summary import write_summary
 
     overrides: dict[KeyPath, tuple[object, str]] = {}
@@ -85,6 +105,8 @@ def run(
     add_catalogs(overrides, catalog or [])
     for keys, value, option in (
         (("publish", "endpoint"), publish, "--publish"),
+        (("web", "enabled"), web is not None or None, "--web"),
+        (("web", "address"), web, "--web"),
         (("duration_s",), duration, "--duration"),
         (("evidence",), evidence, "--evidence"),
         (("matcher", "engine", "device"), device, "--device"),
@@ -101,7 +123,11 @@ def run(
     reread = partial(load_config, config, overrides, may_be_empty=True)
     checked = reread()
     configure_logging("daemon", checked.log_level, checked.log_format)
-    daemon = Daemon(checked, reread=reread if config is not None else None)
+    daemon = Daemon(
+        checked,
+        reread=reread if config is not None else None,
+        query=query_worker(checked) if checked.web.enabled else None,
+    )
     with stop_on_signals(daemon):
         summary = daemon.run(_say_where)
     _print_summary(summary.as_json())

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from pipeline.errors import MagpieError
-from streamer.config import NAME_PATTERN
+from streamer.names import NAME_PATTERN
 
 Status = Literal["invalid", "conflict", "missing", "busy"]
 

@@ -21,7 +21,14 @@ from streamer.publishing.events import CAMERA_PATTERN, SCHEMA
 from streamer.publishing.journal import Journal
 from streamer.publishing.journal_file import connect
 from streamer.publishing.options import Endpoint
-from streamer.publishing.sockets import LINGER_MS, QUESTION_MAX_BYTES, ServerKeys, Waker, bind
+from streamer.publishing.sockets import (
+    LINGER_MS,
+    QUESTION_MAX_BYTES,
+    ServerKeys,
+    Waker,
+    bind,
+    bind_private,
+)
 from streamer.reporting import Log
 
 PAGE_MAX = 1000
@@ -54,8 +61,13 @@ class Answers:
     """Answers questions from the journal, on a connection that never holds the publisher up."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], journal: Journal, keys: ServerKeys
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        journal: Journal,
+        keys: ServerKeys,
+        private: str,
     ) -> None:
+        """private: where workers of the run ask, without keys."""
         self._journal_path = journal.path
         self._journal_id = journal.journal_id
         self.summary = self.control = "{}"  # JSON; set by the publisher, read here
@@ -66,6 +78,7 @@ class Answers:
         self._router.linger = LINGER_MS
         self._router.maxmsgsize = QUESTION_MAX_BYTES
         self._router.sndhwm = 16  # answers kept for one slow asker; further ones are dropped
+        bind_private(self._router, private)
         keys.put_on(self._router)
 
     def bind(self, endpoint: Endpoint) -> str:

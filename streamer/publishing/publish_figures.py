@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from streamer.publishing.numbering import Numbered
 
 _REMEMBERED = 10_000
+JOURNAL_TROUBLE = "the journal cannot be written; events go out anyway"
 
 
 @dataclass(frozen=True, slots=True)

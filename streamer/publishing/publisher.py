@@ -42,7 +42,7 @@ from streamer.publishing.number_keeper import NumberKeeper
 from streamer.publishing.numbering import Numbered, Numbering, StatusNote
 from streamer.publishing.open_sightings import OpenSightings, Origin, Step
 from streamer.publishing.options import PublishOptions
-from streamer.publishing.publish_figures import PublishFigures, PublishSummary
+from streamer.publishing.publish_figures import JOURNAL_TROUBLE, PublishFigures, PublishSummary
 from streamer.publishing.sink import CameraEnd, Handover
 from streamer.publishing.sockets import (
     ServerKeys,
@@ -50,6 +50,7 @@ from streamer.publishing.sockets import (
     bind,
     open_pub,
     open_pull,
+    private_endpoints,
 )
 from streamer.redaction import redact
 from streamer.reporting import Log, Tally
@@ -62,7 +63,6 @@ _QUIET_MS = 100  # a stopping publisher waits so long for what is still under wa
 _DRAIN_MAX_S = 1.0
 _PENDING_MAX = 10_000  # without numbers
 _UNWRITTEN_MAX = 10_000  # with a full disk
-_JOURNAL_TROUBLE = "the journal cannot be written; events go out anyway"
 _log = Log("publisher")
 
 
@@ -90,7 +90,7 @@ class Publisher:
         self.is_journal_well = True
         self._ended: dict[str, int] = {}  # the last life that has ended, by camera
         self._not_understood = Tally(_log, "messages of a worker could not be read")
-        self._journal_trouble = Tally(_log, _JOURNAL_TROUBLE)
+        self._journal_trouble = Tally(_log, JOURNAL_TROUBLE)
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._error: BaseException | None = None
@@ -115,10 +115,11 @@ class Publisher:
             self._keys = ServerKeys(self._context, self._options.curve_keys)
             undo.callback(self._keys.close)
             self._pull = open_pull(self._context, self._run_dir)
-            self._pub = open_pub(self._context)
+            private_live, private_ask = private_endpoints(self._run_dir)
+            self._pub = open_pub(self._context, private_live)
             self._keys.put_on(self._pub)
             self.endpoint = bind(self._pub, events, "publish.endpoint")
-            self._answers = Answers(self._context, self._journal, self._keys)
+            self._answers = Answers(self._context, self._journal, self._keys, private_ask)
             undo.callback(self._answers.stop)
             self.ask_endpoint = self._answers.bind(ask)
             undo.pop_all()
@@ -177,7 +178,7 @@ class Publisher:
 
     def _troubles(self) -> tuple[str, ...]:
         clock = self._journal.time.trouble()
-        journal = None if self.is_journal_well else _JOURNAL_TROUBLE
+        journal = None if self.is_journal_well else JOURNAL_TROUBLE
         return tuple(text for text in (clock, journal) if text is not None)
 
     def check(self) -> None:

@@ -41,6 +41,18 @@ def sink_path(run_dir: Path) -> Path:
     return socket_path(run_dir, "events.sock")
 
 
+def private_endpoints(run_dir: Path) -> tuple[str, str]:
+    """Return where workers of the run hear its events and ask, without keys: only this user can."""
+    live, ask = socket_path(run_dir, "live.sock"), socket_path(run_dir, "ask.sock")
+    return f"ipc://{live}", f"ipc://{ask}"
+
+
+def bind_private(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Bind a socket to a private endpoint as well; before keys, which don't hold here."""
+    socket.bind(endpoint)
+    Path(endpoint.removeprefix("ipc://")).chmod(0o600)
+
+
 def bind(socket: zmq.Socket[bytes], endpoint: Endpoint, where: str) -> str:
     """Bind and return the address in use, with the port that the system chose.
 
@@ -104,12 +116,13 @@ def open_pull(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> zmq.Soc
     return pull
 
 
-def open_pub(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-    """Return the socket that publishes, not bound yet."""
+def open_pub(context: zmq.Context[zmq.Socket[bytes]], private: str) -> zmq.Socket[bytes]:
+    """Return the socket that publishes, bound to its private endpoint only."""
     pub = context.socket(zmq.PUB)
     pub.sndhwm = EVENT_QUEUE
     pub.linger = LINGER_MS
     pub.maxmsgsize = QUESTION_MAX_BYTES
+    bind_private(pub, private)
     return pub
 
 
@@ -146,9 +159,7 @@ class ServerKeys:
             self._authenticator = None
 
 
-_HOW_TO_MAKE = (
-    "make keys: python -c \"import zmq.auth; zmq.auth.create_certificates('DIR', 'server')\""
-)
+_HOW_TO_MAKE = "make keys: magpie keys curve DIR"
 
 
 def put_client_keys(socket: zmq.Socket[bytes], keys: Path | None) -> None:

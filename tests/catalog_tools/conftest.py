@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-import catalog_tools.build
+import catalog_tools.networks
 from streamer.cli import main
 from tests.fake_networks import FakeEmbedder, make_networks
 
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `magpie catalog …` and return exit code, stdout, stderr."""
     monkeypatch.setattr(
-        catalog_tools.build, "load_networks", lambda *_: make_networks(FakeEmbedder())
+        catalog_tools.networks, "load_networks", lambda *_: make_networks(FakeEmbedder())
     )
 
     def run_magpie(*words: object) -> tuple[int, str, str]:

@@ -15,8 +15,8 @@ from catalog_tools import describe
 from catalog_tools.build import (
     add_to_catalog,
     build_catalog,
-    remove_from_catalog,
 )
+from catalog_tools.changes import remove_from_catalog
 from pipeline.catalog import Catalog, current_generation
 from pipeline.catalog_format import generation_folder
 from pipeline.catalog_writing import catalog_lock
@@ -228,7 +228,9 @@ def test_add_refuses_another_embedder_and_other_keypoints(
 ) -> None:
     networks = make_networks(embed)
     build_catalog(images, tmp_path / "out", networks)
-    with pytest.raises(CatalogError, match=r"built with embedder ffffffff….*magpie catalog build"):
+    with pytest.raises(
+        CatalogError, match=r"built with embedder ffffffff….*magpie catalog rebuild"
+    ):
         add_to_catalog(tmp_path / "out", images, make_networks(embed, "cd" * 32))
     other = replace(
         networks, make_extractor=lambda: KeypointExtractor(VerifyOptions(max_keypoints=64))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import catalog_tools.build
+import catalog_tools.networks
 import pipeline.matcher
-from catalog_tools.build import Networks
+from catalog_tools.networks import Networks
 from pipeline.catalog import Catalog
 from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions, VerifyOptions
 from pipeline.types import ItemId, Match, PictureResult, Ranked, Tier
@@ -69,7 +69,7 @@ class FakeMatcher:
         }
 
     def match_pictures(
-        self, images_bgr: Sequence[np.ndarray], catalog: Catalog, k: int
+        self, images_bgr: Sequence[np.ndarray], catalog: Catalog, k: int, tie_epsilon: float
     ) -> list[PictureResult]:
         box_xyxy = np.array([0, 0, 5, 5], np.float32)
         match = Match(
@@ -146,7 +146,7 @@ def test_build_and_add_take_the_matcher_section_of_a_config(
         asked.append(MatcherOptions(engine=engine, embed=embed, verify=verify))
         return make_networks()
 
-    monkeypatch.setattr(catalog_tools.build, "load_networks", load_networks)
+    monkeypatch.setattr(catalog_tools.networks, "load_networks", load_networks)
     shelf, config = tmp_path / "shelf", ("--config", tmp_path / "magpie.yaml")
     draw(tmp_path / "more" / "d.png", 10)
     assert run("build", images, "--out", shelf, *config, "--device", "cpu")[0] == 0

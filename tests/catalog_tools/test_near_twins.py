@@ -11,8 +11,8 @@ from catalog_tools.build import (
     BuildReport,
     add_to_catalog,
     build_catalog,
-    remove_from_catalog,
 )
+from catalog_tools.changes import remove_from_catalog
 from catalog_tools.near_twins import compare_pictures
 from catalog_tools.synthesize.packs import DEMO_SEED_START, render_pack, render_twin
 from pipeline.catalog import Catalog

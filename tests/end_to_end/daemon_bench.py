@@ -28,7 +28,9 @@ from pathlib import Path
 from functools import partial
 from streamer.config import AppConfig
 from streamer.config_file import load_config
-from streamer.daemon import Daemon, stop_on_signals
+from streamer.daemon import Daemon
+from streamer.run_signals import stop_on_signals
+from streamer.query.arguments import query_worker
 from streamer.reporting import configure_logging
 from streamer.summary import write_summary
 from pipeline.errors import MagpieError
@@ -40,7 +42,8 @@ try:
         config = reread()
     else:
         reread, config = None, AppConfig.model_validate_json(sys.argv[2])
-    daemon = Daemon(config, creator, reread, run["may_be_empty"])
+    query = query_worker(config, "tests.query_tools:load_tools") if config.web.enabled else None
+    daemon = Daemon(config, creator, reread, run["may_be_empty"], query)
     with stop_on_signals(daemon):
         summary = daemon.run(lambda d: print(json.dumps([d.endpoint, d.ask_endpoint]), flush=True))
 except MagpieError as error:

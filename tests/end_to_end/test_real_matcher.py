@@ -148,7 +148,7 @@ def test_catalog_of_another_embedder_is_refused_with_the_command_that_mends_it(
     )  # fmt: skip
     last = told.strip().splitlines()[-1]
     assert last.startswith(f"magpie: catalog '{foreign}': built with embedder 00000000…")
-    assert "magpie catalog build" in last
+    assert "magpie catalog rebuild" in last
 
 
 LARGE_WH, SMALL_WH = (1280, 720), (320, 180)

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from benchmarks.daemon_run import RunOptions, run_daemon
-from catalog_tools.build import build_catalog, load_networks
+from catalog_tools.build import build_catalog
 from catalog_tools.demo.clip import make_demo_clip
 from catalog_tools.demo.script import FPS
 from catalog_tools.demo.video_file import read_clip
+from catalog_tools.networks import load_networks
 from pipeline.color import planes_from_bgr
 from pipeline.matcher import create_matcher
 from pipeline.options import EmbedOptions, EngineOptions, MatcherOptions

@@ -179,7 +179,7 @@ def test_foreign_weights_name_the_command(tmp_path: Path) -> None:
         Catalog.load(tmp_path, "91bc" * 16)
     text = str(caught.value)
     assert "built with embedder 3fa23fa2…, the config loads 91bc91bc…" in text
-    assert f"magpie catalog build packs --out {tmp_path}" in text
+    assert f"magpie catalog rebuild {tmp_path}" in text
 
 
 def test_other_keypoints_name_the_command(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.material import Scene, draw_scene, packs_at, write_pictures
-from catalog_tools.build import build_catalog, load_networks
+from catalog_tools.build import build_catalog
+from catalog_tools.networks import load_networks
 from pipeline.catalog import Catalog
 from pipeline.color import planes_from_bgr
 from pipeline.engines import count_cuda_devices

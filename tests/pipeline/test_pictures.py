@@ -1,5 +1,7 @@
 """What is told about a single picture, from the judgements of its regions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,27 @@ def test_an_object_found_in_the_whole_and_in_its_middle_is_told_once() -> None:
 def test_two_objects_apart_are_both_told() -> None:
     told = result([found("tea", 4.0, x=20), found("milk", 4.0, x=250)], [])
     assert {match.item_id for match in told.matches} == {"tea", "milk"}
+
+
+def settled(epsilon: float, *regions: list[Judgement]) -> tuple[list[str], list[str]]:
+    judged = list(zip((Region.WHOLE, Region.MIDDLE), regions, strict=True))
+    told = picture_result(
+        judged, WHOLE.xyxy, LABELS, DecideOptions(), Calibration(), 5, tie_epsilon=epsilon
+    )
+    return [m.item_id for m in told.matches], [one.item_id for one in told.ranked]
+
+
+def test_of_a_tie_the_whole_picture_goes_before_a_region() -> None:
+    regions = [found("tea", 4.0, x=150)], [found("milk", 4.2, x=152, whole=False)]
+    assert settled(0.0, *regions) == (["milk"], ["milk", "tea"])
+    assert settled(0.02, *regions) == (["tea"], ["tea", "milk"])
+    surer = [found("tea", 2.0, x=150)], [found("milk", 4.2, x=152, whole=False)]
+    assert settled(0.02, *surer) == (["milk"], ["milk", "tea"])
+
+
+def test_then_the_item_with_more_inliers() -> None:
+    tea, milk = found("tea", 4.2, x=150), found("milk", 4.0, x=152)
+    assert milk.verification is not None
+    milk = replace(milk, verification=replace(milk.verification, inliers=90))
+    assert settled(0.0, [tea, milk], []) == (["tea"], ["tea", "milk"])
+    assert settled(0.02, [tea, milk], []) == (["milk"], ["milk", "tea"])

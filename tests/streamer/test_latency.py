@@ -41,3 +41,13 @@ def test_merged_histograms_hold_all_values() -> None:
     assert merged["detect"].percentiles().max_ms == 100.0
     assert list(merged) == ["detect", "track"]
     assert first.percentiles().n == 2
+
+
+def test_histogram_counts_up_to_limits_and_adds_up() -> None:
+    histogram = Histogram()
+    for ms in (0.001, 1.5, 1.5, 30, 400_000):
+        histogram.add(ms)
+    assert histogram.up_to((1, 2, 100, 10_000)) == {"1": 1, "2": 3, "100": 4, "10000": 4}
+    other = Histogram()
+    other.merge(histogram)
+    assert other.sum_ms == histogram.sum_ms == 400_033.001

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 from streamer.camera_process import CameraArgs
-from streamer.config import NAME_PATTERN, AppConfig, CameraOptions
+from streamer.config import AppConfig, CameraOptions
 from streamer.matcher_args import CameraFeed, MatcherArgs
+from streamer.names import NAME_PATTERN
 from streamer.process_table import build_process_table, matcher_of, rings
 from streamer.publishing.events import camera_of
 

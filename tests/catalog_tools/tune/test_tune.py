@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 import streamer.cli.tune
-from catalog_tools.build import remove_from_catalog
+from catalog_tools.changes import remove_from_catalog
 from catalog_tools.copies import write_copy
 from catalog_tools.listing import roll_back
 from catalog_tools.train.options import EmbedderOptions

@@ -8,12 +8,15 @@ import zmq
 import zmq.auth
 
 from pipeline.errors import ConfigError
+from streamer.publishing import Subscriber
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
+from streamer.publishing.sockets import private_endpoints
 from tests.fakes import wait_until
 from tests.streamer.publishing.rig import Wire, is_live, sighting, take
 
+SOCKETS = ("live.sock", "ask.sock", "events.sock")
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="this zmq was built without CURVE")
 
 
@@ -78,6 +81,18 @@ def test_missing_keys_are_a_usage_error_with_the_command_that_makes_them(
     journal = Journal(run_dir / "journal.db")
     options = PublishOptions(endpoint="tcp://127.0.0.1:0", curve_keys=keys)
     publisher = Publisher(options, journal, run_dir)
-    with pytest.raises(ConfigError, match=f"{text}.*create_certificates"):
+    with pytest.raises(ConfigError, match=f"{text}.*magpie keys curve"):
         publisher.start()
     journal.close()
+
+
+def test_workers_of_the_run_hear_and_ask_without_keys_through_its_own_folder(
+    open_wire: Callable[..., Wire], keys: Path
+) -> None:
+    wire = open_wire(curve_keys=keys, heartbeat_s=0.1)
+    live, ask = private_endpoints(wire.run_dir)
+    with Subscriber(live, since=0, ask_endpoint=ask) as inside:
+        wire.sink().send_sighting(sighting("a"))
+        assert take(inside, 1)[0]["seq"] == 1
+        wait_until(lambda: is_live(inside))
+    assert all(wire.run_dir.joinpath(name).stat().st_mode & 0o77 == 0 for name in SOCKETS)

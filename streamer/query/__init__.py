@@ -1,0 +1,1 @@
+"""The on-demand worker for searches in single pictures and for work on catalogs."""
