@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino", "nncf"}
+PRIVATE_SOCKET = "streamer/private_socket.py"
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
     "faiss": ("pipeline/identify/search.py",),
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
-    "zmq": ("streamer/publishing/", "streamer/control/", "streamer/query/"),
+    "zmq": ("streamer/publishing/", "streamer/control/", "streamer/query/", PRIVATE_SOCKET),
     "paho": ("streamer/sinks/mqtt.py",),
     "urllib3": ("streamer/sinks/webhook.py",),
     "httpcore": ("catalog_tools/fetch.py",),

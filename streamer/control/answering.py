@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import MagpieError, WorkerError
 from streamer.control.requests import REQUEST, Answer, Refusal, Request, refusal_of, refused
+from streamer.private_socket import bind_private
 from streamer.redaction import redact, remember_texts
 from streamer.reporting import Log
 from streamer.run_dir import socket_path
@@ -49,12 +50,10 @@ class Answering:
         self._router.sndhwm = ANSWERS_KEPT
         self._router.linger = LINGER_MS
         try:
-            self._router.bind(self.endpoint)
-            socket_path(run_dir, "control").chmod(0o600)
-        except (zmq.ZMQError, OSError) as error:
+            bind_private(self._router, self.endpoint)
+        except WorkerError:
             self._context.destroy(linger=0)
-            rule = f"its sockets in shared memory could not be written ({error.strerror})"
-            raise WorkerError.at("control", rule, str(run_dir), "give it more room") from error
+            raise
 
     def fileno(self) -> int:
         """Return a descriptor that becomes readable when a request comes; then `take` them all."""

@@ -17,6 +17,7 @@ from typing import Literal
 import zmq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from streamer.private_socket import bind_private
 from streamer.publishing.events import CAMERA_PATTERN, SCHEMA
 from streamer.publishing.journal import Journal
 from streamer.publishing.journal_file import connect
@@ -27,7 +28,6 @@ from streamer.publishing.sockets import (
     ServerKeys,
     Waker,
     bind,
-    bind_private,
 )
 from streamer.reporting import Log
 

@@ -15,6 +15,7 @@ import zmq
 
 from pipeline.errors import ConfigError
 from pipeline.writable import make_ready
+from streamer.private_socket import bind_private
 from streamer.publishing.options import Endpoint, PublishOptions
 from streamer.run_dir import socket_path
 
@@ -45,12 +46,6 @@ def private_endpoints(run_dir: Path) -> tuple[str, str]:
     """Return where workers of the run hear its events and ask, without keys: only this user can."""
     live, ask = socket_path(run_dir, "live.sock"), socket_path(run_dir, "ask.sock")
     return f"ipc://{live}", f"ipc://{ask}"
-
-
-def bind_private(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """Bind a socket to a private endpoint as well; before keys, which don't hold here."""
-    socket.bind(endpoint)
-    Path(endpoint.removeprefix("ipc://")).chmod(0o600)
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: Endpoint, where: str) -> str:
@@ -108,11 +103,9 @@ def _refuse_used_ipc(
 
 def open_pull(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> zmq.Socket[bytes]:
     """Return the socket that takes what workers hand over; for this user only."""
-    path = sink_path(run_dir)
     pull = context.socket(zmq.PULL)
     pull.maxmsgsize = DRAFT_MAX_BYTES
-    pull.bind(f"ipc://{path}")
-    path.chmod(0o600)
+    bind_private(pull, f"ipc://{sink_path(run_dir)}")
     return pull
 
 

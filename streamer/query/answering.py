@@ -12,6 +12,7 @@ import zmq
 from pydantic import ValidationError
 
 from pipeline.errors import MagpieError
+from streamer.private_socket import bind_private
 from streamer.query.refusals import refusal_of, refused
 from streamer.query.requests import FRAMES_MAX_BYTES, MAX_PICTURES, REQUEST, QueryModel, Request
 from streamer.redaction import redact
@@ -41,7 +42,7 @@ class Answering:
     """A ROUTER in the run folder, for this user only."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Bind; WorkerError when the path is too long for a socket."""
+        """Bind; WorkerError when the path is too long for a socket, or cannot be written."""
         self.endpoint = query_endpoint(run_dir)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.router = self._context.socket(zmq.ROUTER)
@@ -49,8 +50,7 @@ class Answering:
         self.router.rcvhwm = QUESTIONS_KEPT
         self.router.sndhwm = ANSWERS_KEPT
         self.router.linger = LINGER_MS
-        self.router.bind(self.endpoint)
-        socket_path(run_dir, "query").chmod(0o600)
+        bind_private(self.router, self.endpoint)
 
     def take(self) -> list[Asked]:
         """Return the questions that wait; those that are none are answered."""
