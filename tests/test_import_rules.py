@@ -132,6 +132,7 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.web.web_process", {*NETWORKS, "faiss", "av", "cv2", "numpy", "PIL", "yaml"}),
         ("streamer.publishing", {*NETWORKS, "faiss", "av", "cv2", "yaml"}),
+        ("streamer.query.asking", {*NETWORKS, "faiss", "av", "cv2", "yaml", "PIL", "httpcore"}),
         ("pipeline.matcher", {*NETWORKS, "av", "zmq", "matplotlib"}),
         ("streamer.matcher_process", {*NETWORKS, "av", "matplotlib"}),
     ],
