@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino", "nncf"}
+SERVICE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "paho", "urllib3"}
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
     "faiss": ("pipeline/identify/search.py",),
@@ -18,6 +19,8 @@ ROOMS = {  # top-level package: the folders and files that may import it
     "av": ("streamer/sources/", "catalog_tools/"),
     "zmq": ("streamer/publishing/", "streamer/control/"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("streamer/web/",)),
+    "paho": ("streamer/sinks/mqtt.py",),
+    "urllib3": ("streamer/sinks/webhook.py",),
     "yaml": ("streamer/yaml_file.py",),
     "catalog_tools": ("catalog_tools/", "streamer/cli/"),
     "benchmarks": ("streamer/cli/",),
@@ -30,6 +33,10 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/publishing/", "streamer.sources"),
     ("streamer/sources/", "streamer.config"),
     ("streamer/publishing/", "streamer.config"),
+    ("streamer/publishing/", "streamer.sinks"),
+    ("streamer/sources/", "streamer.sinks"),
+    ("streamer/sinks/", "streamer.sources"),
+    ("streamer/sinks/", "streamer.config"),
     ("streamer/publishing/", "streamer.control"),
     ("streamer/sources/", "streamer.control"),
     ("streamer/control/", "streamer.publishing"),
@@ -124,7 +131,12 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
     ("module", "forbidden"),
     [
         ("streamer.camera_process", {*NETWORKS, "faiss", "zmq", "yaml"}),
-        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2", "fastapi", "uvicorn"}),
+        (
+            "streamer.daemon",
+            {*NETWORKS, "faiss", "av", "cv2", "paho", "urllib3", "fastapi", "uvicorn"},
+        ),
+        ("streamer.sinks.mqtt", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "urllib3"}),
+        ("streamer.sinks.webhook", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "paho"}),
         ("streamer.config_file", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.web.web_process", {*NETWORKS, "faiss", "av", "cv2", "numpy", "PIL", "yaml"}),

@@ -7,7 +7,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from streamer.cli import calibrate, catalog, daemon, evaluate, keys, models, shows, training, tune
+from streamer.cli import (
+    calibrate,
+    catalog,
+    daemon,
+    diag,
+    evaluate,
+    keys,
+    models,
+    shows,
+    training,
+    tune,
+)
 from streamer.redaction import redact
 
 
@@ -42,6 +53,7 @@ app = typer.Typer(
     help="Watches live video and tells you when an item of your catalog is in view.",
 )
 daemon.register(app)
+diag.register(app)
 catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)

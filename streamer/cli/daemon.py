@@ -90,6 +90,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Write the summary there.")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, json.")] = None,
 ) -> None:
     """Watch cameras and publish what of the catalog is in view, until stopped (ctrl-C)."""
     from streamer.config_file import load_config
@@ -113,12 +114,13 @@ def run(
         (("publish", "insecure"), insecure or None, "--insecure"),
         (("summary_json",), summary_json, "--summary-json"),
         (("log_level",), log_level, "--log-level"),
+        (("log_format",), log_format, "--log-format"),
     ):
         if value is not None:
             overrides[keys] = (str(value) if isinstance(value, Path) else value, option)
     reread = partial(load_config, config, overrides, may_be_empty=True)
     checked = reread()
-    configure_logging("daemon", checked.log_level)
+    configure_logging("daemon", checked.log_level, checked.log_format)
     daemon = Daemon(checked, reread=reread if config is not None else None)
     with stop_on_signals(daemon):
         summary = daemon.run(_say_where)
