@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what the tests need beside Python packages: GStreamer's RTSP server with the system
-# Python's bindings (scripts/rtsp_server.py). Does nothing when it is there already.
+# Python's bindings (scripts/rtsp_server.py), and an MQTT broker. Does nothing when they are there.
 set -euo pipefail
 
 packages=(
@@ -9,19 +9,22 @@ packages=(
   gstreamer1.0-plugins-good  # qtdemux, matroskademux, rtph264pay
   gstreamer1.0-plugins-bad   # h264parse
   python3-gi
+  mosquitto                  # the broker, and mosquitto_passwd
 )
 check='import gi; gi.require_version("GstRtspServer", "1.0"); gi.require_version("GstApp", "1.0")
 from gi.repository import Gst, GstApp, GstRtspServer; Gst.init(None)
 names = ("appsrc", "appsink", "qtdemux", "matroskademux", "h264parse", "rtph264pay")
 raise SystemExit(any(Gst.ElementFactory.find(name) is None for name in names))'
 
-if [ -x /usr/bin/python3 ] && /usr/bin/python3 -c "$check" 2>/dev/null; then
-  echo "test tools: GStreamer's RTSP server is there"
+has_broker() { [ -x /usr/sbin/mosquitto ] || command -v mosquitto >/dev/null; }
+
+if [ -x /usr/bin/python3 ] && /usr/bin/python3 -c "$check" 2>/dev/null && has_broker; then
+  echo "test tools: GStreamer's RTSP server and mosquitto are there"
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  echo "test tools: expected Debian or Ubuntu (apt-get); install GStreamer's RTSP server (1.0) and" \
-    "its Python bindings yourself, or leave it: the tests that need it are skipped" >&2
+  echo "test tools: expected Debian or Ubuntu (apt-get); install GStreamer's RTSP server (1.0)," \
+    "its Python bindings and mosquitto yourself, or leave it: the tests that need it are skipped" >&2
   exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -32,4 +35,5 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 /usr/bin/python3 -c "$check"
-echo "test tools: GStreamer's RTSP server installed"
+has_broker
+echo "test tools: GStreamer's RTSP server and mosquitto installed"

@@ -29,7 +29,7 @@ import pipeline.offline  # noqa: F401  (before anything heavy can be imported)
 from pipeline.errors import MagpieError
 from streamer.heartbeat import Heartbeat
 from streamer.redaction import redact
-from streamer.reporting import configure_logging, hide_secrets_in_tracebacks
+from streamer.reporting import LogFormat, configure_logging, hide_secrets_in_tracebacks
 from streamer.run_dir import vanishing_told
 
 GRACE_WITHOUT_PARENT_S = 1.5
@@ -63,6 +63,7 @@ class Birth:
     heartbeat: Path
     parent_pid: int
     log_level: str
+    log_format: LogFormat = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     sys.path[:] = connection.recv()  # first, so that everything the rest names can be found
     birth: Birth = pickle.loads(connection.recv_bytes())
-    configure_logging(birth.name, birth.log_level)
+    configure_logging(birth.name, birth.log_level, birth.log_format)
     context = ChildContext(
         birth.name, birth.run_dir, birth.incarnation, connection, Heartbeat(birth.heartbeat)
     )

@@ -17,7 +17,10 @@ from streamer.names import NAME_PATTERN
 from streamer.publishing.options import PublishOptions
 from streamer.query.options import QueryOptions
 from streamer.redaction import redact
+from streamer.reporting import LogFormat
+from streamer.sinks.options import SinksOptions, find_sink_mistakes
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
+from streamer.sources.named_secrets import with_secrets
 from streamer.supervisor import SupervisorOptions
 from streamer.web.options import WebOptions
 
@@ -107,12 +110,16 @@ class AppConfig(Options):
     )
     summary_json: Path | None = Field(None, description="the summary goes there as well")
     log_level: Literal["debug", "info", "warning"] = "info"
+    log_format: LogFormat = Field(
+        "text", description="lines of text, or one JSON object a line with the same fields"
+    )
     cameras: dict[CameraName, CameraOptions] = Field(
         default_factory=dict, description="by name: letters, digits, _ and -, at most 64"
     )
     publish: PublishOptions = PublishOptions()
     query: QueryOptions = QueryOptions()
     web: WebOptions = WebOptions()
+    sinks: SinksOptions = SinksOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 
@@ -173,7 +180,7 @@ def find_mistakes(config: AppConfig) -> list[tuple[tuple[str, ...], MagpieError]
             except MagpieError as error:
                 key = ("cameras", name, "catalog") if camera.catalog else ("catalog",)
                 mistakes.append((key, error))
-    return mistakes
+    return [*mistakes, *find_sink_mistakes(config.sinks)]
 
 
 def _stream_mistakes(camera: CameraOptions) -> list[tuple[str, MagpieError]]:
@@ -184,7 +191,7 @@ def _stream_mistakes(camera: CameraOptions) -> list[tuple[str, MagpieError]]:
     mistakes: list[tuple[str, MagpieError]] = []
     for key, source in streams.items():
         try:
-            check_source(source)
+            check_source(with_secrets(source))
         except MagpieError as error:
             mistakes.append((key, error))
     if not mistakes and len({source.is_live for source in streams.values()}) > 1:

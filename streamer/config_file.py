@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.writable import expand_home
 from streamer.config import AppConfig, CameraOptions, find_mistakes
 from streamer.redaction import redact, remember_texts
+from streamer.secret_text import anchored
 from streamer.sources.base import source_kind
 from streamer.yaml_file import KeyPath, Origins, joined, read_yaml
 
@@ -28,11 +29,15 @@ _PATHS_TO_ANCHOR: tuple[KeyPath, ...] = (
     ("web", "keys"),
     ("web", "tls_cert"),
     ("web", "tls_key"),
+    ("sinks", "*", "*", "ca"),
+    ("sinks", "mqtt", "*", "client_cert"),
+    ("sinks", "mqtt", "*", "client_key"),
     ("matcher", "detect", "weights"),
     ("matcher", "embed", "weights"),
     ("matcher", "verify", "weights"),
     ("matcher", "verify", "keypoint_weights"),
 )
+_NAMED_TEXTS = ("user", "password", "url", "secret")  # of a sink: may be file:PATH
 _REPLACED: dict[KeyPath, dict[str, str]] = {
     ("matcher", "verify", "verifier"): {"sift": "rootsift", "orb_ssim": "orb_ssim"},
     ("matcher", "verify", "keypoints"): {
@@ -75,15 +80,16 @@ def read_config(
     return _read(path, overrides or {})[0]
 
 
-def read_camera(name: str, section: Mapping[str, Any], base: Path) -> CameraOptions:
+def read_camera(name: str, section: Mapping[str, Any], base: Path | None) -> CameraOptions:
     """Return the checked options of one camera that is no file's; nothing is opened or looked for.
 
-    section: its keys and values. base: what relative paths count from. Raises ConfigError naming
-    every mistake.
+    section: its keys and values. base: what relative paths count from; None: they stay as they are.
+    Raises ConfigError naming every mistake.
     """
     raw = {"cameras": {name: dict(section)}}
     remember_texts(raw)
-    _anchor(raw, base)
+    if base is not None:
+        _anchor(raw, base)
     try:
         return AppConfig.model_validate(raw).cameras[name]
     except ValidationError as error:
@@ -122,6 +128,10 @@ def _anchor(raw: dict[str, Any], base: Path) -> None:
             value = holder.get(keys[-1])
             if isinstance(value, str) and not _is_weights_name(keys, value, base):
                 holder[keys[-1]] = str(base / expand_home(value, ".".join(keys)))
+    for sink in _holders(raw, ("sinks", "*", "*")):
+        for key in _NAMED_TEXTS:
+            if isinstance(text := sink.get(key), str):
+                sink[key] = anchored(text, base)
     for camera in _holders(raw, ("cameras", "*")):
         for key in ("url", "detect_url"):
             url = camera.get(key)

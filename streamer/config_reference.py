@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from streamer.config import AppConfig, CameraOptions
+from streamer.sinks.options import MqttOptions, WebhookOptions
 
 EXAMPLE_CAMERA, EXAMPLE_URL = "door", "test:"
+_NOT_BY_DEFAULT: dict[str, tuple[str, BaseModel]] = {  # what a named part may hold, as a comment
+    "mqtt": ("home", MqttOptions(host="127.0.0.1")),
+    "webhook": ("shop", WebhookOptions(url=SecretStr("https://127.0.0.1/magpie"))),
+}
 
 _HEAD = """\
 # Every key that Magpie knows, with its default. Written by `magpie config reference`; a test holds
@@ -35,6 +40,11 @@ def _lines(options: BaseModel, depth: int) -> Iterator[str]:
             yield from ("", f"{indent}cameras:  # {field.description}")
             yield f"{indent}  {EXAMPLE_CAMERA}:  # an example; give your own name and url"
             yield from _lines(CameraOptions(url=EXAMPLE_URL), depth + 2)
+        elif isinstance(value, dict):
+            example, inner = _NOT_BY_DEFAULT[name]
+            yield f"{indent}{name}: {{}}  # {field.description}; of one, with an example's name:"
+            yield f"{indent}#   {example}:"
+            yield from (f"{indent}#   {line}" for line in _lines(inner, 1))
         elif isinstance(value, BaseModel):
             doc = (type(value).__doc__ or "").strip().splitlines()[0]
             yield from ("", f"{indent}{name}:  # {doc}")
@@ -47,6 +57,8 @@ def _lines(options: BaseModel, depth: int) -> Iterator[str]:
 def _scalar(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, SecretStr):
+        return json.dumps(value.get_secret_value())
     if isinstance(value, Path):
         return json.dumps(str(value))
     if isinstance(value, str) and value.isidentifier():

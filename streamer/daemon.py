@@ -24,7 +24,7 @@ from streamer.matcher_args import DEFAULT_CREATOR
 from streamer.matchers import Matchers
 from streamer.on_demand import OnDemand
 from streamer.outputs import check_outputs, outputs_kept_small
-from streamer.process_table import BESIDE, build_process_table, matcher_of, rings
+from streamer.process_table import build_process_table, matcher_of, rings, sink_workers, web_workers
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -109,20 +109,18 @@ class Daemon:
         Raises a MagpieError whose exit_code says what kind of failure it was.
         """
         check_outputs(self._config)
+        self._wanted = WantedCameras(self._config, StateFile(state_path(self._config.publish)))
+        self._wanted.check_any(self._may_be_empty)
+        self._first = self._wanted.at_start()
         for folder in reclaim_dead_runs():
             log.info("removed what a dead run left behind", folder=folder)
         run_dir = create_run_dir()
         try:
             with vanishing_told(run_dir), contextlib.ExitStack() as open_things:
-                journal_at = journal_path(self._config.publish, run_dir)
-                check_access(self._config.web, journal_at)
-                kept = StateFile(state_path(journal_at, run_dir))
-                self._wanted = WantedCameras(self._config, kept, Path.cwd())
-                self._wanted.check_any(self._may_be_empty)
-                first = self._wanted.at_start()
-                check_room(run_dir, rings(build_process_table(first, self._creator)))
+                check_access(self._config.web, journal_path(self._config.publish, run_dir))
+                check_room(run_dir, rings(build_process_table(self._first, self._creator)))
                 refuse_used(self._config.publish)
-                journal = Journal(journal_at)
+                journal = Journal(journal_path(self._config.publish, run_dir))
                 open_things.callback(journal.close)
                 publisher = Publisher(self._config.publish, journal, run_dir)
                 publisher.start()
@@ -156,7 +154,7 @@ class Daemon:
         self._states.say("daemon", WorkerState.STARTING)
         try:
             self._start_matchers()
-            self._start_others()
+            self._start_beside()
             while not self._is_over():
                 for event in self._supervisor.poll(TURN_S, [self._serving.fileno()]):
                     self._hear(event)
@@ -180,12 +178,15 @@ class Daemon:
 
     def _set_up(self, run_dir: Path, publisher: Publisher) -> None:
         """Make what a run has: its table with the matchers, its cameras, what is known of them."""
-        config, self._publisher = self._wanted.at_start(), publisher
+        config, self._publisher = self._first, publisher
         table = build_process_table(config, self._creator, self._load_file.loads())
         self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
-        self._others = [spec for spec in table if spec.kind in BESIDE]
         self._supervisor = Supervisor(
-            [*self._matcher_table, *self._others], run_dir, config.supervisor, config.log_level
+            self._matcher_table,
+            run_dir,
+            config.supervisor,
+            config.log_level,
+            config.log_format,
         )
         self._figures, self._states = RunFigures(run_dir), WorkerStates(publisher)
         self._matchers = Matchers(
@@ -215,10 +216,11 @@ class Daemon:
         if not self._matcher_table:
             self._start_cameras()
 
-    def _start_others(self) -> None:
-        for spec in self._others:
+    def _start_beside(self) -> None:
+        """Start who serves events, or brings them elsewhere; they wait for no matcher."""
+        for spec in (*web_workers(self._config), *sink_workers(self._config)):
             self._states.say(spec.name, WorkerState.STARTING)
-            self._supervisor.start(spec.name)
+            self._supervisor.add(spec)
 
     def _start_cameras(self) -> None:
         self._figures.begin()
@@ -279,7 +281,7 @@ class Daemon:
             )
         elif event.worker.kind == "camera":
             self._cameras.hear_exit(name, exited)
-        is_new = name in self._waiting_matchers or event.worker in self._others
+        is_new = name in self._waiting_matchers or event.worker.kind == "web"
         is_new = is_new and event.incarnation == 1 and not exited.was_ready
         if is_new and exited.death is not None and exited.death.is_user_error:
             raise StartError(exited.death.text, exited.death.exit_code)
@@ -299,7 +301,7 @@ class Daemon:
             self._states.say_trouble(summary.trouble)
 
     def _stop_workers(self) -> RunSummary:
-        """Stop cameras, then matchers; every sighting ends; returns the summary."""
+        """Stop sinks, cameras, then matchers; every sighting ends; returns the summary."""
         self._is_stopping = True
         for event in self._supervisor.stop():
             if isinstance(event.what, Note | Report):

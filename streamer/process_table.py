@@ -6,16 +6,22 @@ from streamer.camera_process import CameraArgs
 from streamer.config import AppConfig, CameraOptions
 from streamer.dealing import deal_out
 from streamer.matcher_args import DEFAULT_CREATOR, CameraFeed, MatcherArgs, main_ring
+from streamer.sinks.options import SinkArgs
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
 from streamer.web.arguments import WebArgs
-from streamer.worker import WorkerKind, WorkerSpec
+from streamer.worker import WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
-BESIDE: tuple[WorkerKind, ...] = ("web",)  # kinds that start with the matchers, awaiting none
 WEB_TARGET = "streamer.web.web_process:run_web"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
+SINK_TARGETS = {
+    "mqtt": "streamer.sinks.mqtt:run_mqtt",
+    "webhook": "streamer.sinks.webhook:run_webhook",
+}
+SINK_READY_WITHIN_S = 30.0
+SINK_STALL_AFTER_S = 60.0  # an address is looked up, a POST waits for its answer
 _FINITE = ("file", "folder", "test")  # kinds that have an end of their own
 
 
@@ -38,9 +44,22 @@ def build_process_table(
     index_of = {name: index for index, hand in enumerate(hands) for name in hand}
     for name, camera in config.cameras.items():
         table += camera_specs(name, camera, index_of[name], config.supervisor)
-    if config.web.enabled:
-        table.append(web_spec(config))
     return table
+
+
+def sink_workers(config: AppConfig) -> list[WorkerSpec]:
+    """Return the workers that bring events elsewhere: beside the others, at any time."""
+    return [
+        WorkerSpec(
+            name=f"sink.{kind}.{name}",
+            kind="sink",
+            target=SINK_TARGETS[kind],
+            args=SinkArgs(kind=kind, name=name, options=options, publish=config.publish),
+            ready_within_s=SINK_READY_WITHIN_S,
+            stall_after_s=SINK_STALL_AFTER_S,
+        )
+        for kind, name, options in config.sinks.each()
+    ]
 
 
 def camera_specs(
@@ -98,9 +117,11 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
     return {each.name: each.source for each in args}
 
 
-def web_spec(config: AppConfig) -> WorkerSpec:
-    """Return the worker that serves HTTP."""
-    return WorkerSpec(
+def web_workers(config: AppConfig) -> list[WorkerSpec]:
+    """Return the worker that serves HTTP, where it is asked for."""
+    if not config.web.enabled:
+        return []
+    spec = WorkerSpec(
         name="web",
         kind="web",
         target=WEB_TARGET,
@@ -108,6 +129,7 @@ def web_spec(config: AppConfig) -> WorkerSpec:
         ready_within_s=config.supervisor.web_ready_within_s,
         stall_after_s=config.supervisor.web_stall_after_s,
     )
+    return [spec]
 
 
 def matcher_spec(

@@ -26,9 +26,9 @@ _HIDDEN = "***"
 _SHORTEST = 4  # shorter ones are hidden beside their user or host only
 _SHORTEST_NUMBER = 6  # "37 frames" stays readable, whatever the password
 _ORDINARY = frozenset(  # words of our own lines: weak passwords, and hiding them would tell
-    "admin administrator camera channel daemon default guest host http https live login main "
-    "matcher none null pass password port root rtsp rtsps secret server service source stream "
-    "system test token true user username video".split()
+    "admin administrator broker camera channel daemon default guest host http https live login "
+    "magpie main matcher mqtt none null pass password port root rtsp rtsps secret server service "
+    "sink source stream system test token true user username video webhook".split()
 )
 _CUT = re.compile(r"[@#/?:&;,\s\\'\"<>%=]+")  # where programs cut a password that is not encoded
 _HEADER = re.compile(
@@ -74,6 +74,11 @@ def remember_secrets(source: str) -> None:
     for value in named_values(source, is_source=True):
         if not value.is_user:
             _remember(source[value.start : value.end])
+
+
+def remember_secret(secret: str) -> None:
+    """Hide a secret that was given by itself (a password, a key) from now on, in any text."""
+    _remember(secret)
 
 
 def remember_texts(content: object) -> None:

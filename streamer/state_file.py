@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import ConfigError, WorkerError
 from streamer.config import CameraOptions
+from streamer.publishing.options import PublishOptions, journal_path
 from streamer.redaction import redact, remember_texts
 
 MAX_BYTES = 4 * 2**20
@@ -54,8 +55,10 @@ class _Content(BaseModel):
 Changes = dict[str, CameraChange]
 
 
-def state_path(journal: Path, run_dir: Path) -> Path | None:
+def state_path(options: PublishOptions) -> Path | None:
     """Return where the changes are kept; None where the journal itself goes with the run."""
+    run_dir = Path("/run folder")
+    journal = journal_path(options, run_dir)
     return None if journal.parent == run_dir else journal.with_name(f"{journal.name}.state.json")
 
 

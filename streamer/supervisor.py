@@ -16,7 +16,7 @@ from pydantic import Field
 from pipeline.errors import WorkerError
 from pipeline.options import Options
 from streamer.child import Message, Ready, Report, WorkerState
-from streamer.reporting import Log
+from streamer.reporting import Log, LogFormat
 from streamer.worker import Exit, Gone, WorkerKind, WorkerProcess, WorkerSpec
 
 LONGEST_SLEEP_S = 0.1
@@ -87,12 +87,13 @@ class Supervisor:
         run_dir: Path,
         options: SupervisorOptions,
         log_level: str = "info",
+        log_format: LogFormat = "text",
     ) -> None:
         self._slots = [_Slot(spec) for spec in table]
         self._past: Counter[str] = Counter()  # starts of workers that were taken out, by name
         self._run_dir = run_dir
         self._options = options
-        self._log_level = log_level
+        self._log_level, self._log_format = log_level, log_format
         self._is_stopping = False
         self._untold: list[WorkerEvent] = []  # what `poll` says next
 
@@ -243,7 +244,11 @@ class Supervisor:
                 slot.incarnation += 1
                 try:
                     slot.process = WorkerProcess(
-                        slot.spec, self._run_dir, slot.incarnation, self._log_level
+                        slot.spec,
+                        self._run_dir,
+                        slot.incarnation,
+                        self._log_level,
+                        self._log_format,
                     )
                 except WorkerError as error:
                     if slot.incarnation == 1 and not slot.is_late:

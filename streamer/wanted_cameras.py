@@ -28,13 +28,13 @@ class WantedCameras:
     changes: what was changed while running, and goes on.
     """
 
-    def __init__(self, config: AppConfig, state_file: StateFile, base: Path) -> None:
-        """base: what relative paths of a request count from.
+    def __init__(self, config: AppConfig, state_file: StateFile) -> None:
+        """Relative paths of a request count from where this process stands now.
 
         Raises ConfigError where what is kept is no camera's options.
         """
         self.config = config
-        self._state_file, self._base = state_file, base
+        self._state_file, self._base = state_file, Path.cwd()
         self.laid, self.changes = lay_over(_sections(config), state_file.changes)
         for name in state_file.changes.keys() - self.changes.keys():
             log.info("the configuration's word is newer than what was changed", camera=name)
@@ -73,7 +73,7 @@ class WantedCameras:
 
         Raises ConfigError with what is wrong of it, also outside: a missing file or catalog.
         """
-        options = self._options(name, section)
+        options = _options(name, section, self._base)
         config = self.config.model_copy(update={"cameras": {name: options}})
         for keys, mistake in find_mistakes(config):
             raise ConfigError(f"{'.'.join(keys)}: {mistake}")
@@ -81,7 +81,7 @@ class WantedCameras:
 
     def options(self, name: str, section: Mapping[str, Any]) -> CameraOptions:
         """Return the options that a checked section comes to."""
-        return _with_catalog(self._options(name, section), self.config)
+        return _with_catalog(_options(name, section), self.config)
 
     def section(self, name: str) -> dict[str, Any] | None:
         """Return a camera's section in the configuration."""
@@ -111,15 +111,10 @@ class WantedCameras:
     def _read(self, laid: Mapping[str, Laid], config: AppConfig) -> dict[str, Wanted]:
         return {
             name: Wanted(
-                _with_catalog(self._options(name, one.section), config), one.origin, one.is_paused
+                _with_catalog(_options(name, one.section), config), one.origin, one.is_paused
             )
             for name, one in laid.items()
         }
-
-    def _options(self, name: str, section: Mapping[str, Any]) -> CameraOptions:
-        from streamer.config_file import read_camera  # here: it brings the parser of YAML
-
-        return read_camera(name, section, self._base)
 
     def _has_mistake(self, name: str, options: CameraOptions) -> bool:
         if self.laid[name].origin == "file" and not self.laid[name].is_changed:
@@ -131,6 +126,12 @@ class WantedCameras:
         for _, mistake in mistakes:
             log.warning(f"camera {name}, as it was changed while running: {mistake}")
         return bool(mistakes)
+
+
+def _options(name: str, section: Mapping[str, Any], base: Path | None = None) -> CameraOptions:
+    from streamer.config_file import read_camera  # here: it brings the parser of YAML
+
+    return read_camera(name, section, base)
 
 
 def _with_catalog(options: CameraOptions, config: AppConfig) -> CameraOptions:

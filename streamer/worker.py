@@ -17,6 +17,7 @@ from typing import Literal
 from pipeline.errors import WorkerError
 from streamer.child import Birth, Death, Message, Ready, WorkerState
 from streamer.heartbeat import Beats, Heartbeat
+from streamer.reporting import LogFormat
 
 _START = "import sys; from streamer.child import main; main(int(sys.argv[1]))"
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -62,7 +63,12 @@ class WorkerProcess:
     thread that started it."""
 
     def __init__(
-        self, spec: WorkerSpec, run_dir: Path, incarnation: int, log_level: str = "info"
+        self,
+        spec: WorkerSpec,
+        run_dir: Path,
+        incarnation: int,
+        log_level: str = "info",
+        log_format: LogFormat = "text",
     ) -> None:
         """Start it; raises WorkerError when the system refuses the process or its heartbeat."""
         self.spec = spec
@@ -83,6 +89,7 @@ class WorkerProcess:
             heartbeat=self._heartbeat.path,
             parent_pid=getpid(),
             log_level=log_level,
+            log_format=log_format,
         )
         try:
             self._process, self.connection = _start_python(spec.name)

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino", "nncf"}
+SERVICE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "paho", "urllib3"}
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
     "faiss": ("pipeline/identify/search.py",),
@@ -21,6 +22,8 @@ ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(("s3fs", "fsspec"), ("catalog_tools/s3_pictures.py",)),
     "imagehash": ("catalog_tools/duplicates.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("streamer/web/",)),
+    "paho": ("streamer/sinks/mqtt.py",),
+    "urllib3": ("streamer/sinks/webhook.py",),
     "yaml": ("streamer/yaml_file.py",),
     "catalog_tools": ("catalog_tools/", "streamer/cli/", "streamer/query/"),
     "benchmarks": ("streamer/cli/",),
@@ -33,6 +36,10 @@ NEVER = [  # folder or file, what it must not import
     ("streamer/publishing/", "streamer.sources"),
     ("streamer/sources/", "streamer.config"),
     ("streamer/publishing/", "streamer.config"),
+    ("streamer/publishing/", "streamer.sinks"),
+    ("streamer/sources/", "streamer.sinks"),
+    ("streamer/sinks/", "streamer.sources"),
+    ("streamer/sinks/", "streamer.config"),
     ("streamer/publishing/", "streamer.control"),
     ("streamer/sources/", "streamer.control"),
     ("streamer/control/", "streamer.publishing"),
@@ -127,7 +134,12 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
     ("module", "forbidden"),
     [
         ("streamer.camera_process", {*NETWORKS, "faiss", "zmq", "yaml"}),
-        ("streamer.daemon", {*NETWORKS, "faiss", "av", "cv2", "fastapi", "uvicorn"}),
+        (
+            "streamer.daemon",
+            {*NETWORKS, "faiss", "av", "cv2", "paho", "urllib3", "fastapi", "uvicorn"},
+        ),
+        ("streamer.sinks.mqtt", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "urllib3"}),
+        ("streamer.sinks.webhook", {*NETWORKS, "faiss", "av", "cv2", "numpy", "yaml", "paho"}),
         ("streamer.config_file", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.web.web_process", {*NETWORKS, "faiss", "av", "cv2", "numpy", "PIL", "yaml"}),

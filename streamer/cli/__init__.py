@@ -1,6 +1,7 @@
 """The one door: `magpie`. It alone may import catalog_tools and benchmarks, inside commands.
 
 daemon.py   run, watch, probe, status, config
+diag.py     diag, --version
 camera.py   camera list, add, remove, pause, resume; reload
 catalog.py  catalog build, add, remove, list, check
 query.py    catalog query

@@ -11,6 +11,7 @@ from streamer.cli import (
     calibrate,
     catalog,
     daemon,
+    diag,
     evaluate,
     keeping,
     keys,
@@ -56,6 +57,7 @@ app = typer.Typer(
 daemon.register(app)
 for command in (query.query, keeping.label, keeping.rebuild, keeping.duplicates):
     catalog.app.command()(command)
+diag.register(app)
 catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)

@@ -25,13 +25,17 @@ class RunCommand(TyperCommand):
     """`--web` may stand alone: what follows is its address only if it has the form of one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.with_address(args))
+
+    @staticmethod
+    def with_address(args: list[str]) -> list[str]:
+        """Return the words with the default address where `--web` has none."""
         from streamer.web.options import DEFAULT_ADDRESS, is_address
 
-        filled = []
-        for arg, after in zip(args, [*args[1:], ""], strict=True):
-            is_bare = arg == "--web" and not is_address(after)
-            filled.append(f"--web={DEFAULT_ADDRESS}" if is_bare else arg)
-        return super().parse_args(ctx, filled)
+        return [
+            f"--web={DEFAULT_ADDRESS}" if arg == "--web" and not is_address(after) else arg
+            for arg, after in zip(args, [*args[1:], ""], strict=True)
+        ]
 
 
 def register(app: typer.Typer) -> None:
@@ -90,6 +94,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Write the summary there.")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, json.")] = None,
 ) -> None:
     """Watch cameras and publish what of the catalog is in view, until stopped (ctrl-C)."""
     from streamer.config_file import load_config
@@ -114,12 +119,13 @@ def run(
         (("publish", "insecure"), insecure or None, "--insecure"),
         (("summary_json",), summary_json, "--summary-json"),
         (("log_level",), log_level, "--log-level"),
+        (("log_format",), log_format, "--log-format"),
     ):
         if value is not None:
             overrides[keys] = (str(value) if isinstance(value, Path) else value, option)
     reread = partial(load_config, config, overrides, may_be_empty=True)
     checked = reread()
-    configure_logging("daemon", checked.log_level)
+    configure_logging("daemon", checked.log_level, checked.log_format)
     daemon = Daemon(
         checked,
         reread=reread if config is not None else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import zmq
 from pydantic import ValidationError
 
-from pipeline.errors import MagpieError
+from pipeline.errors import MagpieError, WorkerError
 from streamer.control.requests import REQUEST, Answer, Refusal, Request, refusal_of, refused
 from streamer.redaction import redact, remember_texts
 from streamer.reporting import Log
@@ -41,15 +41,20 @@ class Answering:
     """Takes requests and sends answers; nothing here waits."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Bind; WorkerError when the path is too long for a socket."""
+        """Bind; WorkerError when the path is too long for a socket, or cannot be written."""
         self.endpoint = control_endpoint(run_dir)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.maxmsgsize = REQUEST_MAX_BYTES
         self._router.sndhwm = ANSWERS_KEPT
         self._router.linger = LINGER_MS
-        self._router.bind(self.endpoint)
-        socket_path(run_dir, "control").chmod(0o600)
+        try:
+            self._router.bind(self.endpoint)
+            socket_path(run_dir, "control").chmod(0o600)
+        except (zmq.ZMQError, OSError) as error:
+            self._context.destroy(linger=0)
+            rule = f"its sockets in shared memory could not be written ({error.strerror})"
+            raise WorkerError.at("control", rule, str(run_dir), "give it more room") from error
 
     def fileno(self) -> int:
         """Return a descriptor that becomes readable when a request comes; then `take` them all."""

@@ -87,7 +87,7 @@ class Publisher:
         self._orders: SimpleQueue[Callable[[], list[Step | StatusNote]]] = SimpleQueue()
         self._pending: list[Step | StatusNote] = []
         self._unwritten: list[Entry] = []
-        self._is_journal_well = True
+        self.is_journal_well = True
         self._ended: dict[str, int] = {}  # the last life that has ended, by camera
         self._not_understood = Tally(_log, "messages of a worker could not be read")
         self._journal_trouble = Tally(_log, JOURNAL_TROUBLE)
@@ -161,8 +161,7 @@ class Publisher:
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
 
     def has_ended(self, camera: str, life: int = 0) -> bool:
-        """Whether a matcher has told the end of a camera's life: all that it saw then came before,
-        and has left."""
+        """Whether a matcher told the end of a camera's life; all of it came before, and left."""
         return self._ended.get(camera, -1) >= life
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
@@ -173,18 +172,13 @@ class Publisher:
         """Set what `{"state": true}` answers under "control"."""
         self._answers.control = to_json(dict(told)).decode()
 
-    @property
-    def is_journal_well(self) -> bool:
-        """Whether events are written down."""
-        return self._is_journal_well
-
     def summary(self) -> PublishSummary:
         """Return counts and latencies of what was published since the start."""
         return self._figures.summary(self._sightings.refused, self._troubles())
 
     def _troubles(self) -> tuple[str, ...]:
         clock = self._journal.time.trouble()
-        journal = None if self._is_journal_well else JOURNAL_TROUBLE
+        journal = None if self.is_journal_well else JOURNAL_TROUBLE
         return tuple(text for text in (clock, journal) if text is not None)
 
     def check(self) -> None:
@@ -311,10 +305,10 @@ class Publisher:
             self._note_trouble(error)
         else:
             self._unwritten = []
-            self._is_journal_well = True
+            self.is_journal_well = True
 
     def _note_trouble(self, error: sqlite3.Error) -> None:
-        self._is_journal_well = False
+        self.is_journal_well = False
         self._journal_trouble.add(type(error).__name__)
 
     def _beat_if_due(self) -> None:

@@ -33,8 +33,8 @@ from streamer.query.arguments import query_worker
 from streamer.reporting import configure_logging
 from streamer.summary import write_summary
 from pipeline.errors import MagpieError
-configure_logging("daemon", "debug")
 creator, run = "tests.fakes:" + sys.argv[3], json.loads(sys.argv[4])
+configure_logging("daemon", "debug", json.loads(sys.argv[2]).get("log_format", "text"))
 try:
     if run["file"]:
         reread = partial(load_config, Path(run["file"]), may_be_empty=True)

@@ -85,6 +85,16 @@ def test_no_password_leaves_the_daemons_own_process(tmp_path: Path) -> None:
         assert "Geheim" not in text
 
 
+def test_log_of_all_processes_is_json_when_asked(tmp_path: Path) -> None:
+    catalog = write_scripted_catalog(tmp_path / "shelf")
+    config = one_camera(catalog, FAST.format(20), log_format="json", log_level="debug")
+    with running_daemon(tmp_path, config) as daemon:
+        assert daemon.process.wait(60) == 0
+    lines = [json.loads(line) for line in daemon.log.read_text().splitlines()]
+    assert {"daemon", "matcher.0"} <= {line["process"] for line in lines}
+    assert all({"time", "level", "message"} <= set(line) for line in lines)
+
+
 def assert_each_ends_once(events: list[MatchEvent]) -> None:
     for _, life in itertools.groupby(
         sorted(events, key=lambda event: (event.sighting_id, event.seq)),

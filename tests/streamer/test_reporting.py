@@ -1,7 +1,11 @@
 """Log lines: their form, no password, trouble said once a second."""
 
+import json
 import logging
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +48,48 @@ def test_level_hides_what_is_below_it(log: Log, capsys: pytest.CaptureFixture[st
     configure_logging("daemon", "debug")
     log.debug("now")
     assert capsys.readouterr().err.count("daemon debug now") == 1
+
+
+def test_json_line_has_the_same_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("camera.door", "info", "json")
+    Log("test").info("opened\n2", size="1280x720", after_s=2.1234, n=3, why=None, process="x")
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    found = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", found.pop("time"))
+    assert found == {
+        "process": "camera.door", "level": "info", "message": "opened\n2",
+        "size": "1280x720", "after_s": 2.12, "n": 3, "why": None, "process_": "x",
+    }  # fmt: skip
+
+
+def test_no_password_in_any_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a URL, of a header in the middle, of a field whose name tells that it is one."""
+    configure_logging("camera.door", "info", "json")
+    log = Log("test")
+    log.warning("lost rtsp://root:hunter2@cam/1", url="rtsp://root:hunter2@cam/2", password=7734211)
+    log.warning("sent Authorization: Bearer hunter2", authorization="Basic hunter2", n=1)
+    try:
+        raise RuntimeError("rtsp://root:hunter2@cam/3")
+    except RuntimeError:
+        log.exception("our own bug", room="test")
+    text = capsys.readouterr().err
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert "hunter2" not in text and "7734211" not in text
+    assert [line["level"] for line in lines] == ["warning", "warning", "error"]
+    assert lines[1]["n"] == 1 and "RuntimeError: rtsp://***@cam/3" in lines[2]["exception"]
+
+
+def test_error_that_nobody_catches_is_a_json_line_too() -> None:
+    code = (
+        "from streamer.reporting import configure_logging, hide_secrets_in_tracebacks\n"
+        "hide_secrets_in_tracebacks(); configure_logging('daemon', 'info', 'json')\n"
+        "raise ValueError('rtsp://root:hunter2@cam/3')"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    line = json.loads(done.stderr)
+    assert "hunter2" not in done.stderr and "ValueError" in line["exception"]
 
 
 def test_trouble_is_said_once_a_second_with_its_counts(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, WorkerError
+from streamer.publishing.options import PublishOptions
 from streamer.state_file import CameraChange, Changes, StateFile, lay_over, mark_of, state_path
 
 DOOR = {"url": "rtsp://a/1"}
@@ -74,7 +75,7 @@ def test_a_pause_stays_when_its_section_is_written_anew() -> None:
 
 
 def test_changes_are_read_again_as_they_were_kept(tmp_path: Path) -> None:
-    path = state_path(tmp_path / "5555.db", tmp_path / "run")
+    path = state_path(PublishOptions(journal=tmp_path / "5555.db"))
     assert path == tmp_path / "5555.db.state.json"
     changes = {"door": change(DOOR, is_removed=True), "hall": change(None, options=OTHER)}
     StateFile(path).keep(changes)
@@ -83,7 +84,7 @@ def test_changes_are_read_again_as_they_were_kept(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_journal_goes_with_it_keeps_nothing(tmp_path: Path) -> None:
-    assert state_path(tmp_path / "journal.db", tmp_path) is None
+    assert state_path(PublishOptions(endpoint="tcp://127.0.0.1:0")) is None
     kept = StateFile(None)
     kept.keep({"hall": change(None, options=OTHER)})
     assert list(kept.changes) == ["hall"] and not list(tmp_path.iterdir())
