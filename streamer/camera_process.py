@@ -17,6 +17,7 @@ from streamer.errors import StalledError
 from streamer.frame_ring import Drop, RingWriter, Skip
 from streamer.pacer import Pacer
 from streamer.sources.base import Damaged, LeftOut, Picture, Remark, SourceOptions, create_source
+from streamer.sources.named_secrets import with_secrets
 
 _FIRST_RETRY_S, _RETRY_S, _PATIENT_RETRY_S = 0.5, 2.0, 30.0
 _JITTER = 0.2
@@ -146,7 +147,7 @@ class _Camera:
     def __init__(self, context: ChildContext, args: CameraArgs) -> None:
         self._context, self._options = context, args.source
         self._is_spare = args.is_spare
-        self._source = create_source(args.source)
+        self._source = create_source(with_secrets(args.source))
         self._pacer = Pacer(args.source.max_fps)
         self._ring = RingWriter(
             context.run_dir,

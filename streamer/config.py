@@ -20,6 +20,7 @@ from streamer.redaction import redact
 from streamer.reporting import LogFormat
 from streamer.sinks.options import SinksOptions, find_sink_mistakes
 from streamer.sources.base import SourceOptions, check_source, with_plain_scheme
+from streamer.sources.named_secrets import with_secrets
 from streamer.supervisor import SupervisorOptions
 from streamer.web.options import WebOptions
 
@@ -116,9 +117,9 @@ class AppConfig(Options):
         default_factory=dict, description="by name: letters, digits, _ and -, at most 64"
     )
     publish: PublishOptions = PublishOptions()
-    sinks: SinksOptions = SinksOptions()
     query: QueryOptions = QueryOptions()
     web: WebOptions = WebOptions()
+    sinks: SinksOptions = SinksOptions()
     matcher: MatcherOptions = MatcherOptions()
     supervisor: SupervisorOptions = SupervisorOptions()
 
@@ -190,7 +191,7 @@ def _stream_mistakes(camera: CameraOptions) -> list[tuple[str, MagpieError]]:
     mistakes: list[tuple[str, MagpieError]] = []
     for key, source in streams.items():
         try:
-            check_source(source)
+            check_source(with_secrets(source))
         except MagpieError as error:
             mistakes.append((key, error))
     if not mistakes and len({source.is_live for source in streams.values()}) > 1:

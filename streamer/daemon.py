@@ -22,13 +22,7 @@ from streamer.matcher_args import DEFAULT_CREATOR
 from streamer.matchers import Matchers
 from streamer.on_demand import OnDemand
 from streamer.outputs import check_outputs, outputs_kept_small
-from streamer.process_table import (
-    BESIDE,
-    build_process_table,
-    matcher_of,
-    rings,
-    sink_workers,
-)
+from streamer.process_table import build_process_table, matcher_of, rings, sink_workers, web_workers
 from streamer.publishing.journal import Journal
 from streamer.publishing.options import journal_path
 from streamer.publishing.publisher import Publisher
@@ -157,9 +151,8 @@ class Daemon:
         log.info("starting", events=self.endpoint, ask=self.ask_endpoint, run_dir=run_dir.name)
         self._states.say("daemon", WorkerState.STARTING)
         try:
-            self._start_sinks()
             self._start_matchers()
-            self._start_others()
+            self._start_beside()
             while not self._is_over():
                 for event in self._supervisor.poll(TURN_S, [self._serving.fileno()]):
                     self._hear(event)
@@ -186,9 +179,8 @@ class Daemon:
         config, self._publisher = self._first, publisher
         table = build_process_table(config, self._creator, self._load_file.loads())
         self._matcher_table = [spec for spec in table if spec.kind == "matcher"]
-        self._others = [spec for spec in table if spec.kind in BESIDE]
         self._supervisor = Supervisor(
-            [*self._matcher_table, *self._others],
+            self._matcher_table,
             run_dir,
             config.supervisor,
             config.log_level,
@@ -222,16 +214,11 @@ class Daemon:
         if not self._matcher_table:
             self._start_cameras()
 
-    def _start_sinks(self) -> None:
-        """Start what brings events elsewhere; whatever becomes of it, the run goes on."""
-        for spec in sink_workers(self._config):
+    def _start_beside(self) -> None:
+        """Start who serves events, or brings them elsewhere; they wait for no matcher."""
+        for spec in (*web_workers(self._config), *sink_workers(self._config)):
             self._states.say(spec.name, WorkerState.STARTING)
             self._supervisor.add(spec)
-
-    def _start_others(self) -> None:
-        for spec in self._others:
-            self._states.say(spec.name, WorkerState.STARTING)
-            self._supervisor.start(spec.name)
 
     def _start_cameras(self) -> None:
         self._figures.begin()
@@ -292,7 +279,7 @@ class Daemon:
             )
         elif event.worker.kind == "camera":
             self._cameras.hear_exit(name, exited)
-        is_new = name in self._waiting_matchers or event.worker in self._others
+        is_new = name in self._waiting_matchers or event.worker.kind == "web"
         is_new = is_new and event.incarnation == 1 and not exited.was_ready
         if is_new and exited.death is not None and exited.death.is_user_error:
             raise StartError(exited.death.text, exited.death.exit_code)

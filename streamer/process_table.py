@@ -10,10 +10,9 @@ from streamer.sinks.options import SinkArgs
 from streamer.sources.base import SourceOptions
 from streamer.supervisor import SupervisorOptions
 from streamer.web.arguments import WebArgs
-from streamer.worker import WorkerKind, WorkerSpec
+from streamer.worker import WorkerSpec
 
 CAMERA_TARGET = "streamer.camera_process:run_camera"
-BESIDE: tuple[WorkerKind, ...] = ("web",)  # kinds that start with the matchers, awaiting none
 WEB_TARGET = "streamer.web.web_process:run_web"
 MATCHER_TARGET = "streamer.matcher_process:run_matcher"
 CALLS_BEFORE_RECORDINGS = 2  # the follow lane helps while it waits (matcher_process); 50 MB
@@ -45,8 +44,6 @@ def build_process_table(
     index_of = {name: index for index, hand in enumerate(hands) for name in hand}
     for name, camera in config.cameras.items():
         table += camera_specs(name, camera, index_of[name], config.supervisor)
-    if config.web.enabled:
-        table.append(web_spec(config))
     return table
 
 
@@ -120,9 +117,11 @@ def rings(table: list[WorkerSpec]) -> dict[str, SourceOptions]:
     return {each.name: each.source for each in args}
 
 
-def web_spec(config: AppConfig) -> WorkerSpec:
-    """Return the worker that serves HTTP."""
-    return WorkerSpec(
+def web_workers(config: AppConfig) -> list[WorkerSpec]:
+    """Return the worker that serves HTTP, where it is asked for."""
+    if not config.web.enabled:
+        return []
+    spec = WorkerSpec(
         name="web",
         kind="web",
         target=WEB_TARGET,
@@ -130,6 +129,7 @@ def web_spec(config: AppConfig) -> WorkerSpec:
         ready_within_s=config.supervisor.web_ready_within_s,
         stall_after_s=config.supervisor.web_stall_after_s,
     )
+    return [spec]
 
 
 def matcher_spec(

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "ultralytics", "kornia", "timm", "openvino", "nncf"}
+SERVICE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "paho", "urllib3"}
 PRIVATE_SOCKET = "streamer/private_socket.py"
 ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(NETWORKS, ("pipeline/engines/", "catalog_tools/")),
@@ -18,12 +19,12 @@ ROOMS = {  # top-level package: the folders and files that may import it
     **dict.fromkeys(("trackers", "supervision"), ("pipeline/track.py",)),
     "av": ("streamer/sources/", "catalog_tools/"),
     "zmq": ("streamer/publishing/", "streamer/control/", "streamer/query/", PRIVATE_SOCKET),
-    "paho": ("streamer/sinks/mqtt.py",),
-    "urllib3": ("streamer/sinks/webhook.py",),
     "httpcore": ("catalog_tools/fetch.py",),
     **dict.fromkeys(("s3fs", "fsspec"), ("catalog_tools/s3_pictures.py",)),
     "imagehash": ("catalog_tools/duplicates.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("streamer/web/",)),
+    "paho": ("streamer/sinks/mqtt.py",),
+    "urllib3": ("streamer/sinks/webhook.py",),
     "yaml": ("streamer/yaml_file.py",),
     "catalog_tools": ("catalog_tools/", "streamer/cli/", "streamer/query/"),
     "benchmarks": ("streamer/cli/",),
@@ -144,6 +145,7 @@ def test_every_file_of_the_pipeline_has_its_row_and_imports_from_those_before_it
         ("streamer.cli.application", {*NETWORKS, "faiss", "av", "cv2"}),
         ("streamer.web.web_process", {*NETWORKS, "faiss", "av", "cv2", "numpy", "PIL", "yaml"}),
         ("streamer.publishing", {*NETWORKS, "faiss", "av", "cv2", "yaml"}),
+        ("streamer.query.asking", {*NETWORKS, "faiss", "av", "cv2", "yaml", "PIL", "httpcore"}),
         ("pipeline.matcher", {*NETWORKS, "av", "zmq", "matplotlib"}),
         ("streamer.matcher_process", {*NETWORKS, "av", "matplotlib"}),
     ],

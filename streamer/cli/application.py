@@ -55,9 +55,9 @@ app = typer.Typer(
     help="Watches live video and tells you when an item of your catalog is in view.",
 )
 daemon.register(app)
-diag.register(app)
 for command in (query.query, keeping.label, keeping.rebuild, keeping.duplicates):
     catalog.app.command()(command)
+diag.register(app)
 catalog.app.command()(evaluate.evaluate)
 catalog.app.command()(calibrate.calibrate)
 catalog.app.command()(tune.tune)

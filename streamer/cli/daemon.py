@@ -25,13 +25,17 @@ class RunCommand(TyperCommand):
     """`--web` may stand alone: what follows is its address only if it has the form of one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.with_address(args))
+
+    @staticmethod
+    def with_address(args: list[str]) -> list[str]:
+        """Return the words with the default address where `--web` has none."""
         from streamer.web.options import DEFAULT_ADDRESS, is_address
 
-        filled = []
-        for arg, after in zip(args, [*args[1:], ""], strict=True):
-            is_bare = arg == "--web" and not is_address(after)
-            filled.append(f"--web={DEFAULT_ADDRESS}" if is_bare else arg)
-        return super().parse_args(ctx, filled)
+        return [
+            f"--web={DEFAULT_ADDRESS}" if arg == "--web" and not is_address(after) else arg
+            for arg, after in zip(args, [*args[1:], ""], strict=True)
+        ]
 
 
 def register(app: typer.Typer) -> None:

@@ -33,6 +33,7 @@ from streamer.sources.failures import capture_ffmpeg_log, source_name
 from streamer.sources.frame_facts import PixelAspect
 from streamer.sources.http_camera import DEFAULT_SNAPSHOT_FPS, HttpCamera, http_camera
 from streamer.sources.http_client import StoppedError
+from streamer.sources.named_secrets import with_secrets
 from streamer.sources.network_stream import open_stream
 from streamer.sources.rhythm import Rhythm
 from streamer.sources.video_file import VideoFileSource, fps_of
@@ -167,6 +168,7 @@ def probe(source: str | SourceOptions, seconds: float = 5.0) -> ProbeReport:
     so, and the SourceErrors of opening and reading.
     """
     options = SourceOptions(url=source) if isinstance(source, str) else source
+    options = with_secrets(options)
     check_source(options)
     capture_ffmpeg_log()
     seen = _Seen(options, seconds)

@@ -12,6 +12,7 @@ from streamer.publishing.asking import ask_state
 from tests.end_to_end.daemon_bench import RunningDaemon, running_daemon
 from tests.fakes import wait_until, write_scripted_catalog
 
+SLOW_S = 60.0  # a busy machine takes long to start processes; only a failing test waits so
 LIVE = "test:?size=320x240&fps=25"
 
 
@@ -48,7 +49,7 @@ class Client:
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         """Ask with a body as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SLOW_S)
         sent = dict(headers)
         if self.key is not None:
             sent.setdefault("Authorization", f"Bearer {self.key}")
@@ -65,7 +66,7 @@ class Client:
 
     @contextmanager
     def stream(self, path: str = "/api/v1/events/stream", **headers: str) -> Iterator["Stream"]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SLOW_S)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key is not None:
             sent["Authorization"] = f"Bearer {self.key}"
@@ -112,7 +113,7 @@ def web_port(daemon: RunningDaemon) -> int:
             found.append(web["counters"]["port"])
         return bool(found)
 
-    wait_until(look, "the web worker serves")
+    wait_until(look, "the web worker serves", SLOW_S)
     return found[-1]
 
 

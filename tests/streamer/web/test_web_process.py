@@ -13,7 +13,7 @@ import pytest
 
 from tests.end_to_end.daemon_bench import running_daemon
 from tests.fakes import wait_until
-from tests.streamer.web.rig import Client, Stream, WebRun, web_config, web_run
+from tests.streamer.web.rig import SLOW_S, Client, Stream, WebRun, web_config, web_run
 
 MIB = 2**20
 
@@ -35,7 +35,7 @@ def events(run: WebRun, query: str) -> list[dict[str, object]]:
 
 def test_it_is_alive_ready_small_and_tells_its_port(run: WebRun) -> None:
     assert run.client.get("/healthz").json() == {"status": "ok"}
-    wait_until(lambda: run.client.get("/readyz").status == 200, "the run is ready")
+    wait_until(lambda: run.client.get("/readyz").status == 200, "the run is ready", SLOW_S)
     process = psutil.Process(run.daemon.pid_of("web"))
     assert process.memory_full_info().uss < 70 * MIB
 
@@ -148,7 +148,7 @@ def test_one_who_never_reads_costs_the_others_nothing(run: WebRun) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(SLOW_S)
     deaf.close()
     for mine in heard:
         numbers = [seq for seq, _ in mine]
@@ -193,7 +193,7 @@ def told_of_start(folder: Path, web: dict[str, object]) -> str:
     """Return what a daemon says that doesn't start."""
     config = web_config(folder, {"address": "127.0.0.1:0", **web})
     with running_daemon(folder, config) as daemon:
-        assert daemon.process.wait(20) == 2
+        assert daemon.process.wait(SLOW_S) == 2
         told = daemon.log.read_text()
     assert "Traceback" not in told
     return told
@@ -224,7 +224,9 @@ def test_a_server_that_is_killed_comes_back_and_the_cameras_run_on(tmp_path: Pat
     with web_run(tmp_path) as run:
         psutil.Process(run.daemon.pid_of("web")).kill()
         log = run.daemon.log
-        wait_until(lambda: log.read_text().count("web info serving") == 2, "it serves again")
+        wait_until(
+            lambda: log.read_text().count("web info serving") == 2, "it serves again", SLOW_S
+        )
         assert log.read_text().count("started worker=camera.door") == 1
         assert run.daemon.stop() == 0
         assert run.daemon.summary()["restarts"] == {"web": 1}
@@ -233,7 +235,7 @@ def test_a_server_that_is_killed_comes_back_and_the_cameras_run_on(tmp_path: Pat
 def test_no_password_is_in_any_answer(tmp_path: Path) -> None:
     cameras = {"yard": {"url": "rtsp://admin:Geheim77%231@127.0.0.1:9/s"}}
     with web_run(tmp_path, cameras=cameras) as run:
-        wait_until(lambda: "reconnecting" in str(events(run, "camera=yard")), "it is told")
+        wait_until(lambda: "reconnecting" in str(events(run, "camera=yard")), "it is told", SLOW_S)
         texts = [
             run.client.get(path).body
             for path in (
