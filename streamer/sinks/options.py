@@ -26,7 +26,7 @@ Tier = Literal["exact", "very_similar", "similar"]
 _TOPIC = re.compile(r"[^\0+#/]+(/[^\0+#/]+)*")
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
 _SHORTEST_KEY = 12
-_SECRET_RULE = "as it is, ${NAME} of the environment, or file:PATH"
+_SECRET_RULE = "as it is, ${NAME} of the environment, or file:PATH"  # noqa: S105
 
 
 class SinkOptions(Options):
