@@ -202,7 +202,7 @@ def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
     sys.path[:] = connection.recv()  # first, so that everything the rest names can be found
-    birth: Birth = pickle.loads(connection.recv_bytes())
+    birth: Birth = pickle.loads(connection.recv_bytes())  # noqa: S301  (the parent's own socket)
     configure_logging(birth.name, birth.log_level, birth.log_format)
     context = ChildContext(
         birth.name, birth.run_dir, birth.incarnation, connection, Heartbeat(birth.heartbeat)

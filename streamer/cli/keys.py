@@ -87,10 +87,8 @@ def user(
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError.at("--password-file", "cannot be read", str(password_file)) from error
     if len(password) < 8:
-        rule = (
-            "what a user logs in with must have 8 characters or more"  # "password:" would hide it
-        )
-        raise ConfigError.at("keys", rule)
+        rule = "what a user logs in with must have 8 characters or more"
+        raise ConfigError.at("keys", rule)  # "password:" would hide the rule
     entry = make_user(name, password, chosen, _named(cameras))
     change_key_file(place, lambda content: with_user(content, entry))
     say(f"user {name} ({role}) is kept in {place}")

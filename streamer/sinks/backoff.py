@@ -19,7 +19,7 @@ class Backoff:
         """Count a failure; return how long to wait. at_least_s: what the other side asked for."""
         wait_s = min(self._most_s, FIRST_S * 2.0 ** min(self.n_failures, 20))
         self.n_failures += 1
-        return max(wait_s * random.uniform(0.8, 1.0), min(at_least_s, 5 * self._most_s))
+        return max(wait_s * random.uniform(0.8, 1.0), min(at_least_s, 5 * self._most_s))  # noqa: S311
 
     def reset(self) -> None:
         """It worked."""

@@ -155,7 +155,7 @@ class CameraClient:
             headers["Authorization"] = f"Basic {token}"
         elif self._digest is not None:
             self._passwords.add_password(None, url, user, password)
-            request = urllib.request.Request(url)
+            request = urllib.request.Request(url)  # noqa: S310  (http(s) only)
             request.selector = target
             answer = self._digest.get_authorization(request, self._challenge)
             if answer:

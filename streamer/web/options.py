@@ -51,7 +51,8 @@ def parse_address(text: str, where: str = "web.address") -> WebAddress:
     if int(found["port"]) > 65535:
         raise ConfigError.at(where, "the port must be 1 to 65535, or 0 for any free one", text)
     host = found["host"].strip("[]")
-    return WebAddress("" if host in ("*", "0.0.0.0", "::") else host, int(found["port"]))
+    is_every = host in ("*", "0.0.0.0", "::")  # noqa: S104  (known, and only with a key)
+    return WebAddress("" if is_every else host, int(found["port"]))
 
 
 class WebOptions(Options):
