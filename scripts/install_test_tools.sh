@@ -10,15 +10,18 @@ packages=(
   gstreamer1.0-plugins-bad   # h264parse
   python3-gi
   mosquitto                  # the broker, and mosquitto_passwd
+  openssl                    # certificates of servers on the loopback
 )
 check='import gi; gi.require_version("GstRtspServer", "1.0"); gi.require_version("GstApp", "1.0")
 from gi.repository import Gst, GstApp, GstRtspServer; Gst.init(None)
 names = ("appsrc", "appsink", "qtdemux", "matroskademux", "h264parse", "rtph264pay")
 raise SystemExit(any(Gst.ElementFactory.find(name) is None for name in names))'
 
-has_broker() { [ -x /usr/sbin/mosquitto ] || command -v mosquitto >/dev/null; }
+has_programs() {
+  { [ -x /usr/sbin/mosquitto ] || command -v mosquitto; } && command -v openssl
+} >/dev/null
 
-if [ -x /usr/bin/python3 ] && /usr/bin/python3 -c "$check" 2>/dev/null && has_broker; then
+if [ -x /usr/bin/python3 ] && /usr/bin/python3 -c "$check" 2>/dev/null && has_programs; then
   echo "test tools: GStreamer's RTSP server and mosquitto are there"
   exit 0
 fi
@@ -35,5 +38,5 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 /usr/bin/python3 -c "$check"
-has_broker
+has_programs
 echo "test tools: GStreamer's RTSP server and mosquitto installed"

@@ -6,7 +6,10 @@ that they are known in any form. No command line of a process, no picture, no ho
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import io
+import json
 import os
 import platform
 import re
@@ -17,7 +20,6 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +32,7 @@ from pipeline.printable import json_text, printable_lines
 from pipeline.writable import writing
 from streamer.config import AppConfig
 from streamer.config_file import read_config
-from streamer.redaction import redact
+from streamer.redaction import redact, remember_texts
 from streamer.run_dir import shared_memory
 from streamer.secret_text import is_named
 from streamer.sinks.options import find_sink_mistakes
@@ -62,6 +64,17 @@ def read_known_secrets(path: Path | None) -> tuple[AppConfig | None, dict[str, A
         return None, _shown(raw), str(error)
     mistakes = [f"{'.'.join(keys)}: {error}" for keys, error in find_sink_mistakes(config.sinks)]
     return config, _shown(raw), "\n".join(mistakes)
+
+
+def remember_kept(journal: Path) -> None:
+    """Hide the secrets of cameras that were added while a daemon ran: they lie beside its journal.
+
+    What cannot be read is passed over.
+    """
+    for path in journal.parent.glob(f"{glob.escape(journal.name)}.*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            if path.stat().st_size <= _LOG_MAX_BYTES:
+                remember_texts(json.loads(path.read_bytes()))
 
 
 def _shown(value: Any, keys: tuple[str, ...] = ()) -> Any:
@@ -169,11 +182,13 @@ def journal_facts(journal: Path) -> dict[str, Any]:
 
     Raises OSError or sqlite3.Error when it cannot be read.
     """
-    with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True, timeout=1.0)) as db:
+    with contextlib.closing(
+        sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True, timeout=1.0)
+    ) as db:
         count, first, last = db.execute(
             "SELECT count(*), min(seq), max(seq) FROM events"
         ).fetchone()
-    beside = sorted(journal.parent.glob(f"{journal.name}*"))
+    beside = sorted(journal.parent.glob(f"{glob.escape(journal.name)}*"))
     return {
         "events": count,
         "first_seq": first,

@@ -190,7 +190,7 @@ def _probe(name: str, options: dict[str, Any]) -> None:
         report = probe(camera.main or camera.searched, PROBE_S)
     except SourceError as error:
         raise type(error)(f"{error}; --no-probe adds it all the same") from error
-    say(*report_lines(report)[:1])
+    say(*report_lines(report)[:4])  # source, codec, size, fps
 
 
 def _line(camera: "CameraView") -> str:

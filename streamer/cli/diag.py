@@ -64,6 +64,9 @@ def diag(
     if config is None and CONFIG.is_file():
         config = CONFIG
     read, shown, wrong = diagnosis.read_known_secrets(config)
+    journal = _journal_path(read)
+    if journal is not None:
+        diagnosis.remember_kept(journal)
     endpoint = endpoint or (read.publish.endpoint if read else DEFAULT_ENDPOINT)
     ask = ask or (read.publish.ask_endpoint if read else None)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -76,7 +79,7 @@ def diag(
             "config.json": lambda: {"mistakes": wrong.splitlines(), "config": shown},
             "status.json": partial(_status, endpoint, ask, keys),
             "processes.json": diagnosis.processes,
-            "journal.json": partial(_journal, read),
+            "journal.json": partial(_journal, journal),
             "log.txt": partial(diagnosis.log_lines, log),
         },
     )
@@ -91,12 +94,21 @@ def _status(endpoint: str, ask: str | None, keys: Path | None) -> dict[str, Any]
     return state or {"error": f"no daemon answers within {_ASK_S:g} s at {endpoint}"}
 
 
-def _journal(config: "AppConfig | None") -> dict[str, Any]:
+def _journal_path(config: "AppConfig | None") -> Path | None:
+    """Return where the journal lies that this configuration has; None if there is none."""
+    from pipeline.errors import MagpieError
     from streamer.config import AppConfig
+
+    try:
+        path = journal_path((config or AppConfig()).publish, Path("/nowhere"))
+    except MagpieError:  # a user without a home folder
+        return None
+    return path if path.is_file() else None
+
+
+def _journal(path: Path | None) -> dict[str, Any]:
     from streamer.diagnosis import journal_facts
 
-    options = (config or AppConfig()).publish
-    path = journal_path(options, Path("/nowhere"))
-    if not path.is_file():
+    if path is None:
         return {"error": "no journal lies where this configuration has it"}
     return journal_facts(path)

@@ -4,9 +4,9 @@ It lives in the process that never restarts, in one thread ("publisher") that ow
 
     PULL run_dir/events.sock -> OpenSightings -> number -> Journal (one commit a batch) -> PUB
 
-A batch is whatever waits when the thread looks, so an event that comes alone is committed and
-sent at once and a burst shares one commit. In a flood the thread rests for a millisecond between
-two looks: larger batches cost a third less an event, here and at every reader.
+A batch is whatever waits when the thread looks: an event that comes alone is committed and sent at
+once, a burst shares one commit. In a flood the thread rests for a millisecond between two looks:
+larger batches cost a third less an event, here and at every reader.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Publisher:
         self._order(lambda: list(self._sightings.close(reason, camera, worker, incarnation)))
 
     def has_ended(self, camera: str, life: int = 0) -> bool:
-        """Whether a matcher told the end of a camera's life; all of it came before, and left."""
+        """Whether a matcher told the end of a camera's life: all of it came before, and left."""
         return self._ended.get(camera, -1) >= life
 
     def set_summary(self, summary: Mapping[str, object]) -> None:
@@ -266,13 +266,12 @@ class Publisher:
             except ValidationError as error:
                 self._not_understood.add(str(error.errors()[0]["type"]))
                 continue
-            if isinstance(handover.what, CameraEnd):
-                end = handover.what
-                self._pending += self._sightings.close(end.reason, end.ended_camera)
-                self._ended[end.ended_camera] = end.life
+            if isinstance(what := handover.what, CameraEnd):
+                self._pending += self._sightings.close(what.reason, what.ended_camera)
+                self._ended[what.ended_camera] = what.life
                 continue
             origin = Origin(handover.worker, handover.incarnation)
-            self._pending += self._sightings.admit(handover.what, origin)
+            self._pending += self._sightings.admit(what, origin)
         return _BATCH
 
     def _flush(self) -> None:

@@ -33,17 +33,13 @@ class JournalTail:
     def __init__(self, path: Path) -> None:
         self._db = connect(path, is_reader=True)
         self.journal_id = str(self._meta("journal_id"))
-        self._version = -1
 
     def close(self) -> None:
         self._db.close()
 
-    def has_changed(self) -> bool:
-        """Whether somebody has written since the last call; cheap."""
-        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        is_changed = version != self._version
-        self._version = version
-        return is_changed
+    def version(self) -> int:
+        """Return a number that differs whenever somebody has written meanwhile; cheap."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def last_seq(self) -> int:
         """Return the last number that the journal knows of."""

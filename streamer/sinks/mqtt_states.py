@@ -32,12 +32,13 @@ class MqttStates:
         self._known = _read_items(items_path)
         self._published: dict[str, str] = {}
         self._due_s = 0.0
+        self._version = -1  # of the journal, when it was last looked at
         self._is_full = False
 
     def forget_published(self) -> None:
         """The connection is new: the broker may have lost what it retained."""
         self._published.clear()
-        self._due_s = 0.0
+        self._due_s, self._version = 0.0, -1
 
     def changes(self) -> list[tuple[str, str]]:
         """Return topics and texts that are to be published now; looks at most five times a
@@ -46,6 +47,9 @@ class MqttStates:
             return []
         self._due_s = time.monotonic() + _EVERY_S
         try:
+            version = self._tail.version()
+            if version == self._version:
+                return []
             opened = [m for m in self._tail.open_sightings() if self._options.wants_match(m)]
             cameras = {
                 camera: state
@@ -54,6 +58,7 @@ class MqttStates:
             }
         except sqlite3.Error:
             return []  # the outbox says so
+        self._version = version
         self._learn({(m["camera"], m["item_id"]): m["label"] for m in opened})
         prefix = self._options.discovery_prefix if self._options.home_assistant else None
         found = [

@@ -41,6 +41,7 @@ class Outbox:
         self._read: deque[Letter] = deque()  # a page of the journal, not taken yet
         self._before: dict[int, int] = {}  # number of each letter under way: where it was taken
         self._is_behind = True
+        self._version = -1
         self._keep_at_s = 0.0
         self._trouble = Tally(_log, "the journal cannot be read now")
         self.n_delivered = self.n_refused = self.n_lost = 0
@@ -64,8 +65,10 @@ class Outbox:
     def _read_on(self) -> bool:
         """Read the next page of the journal; returns whether there was anything."""
         try:
-            if not self._is_behind and not self.tail.has_changed():
+            version = self.tail.version()
+            if not self._is_behind and version == self._version:
                 return False
+            self._version = version
             self._read.extend(self.tail.letters(self._taken_seq, _PAGE))
             self._is_behind = len(self._read) >= _PAGE
         except sqlite3.Error as error:

@@ -50,6 +50,7 @@ write_summary(summary, config.summary_json)
 """
 
 
+MAGPIE = (sys.executable, "-c", "from streamer.cli import main; main()")
 _A = TypeVar("_A", bound=ControlModel)
 
 
@@ -121,7 +122,7 @@ def write_config(file: Path, config: dict[str, Any]) -> None:
 
 def magpie(*arguments: str) -> str:
     """Return what a command prints."""
-    command = [sys.executable, "-c", "from streamer.cli import main; main()", *arguments]
+    command = [*MAGPIE, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 

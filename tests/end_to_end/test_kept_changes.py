@@ -4,6 +4,7 @@ again, and only what changed in it is done."""
 import json
 import signal
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ from streamer.control.requests import (
     Reloaded,
     RemoveCamera,
 )
-from tests.end_to_end.daemon_bench import RunningDaemon, magpie, running_daemon, write_config
+from tests.end_to_end.daemon_bench import (
+    MAGPIE,
+    RunningDaemon,
+    magpie,
+    running_daemon,
+    write_config,
+)
 from tests.end_to_end.test_daemon import LIVE, first
 from tests.end_to_end.test_recovery import ALWAYS
 from tests.fakes import wait_until, write_scripted_catalog
@@ -37,7 +44,11 @@ def cameras(shelf: Path, *names: str, **more: Any) -> dict[str, Any]:
 
 
 def command(daemon: RunningDaemon, *words: str) -> str:
-    return magpie(*words, "--endpoint", daemon.endpoint, "--ask", daemon.ask_endpoint)
+    return magpie(*words, *where_is(daemon))
+
+
+def where_is(daemon: RunningDaemon) -> list[str]:
+    return ["--endpoint", daemon.endpoint, "--ask", daemon.ask_endpoint]
 
 
 def test_what_was_changed_while_running_is_so_after_a_restart(tmp_path: Path, shelf: Path) -> None:
@@ -147,6 +158,16 @@ def test_the_shell_finds_a_running_daemon_and_changes_its_cameras(
 ) -> None:
     with running_daemon(tmp_path, cameras(shelf, "hall")) as daemon:
         daemon.wait_for("hall", "running")
+        refused = subprocess.run(
+            [*MAGPIE, "camera", "add", f"gate={NOBODY}", *where_is(daemon)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert refused.returncode == 3 and "--no-probe adds it all the same" in refused.stderr
+        assert "Geheim" not in refused.stderr and list(daemon.views()) == ["hall"]
+        assert "gate" in command(daemon, "camera", "add", f"gate={NOBODY}", "--no-probe")
+        command(daemon, "camera", "remove", "gate")
         told = command(daemon, "camera", "add", f"door={LIVE}", "--set", "max_fps=5")
         assert "320x240" in told and "camera door: starting" in told
         daemon.wait_for("door", "running")

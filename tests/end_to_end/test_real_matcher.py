@@ -209,3 +209,29 @@ def test_what_is_searched_in_a_small_stream_is_identified_in_the_main_one(folder
     assert both[0].inliers > 2 * poor[0].inliers  # seen once: of about 120 and 30
     assert door["main"]["counters"]["processed"] > 0
     assert door["main"]["counters"]["dropped"] == {}
+
+
+def test_a_camera_that_is_added_while_it_runs_is_seen_by_the_same_networks(folder: Path) -> None:
+    """1. A clip runs in a loop. 2. Another camera is added from the shell, with a catalog of its
+    own, then removed. Result: its item is told, and leaves with the reason; the first runs on."""
+    magpie("catalog", "build", folder / "images", "--out", folder / "own")
+    clip = str(folder / "clip.mp4")
+    arguments = [f"cam={clip}", "--catalog", folder / "shelf", "--realtime", "--loop"]
+    with running(folder, *arguments) as (process, (endpoint, ask)):
+        where = ["--endpoint", endpoint, "--ask", ask]
+        with Subscriber(endpoint, ask_endpoint=ask, since=0, timeout_s=120) as subscriber:
+            first(subscriber, "appeared", camera="cam")
+            told = magpie(
+                "camera", "add", f"late={clip}", "--catalog", folder / "own", "--set", "loop=true",
+                "--set", "realtime=true", *where,
+            )  # fmt: skip
+            assert "640x360" in told and "camera late: starting" in told
+            appeared = first(subscriber, "appeared", camera="late")
+            assert (appeared.item_id, appeared.catalog) == (f"pack{SHOWN}", "own")
+            magpie("camera", "remove", "late", *where)
+            while (left := first(subscriber, "left", camera="late")).reason == "gone":
+                pass  # the clip began anew
+            assert left.reason == "camera_removed"
+        assert "started worker=matcher.1" not in (folder / "run.log").read_text()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0

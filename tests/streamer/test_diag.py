@@ -89,8 +89,12 @@ def test_no_secret_is_packed_in_any_form(tmp_path: Path) -> None:
     (tmp_path / "magpie.yaml").write_text(json.dumps(config))
     lines = [f"login {form} failed" for secret in SECRETS.values() for form in forms(secret)]
     basic = base64.b64encode(f"admin:{SECRETS['camera']}".encode()).decode()
-    (tmp_path / "log").write_text("\n".join([*lines, f"sent {basic}", "camera door: 3 lost"]))
+    (tmp_path / "log").write_text(
+        "\n".join([*lines, f"sent {basic}", "no Kanarie-9x", "camera door: 3 lost"])
+    )
     Journal(tmp_path / "journal.db").close()
+    kept = {"cameras": {"hall": {"options": {"url": "rtsp://u:Kanarie-9x@192.0.2.2/s"}}}}
+    (tmp_path / "journal.db.state.json").write_text(json.dumps(kept))
     done = magpie(
         tmp_path, "diag", "--config", "magpie.yaml", "--log", "log", "--out", "d.tar.gz",
         MAGPIE_TEST_CANARY=SECRETS["environment"],
@@ -98,7 +102,7 @@ def test_no_secret_is_packed_in_any_form(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "d.tar.gz").stat().st_mode & 0o777 == 0o600
     parts = unpacked(tmp_path / "d.tar.gz")
-    assert len(parts["log.txt"].splitlines()) == len(lines) + 2
+    assert len(parts["log.txt"].splitlines()) == len(lines) + 3
     assert "camera door: 3 lost" in parts["log.txt"]
     for text in (done.stdout, done.stderr, *parts.values()):
         assert "anarie" not in text and basic not in text, text

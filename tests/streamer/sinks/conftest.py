@@ -1,5 +1,6 @@
 """Opens wires, servers and sinks for tests, and closes them."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from streamer.sinks.options import MqttOptions, WebhookOptions
 from tests.streamer.publishing.conftest import open_wire, run_dir, wire
 from tests.streamer.publishing.rig import Wire
-from tests.streamer.sinks.rig import Broker, HookServer, Listener, SinkRun
+from tests.streamer.sinks.rig import Broker, HookServer, Listener, SinkRun, make_certificate
 
 __all__ = ["open_wire", "run_dir", "wire"]
 
@@ -50,6 +51,13 @@ def make_broker(
             return broker
 
         yield make
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, need_tool: Callable[[bool, str], None]) -> tuple[Path, Path]:
+    """Certificate and key of 127.0.0.1."""
+    need_tool(shutil.which("openssl") is not None, "openssl")
+    return make_certificate(tmp_path)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tests.streamer.sinks.rig import (
     Broker,
     Listener,
     SinkRun,
-    make_certificate,
     send_sightings,
     without_repeats,
 )
@@ -179,12 +178,15 @@ def test_user_and_password_come_from_environment_and_file_and_are_never_told(
 
 
 def test_certificate_of_the_broker_is_checked(
-    wire: Wire, make_broker: Callable[..., Broker], start_sink: Start, tmp_path: Path
+    wire: Wire,
+    make_broker: Callable[..., Broker],
+    start_sink: Start,
+    certificate: tuple[Path, Path],
 ) -> None:
-    certificate, key = make_certificate(tmp_path)
-    broker = make_broker(f"certfile {certificate}", f"keyfile {key}")
+    shown, key = certificate
+    broker = make_broker(f"certfile {shown}", f"keyfile {key}")
     run = start_sink(options(broker, tls=True))
     assert "certificate is refused" in str(run.until_state("reconnecting").reason)
     run.stop()
     send_sightings(wire, 1, 1)
-    start_sink(options(broker, tls=True, ca=certificate)).until_state("running")
+    start_sink(options(broker, tls=True, ca=shown)).until_state("running")

@@ -17,7 +17,6 @@ from tests.streamer.publishing.rig import Wire, sighting
 from tests.streamer.sinks.rig import (
     HookServer,
     SinkRun,
-    make_certificate,
     send_sightings,
     without_repeats,
 )
@@ -208,12 +207,12 @@ def test_another_journal_in_its_place_is_delivered_from_its_first_event(
 
 
 def test_certificate_is_checked(
-    wire: Wire, hook: HookServer, start_sink: Start, tmp_path: Path
+    wire: Wire, hook: HookServer, start_sink: Start, certificate: tuple[Path, Path]
 ) -> None:
-    certificate, key = make_certificate(tmp_path)
+    shown, key = certificate
     hook.stop()
     hook.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    hook.tls.load_cert_chain(certificate, key)
+    hook.tls.load_cert_chain(shown, key)
     hook.start()
     url = SecretStr(f"https://127.0.0.1:{hook.port}/hook")
     run = start_sink(WebhookOptions(url=url))
@@ -221,7 +220,7 @@ def test_certificate_is_checked(
     assert "certificate" in str(run.until_state("reconnecting").reason).lower()
     run.stop()
     assert not hook.posts
-    start_sink(WebhookOptions(url=url, ca=certificate)).until(lambda: hook.posts, "it is posted")
+    start_sink(WebhookOptions(url=url, ca=shown)).until(lambda: hook.posts, "it is posted")
 
 
 def test_no_secret_in_what_the_worker_says(
