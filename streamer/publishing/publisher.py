@@ -4,9 +4,8 @@ It lives in the process that never restarts, in one thread ("publisher") that ow
 
     PULL run_dir/events.sock -> OpenSightings -> number -> Journal (one commit a batch) -> PUB
 
-A batch is whatever waits when the thread looks, so an event that comes alone is committed and
-sent at once and a burst shares one commit. In a flood the thread rests for a millisecond between
-two looks: larger batches cost a third less an event, here and at every reader.
+A batch is what waits when the thread looks: one event is sent at once, a burst shares a commit.
+In a flood it rests a millisecond between looks: larger batches cost a third less, readers too.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Tier = Literal["exact", "very_similar", "similar"]
 _TOPIC = re.compile(r"[^\0+#/]+(/[^\0+#/]+)*")
 _HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?", re.ASCII)
 _SHORTEST_KEY = 12
-_SECRET_RULE = "as it is, ${NAME} of the environment, or file:PATH"  # noqa: S105
+_NAMED_TEXT = "as it is, ${NAME} of the environment, or file:PATH"
 
 
 class SinkOptions(Options):
@@ -82,8 +82,8 @@ class MqttOptions(SinkOptions):
 
     host: str = Field(min_length=1, max_length=255, description="the broker's name or address")
     port: int | None = Field(None, ge=1, le=65535, description="none: 1883, with tls 8883")
-    user: str | None = Field(None, description=_SECRET_RULE)
-    password: SecretStr | None = Field(None, description=_SECRET_RULE)
+    user: str | None = Field(None, description=_NAMED_TEXT)
+    password: SecretStr | None = Field(None, description=_NAMED_TEXT)
     tls: bool = Field(False, description="encrypt, and check the broker's certificate")
     ca: Path | None = Field(None, description="certificates to trust (PEM); none: the system's")
     client_cert: Path | None = Field(None, description="certificate to show (PEM)")
@@ -138,10 +138,10 @@ class WebhookOptions(SinkOptions):
     """An HTTP server that gets each event as a POST."""
 
     url: SecretStr = Field(
-        description=f"http(s)://…; what follows the host is kept secret; {_SECRET_RULE}"
+        description=f"http(s)://…; what follows the host is kept secret; {_NAMED_TEXT}"
     )
     secret: SecretStr | None = Field(
-        None, description=f"signs each POST (webhook-signature); none: no; {_SECRET_RULE}"
+        None, description=f"signs each POST (webhook-signature); none: no; {_NAMED_TEXT}"
     )
     ca: Path | None = Field(None, description="certificates to trust (PEM); none: the system's")
     timeout_s: float = Field(10.0, gt=0, le=30, description="for an answer")
