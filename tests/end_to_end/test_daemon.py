@@ -2,12 +2,9 @@
 
 import itertools
 import json
-import re
 import signal
-import sqlite3
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,6 @@ import pytest
 
 from streamer.publishing import Subscriber
 from streamer.publishing.events import MatchEvent, StatusEvent
-from streamer.publishing.journal import Journal
-from streamer.publishing.journal_time import DAY_NS
 from tests.end_to_end.daemon_bench import RunningDaemon, magpie, running_daemon
 from tests.fakes import wait_until, write_scripted_catalog
 
@@ -327,34 +322,3 @@ def test_second_daemon_at_the_same_port_is_refused(tmp_path: Path) -> None:
             assert "another program uses it" in second.log.read_text()
             assert not second.run_dirs()
         assert daemon.stop() == 0
-
-
-def test_a_clock_that_is_wrong_is_told_once_in_the_log_the_status_and_the_summary(
-    tmp_path: Path,
-) -> None:
-    """1. A journal knows a later time. 2. The machine starts with a clock that is days behind.
-
-    Result: the daemon runs, says so once, and forgets nothing because of it.
-    """
-    catalog = write_scripted_catalog(tmp_path / "shelf", period=1000, appear=1, leave=999)
-    journal = Journal(tmp_path / "journal.db")
-    known = json.loads(journal.time.state())
-    journal.close()
-    late = json.dumps({**known, "now_ns": known["now_ns"] + 30 * DAY_NS})
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as db, db:
-        db.execute("REPLACE INTO meta VALUES ('time', ?)", (late,))
-    with (
-        running_daemon(tmp_path, one_camera(catalog, LIVE)) as daemon,
-        daemon.subscribe() as subscriber,
-    ):
-        told = next(
-            event.reason
-            for event in subscriber
-            if isinstance(event, StatusEvent) and event.process == "daemon" and event.reason
-        )
-        assert re.fullmatch(r"the clock shows .*, 30\.0 days behind the journal; check it", told)
-        state = subscriber.state(5.0)
-        assert state is not None and state["workers"]["daemon"]["reason"] == told
-        assert daemon.stop() == 0
-    assert daemon.summary()["trouble"] == [told]
-    assert daemon.log.read_text().count(f"daemon warning {told}") == 1

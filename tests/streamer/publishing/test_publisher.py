@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import zmq
 
-from pipeline.errors import ConfigError, WorkerError
+from pipeline.errors import WorkerError
 from pipeline.types import Phase
 from streamer.publishing.events import MatchEvent
 from streamer.publishing.journal import Journal
@@ -23,7 +22,7 @@ from streamer.publishing.journal_file import connect
 from streamer.publishing.journal_time import JournalTime
 from streamer.publishing.options import PublishOptions
 from streamer.publishing.publisher import Publisher
-from streamer.publishing.sockets import refuse_used, sink_path
+from streamer.publishing.sockets import sink_path
 from tests.fakes import wait_until
 from tests.streamer.publishing.rig import DEADLINE_S, Wire, is_live, sighting, take
 
@@ -234,66 +233,6 @@ def test_the_daemon_hears_that_its_publisher_died(
     wait_until(lambda: "the publisher died" in caplog.text)
     with pytest.raises(WorkerError, match=r"publisher: must publish .* got 'ZeroDivisionError"):
         wire.publisher.check()
-
-
-def test_a_port_in_use_is_a_usage_error_and_leaves_nothing_open(run_dir: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        options = PublishOptions(endpoint=f"tcp://127.0.0.1:{port}")
-        journal = Journal(run_dir / "journal.db")
-        publisher = Publisher(options, journal, run_dir)
-        match = f"publish.endpoint: must be free.*{port}.*--publish"
-        with pytest.raises(ConfigError, match=match):
-            refuse_used(options)
-        with pytest.raises(ConfigError, match=match):
-            publisher.start()
-        publisher.stop()
-        journal.close()
-        assert ConfigError.exit_code == 2
-
-
-def test_a_taken_ask_port_is_named(run_dir: Path, wire: Wire) -> None:
-    other = run_dir / "other"
-    other.mkdir()
-    options = PublishOptions(endpoint="tcp://127.0.0.1:0", ask_endpoint=wire.publisher.endpoint)
-    journal = Journal(other / "journal.db")
-    with pytest.raises(ConfigError, match=r"publish\.ask_endpoint: must be free"):
-        Publisher(options, journal, other).start()
-    journal.close()
-
-
-def test_a_look_at_a_free_port_leaves_it_free(wire: Wire, run_dir: Path) -> None:
-    wire.stop()
-    options = PublishOptions(endpoint=wire.publisher.endpoint)
-    for _ in range(20):
-        refuse_used(options)
-    wire.restart()
-
-
-def test_an_address_of_another_machine_is_refused(run_dir: Path) -> None:
-    journal = Journal(run_dir / "journal.db")
-    options = PublishOptions(endpoint="tcp://192.0.2.1:5999", insecure=True)
-    with pytest.raises(ConfigError, match="must be an address of this machine"):
-        Publisher(options, journal, run_dir).start()
-    journal.close()
-
-
-def test_an_ipc_endpoint_works_and_is_not_taken_over(
-    open_wire: Callable[..., Wire], run_dir: Path
-) -> None:
-    endpoint = f"ipc://{run_dir}/ev"
-    wire = open_wire(endpoint=endpoint)
-    events = wire.subscriber(since=0, ask_endpoint=None)
-    wire.sink().send_sighting(sighting("a"))
-    assert take(events, 1)[0]["seq"] == 1
-    other = run_dir / "other"
-    other.mkdir()
-    journal = Journal(other / "journal.db")
-    with pytest.raises(ConfigError, match=r"publish\.endpoint: must be free"):
-        Publisher(PublishOptions(endpoint=endpoint), journal, other).start()
-    journal.close()
 
 
 class LatePublisher(Publisher):

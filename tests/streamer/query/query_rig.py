@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +97,6 @@ def pack(number: int) -> bytes:
     done, data = cv2.imencode(".png", render_pack(SEED + number, (220, 300)))
     assert done
     return data.tobytes()
+
+
+Start = Callable[..., QueryRig]
